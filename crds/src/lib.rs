@@ -1,0 +1,1 @@
+//! The `CacheBinding` resource.

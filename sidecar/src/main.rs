@@ -1,0 +1,2 @@
+//! The sidecar's entry point.
+fn main() {}
