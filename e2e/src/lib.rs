@@ -1,1 +1,3 @@
 //! The vocabulary of Freshet's tests.
+
+pub mod artefact;
