@@ -1,5 +1,9 @@
 //! The project's chores; the Makefile is a list of one-liners over them.
 
+mod codegen;
+
+use std::path::Path;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -10,8 +14,14 @@ struct Args {
 }
 
 #[derive(Subcommand)]
-enum Chore {}
+enum Chore {
+    /// Writes the generated files: the CRD.
+    Codegen,
+}
 
 fn main() -> anyhow::Result<()> {
-    match Args::parse().chore {}
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the checkout");
+    match Args::parse().chore {
+        Chore::Codegen => codegen::run(root),
+    }
 }

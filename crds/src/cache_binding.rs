@@ -1,0 +1,424 @@
+//! The wire types. Everything here appears in the CRD, and everything in the CRD does something.
+
+#![expect(unreachable_pub, reason = "the schema derive repeats each type in a private module")]
+
+use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::CacheBindingStatus;
+
+/// Binds an application's pods to caches that a database's change events keep fresh.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "freshet.dev",
+    version = "v1alpha1",
+    kind = "CacheBinding",
+    namespaced,
+    shortname = "cb",
+    category = "freshet",
+    derive = "PartialEq",
+    status = "CacheBindingStatus",
+    doc = "Binds an application's pods to caches that a database's change events keep fresh.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods.matched"),
+    printcolumn(name = "Injected", type_ = "integer", json_path = ".status.pods.injected"),
+    printcolumn(name = "Missing", type_ = "integer", json_path = ".status.pods.missing", priority = 1),
+    printcolumn(name = "Outdated", type_ = "integer", json_path = ".status.pods.outdated", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 52").message("a binding's name has at most 52 characters: freshet-<name> names the objects made for it")
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.sources.size() == 1 || self.caches.all(c, has(c.source))")
+        .message("with several sources, every cache names its source"),
+    validation = Rule::new("self.caches.all(c, !has(c.source) || self.sources.exists(s, s.name == c.source))")
+        .message("a cache's source must be the name of one of the sources")
+)]
+pub struct CacheBindingSpec {
+    /// Where changes come from.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub sources: Vec<Source>,
+    /// How stale a value may be. Without it, values are vouched for by the stream's continuity alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
+    /// The caches that applications use, each under `/v1/<name>/`.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub caches: Vec<Cache>,
+    /// Bytes of cached data over all caches of the binding, in each pod.
+    #[serde(default = "default_memory")]
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::quantity::BYTES))
+            .message("memory is a size in bytes such as 64Mi")
+    )]
+    pub memory: String,
+    /// Change this text to void all values in every pod.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub epoch: String,
+    /// How the sidecar is run.
+    #[serde(default)]
+    pub sidecar: Sidecar,
+}
+
+/// One place that changes come from, of exactly one kind.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.redisStream)").message("a source has exactly one kind: set redisStream"))]
+pub struct Source {
+    /// The name by which caches and positions refer to this source.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+            .message("a source's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit")
+    )]
+    pub name: String,
+    /// The Redis Streams that Debezium Server writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis_stream: Option<RedisStream>,
+}
+
+/// The Redis Streams that Debezium Server writes, in any of its message formats.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.url) != has(self.urlFrom)")
+        .message("a redisStream has exactly one of url and urlFrom"),
+    validation = Rule::new("has(self.topicPrefix) != has(self.stream)")
+        .message("a redisStream has exactly one of topicPrefix (one stream per table) and stream (all in one)")
+)]
+pub struct RedisStream {
+    /// `redis://host[:port][/database]`, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.startsWith('redis://')")
+            .message("url is redis://host[:port][/database]; TLS (rediss://) is not supported yet"),
+        validation = Rule::new("!self.contains('@')")
+            .message("url must not carry credentials: put the whole URL into a Secret and name it in urlFrom")
+    )]
+    pub url: Option<String>,
+    /// Where to read the URL from when it carries credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url_from: Option<UrlFrom>,
+    /// Debezium's `topic.prefix`: there is one stream per table, named `<topicPrefix>.<table>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 249))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9._-]+$')")
+            .message("topicPrefix has letters, digits, dots, dashes and underscores, as Debezium's topic.prefix")
+    )]
+    pub topic_prefix: Option<String>,
+    /// The one stream that all events are routed into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub stream: Option<String>,
+}
+
+/// Where a URL that carries credentials is read from.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct UrlFrom {
+    /// A key of a Secret in the binding's namespace.
+    pub secret_key_ref: SecretKeyRef,
+}
+
+/// A key of a Secret in the binding's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretKeyRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+            .message("a Secret's name has lower-case letters, digits, dashes and dots")
+    )]
+    pub name: String,
+    /// The key in the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9_-][A-Za-z0-9._-]*$')")
+            .message("a Secret's key has letters, digits, dashes, underscores and dots, and begins with no dot")
+    )]
+    pub key: String,
+}
+
+/// How stale a value may be, and what bounds it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(self.onStale == 'Serve') == has(self.serveStaleFor)")
+        .message("serveStaleFor goes with onStale: Serve, and onStale: Serve needs it")
+)]
+pub struct Freshness {
+    /// How long we may be unable to vouch for a value.
+    #[serde(default = "default_max_staleness")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
+            .message("maxStaleness is a duration such as 10s")
+    )]
+    pub max_staleness: String,
+    /// What proves that changes arrive.
+    #[serde(default)]
+    pub heartbeat: Heartbeat,
+    /// What happens to a value that can't be vouched for.
+    #[serde(default)]
+    pub on_stale: OnStale,
+    /// With `onStale: Serve`: how long beyond maxStaleness a value may be served, marked as stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
+            .message("serveStaleFor is a duration such as 1m")
+    )]
+    pub serve_stale_for: Option<String>,
+    /// How far the application's database reads may lag behind a change's delivery (read replicas).
+    #[serde(default = "default_second")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
+            .message("readLag is a duration such as 1s")
+    )]
+    pub read_lag: String,
+    /// How far the clocks of database, Debezium and pods may differ.
+    #[serde(default = "default_second")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
+            .message("clockSkew is a duration such as 1s")
+    )]
+    pub clock_skew: String,
+}
+
+/// What proves that changes arrive.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// A logical message with the prefix `freshet-hb` that came through the database's log.
+    #[default]
+    Database,
+    /// Debezium's own timer. It bounds silence only: it doesn't prove that the database's log was read.
+    Debezium,
+}
+
+/// What happens to a value that can't be vouched for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStale {
+    /// A miss that says why.
+    #[default]
+    Bypass,
+    /// The value, marked as stale, for a bounded time and never across an epoch.
+    Serve,
+}
+
+/// One cache: rows of a table by key, or anything computed from tables.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0)")
+        .message("a cache has a table, or tables it dependsOn"),
+    validation = Rule::new("!has(self.key) || has(self.table)")
+        .message("key names columns of the cache's table: a cache without a table has no key"),
+    validation = Rule::new("self.onChange != 'Hydrate' || has(self.table)")
+        .message("onChange: Hydrate needs a table, whose rows become the values"),
+    validation = Rule::new("self.onChange != 'Hydrate' || !has(self.dependsOn) || self.dependsOn.size() == 0")
+        .message("a hydrated value is one row: it can't depend on other tables")
+)]
+pub struct Cache {
+    /// The name under which applications use it: `/v1/<name>/`.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
+            .message("a cache's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit"),
+        validation = Rule::new("!(self in ['status', 'views', 'events'])")
+            .message("status, views and events are taken by the API: choose another name")
+    )]
+    pub name: String,
+    /// The source whose changes concern it; required when there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub source: Option<String>,
+    /// The table whose rows it holds: `schema.table` (Postgres) or `database.table` (MariaDB).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    #[x_kube(
+        validation = Rule::new(r"self.matches('^[^.\\s]+([.][^.\\s]+){1,2}$')")
+            .message("a table is written schema.table (Postgres) or database.table (MariaDB)")
+    )]
+    pub table: Option<String>,
+    /// The columns that make the key, in order. Default: the change event's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["column".into()])
+    )]
+    pub key: Option<Vec<KeyColumn>>,
+    /// What a change does to the row's value.
+    #[serde(default)]
+    pub on_change: OnChange,
+    /// The longest life of a value.
+    #[serde(default = "default_ttl")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
+            .message("ttl is a duration such as 10m")
+    )]
+    pub ttl: String,
+    /// Tables any change of which voids every value of this cache.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new(r"self.all(t, t.matches('^[^.\\s]+([.][^.\\s]+){1,2}$'))")
+            .message("a table in dependsOn is written schema.table (Postgres) or database.table (MariaDB)")
+    )]
+    pub depends_on: Vec<String>,
+}
+
+/// One column of a key.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.collation == 'Binary' || self.type == 'Text'")
+        .message("collation: CaseInsensitive goes with type: Text")
+)]
+pub struct KeyColumn {
+    /// The column's name.
+    #[schemars(length(min = 1, max = 128))]
+    pub column: String,
+    /// The form of the key's text.
+    #[serde(default, rename = "type")]
+    pub kind: KeyType,
+    /// How the database compares it.
+    #[serde(default)]
+    pub collation: Collation,
+}
+
+/// The form that a key column's text must have.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyType {
+    /// Whatever looks like a number or a UUID must be canonical.
+    #[default]
+    Auto,
+    /// A decimal integer without leading zeros or plus sign.
+    Integer,
+    /// A UUID in lower case with dashes.
+    Uuid,
+    /// Any text.
+    Text,
+}
+
+/// How the database compares a text column.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Collation {
+    /// Byte for byte.
+    #[default]
+    Binary,
+    /// Without regard to case: keys are folded to lower case on both sides.
+    CaseInsensitive,
+}
+
+/// What a change does to the row's value.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnChange {
+    /// The value is gone.
+    #[default]
+    Invalidate,
+    /// The row's image in the change event becomes the value, if it is provably newer.
+    Hydrate,
+}
+
+/// How the sidecar is run.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Sidecar {
+    /// The sidecar's image. Default: the one the operator was installed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Secrets for pulling the image, added to the pod's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// The sidecar's resources. Default: requests of 10m CPU and of memory × 1.5 + 32Mi, which is also the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// The largest value in bytes.
+    #[serde(default = "default_max_value")]
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::quantity::BYTES))
+            .message("maxValue is a size in bytes such as 1Mi")
+    )]
+    pub max_value: String,
+    /// What the application's start waits for.
+    #[serde(default)]
+    pub start_gate: StartGate,
+    /// How much the sidecar logs.
+    #[serde(default)]
+    pub log_level: LogLevel,
+}
+
+impl Default for Sidecar {
+    fn default() -> Self {
+        Self {
+            image: None,
+            image_pull_secrets: Vec::new(),
+            resources: None,
+            max_value: default_max_value(),
+            start_gate: StartGate::default(),
+            log_level: LogLevel::default(),
+        }
+    }
+}
+
+/// What the application's start waits for.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartGate {
+    /// Nothing.
+    None,
+    /// The sidecar listens. It doesn't wait for Redis.
+    #[default]
+    Listening,
+}
+
+/// How much the sidecar logs.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what needs a person.
+    Error,
+    /// And what is degraded but handled.
+    Warn,
+    /// And the life cycle.
+    #[default]
+    Info,
+    /// And each decision.
+    Debug,
+    /// And each entry (never values).
+    Trace,
+}
+
+fn default_memory() -> String {
+    "64Mi".into()
+}
+
+fn default_ttl() -> String {
+    "1h".into()
+}
+
+fn default_max_staleness() -> String {
+    "10s".into()
+}
+
+fn default_second() -> String {
+    "1s".into()
+}
+
+fn default_max_value() -> String {
+    "1Mi".into()
+}

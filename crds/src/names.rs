@@ -1,0 +1,19 @@
+//! The names that operator, sidecar and users agree on.
+
+/// Pod annotation that asks for injection: a binding's name, `true`, or `false`.
+pub const INJECT: &str = "freshet.dev/inject";
+/// Pod label the injector sets: the binding's name. Reserved.
+pub const BINDING: &str = "freshet.dev/binding";
+/// Pod annotation the injector sets: version and hash of what was injected. Reserved.
+pub const INJECTED: &str = "freshet.dev/injected";
+/// Annotation on a rendered manifest: the version of the operator that rendered it.
+/// Its presence makes a sidecar read the manifest tolerantly.
+pub const RENDERED_BY: &str = "freshet.dev/rendered-by";
+/// Prefix of every annotation and label that is ours.
+pub const PREFIX: &str = "freshet.dev/";
+/// Prefix of the rendered ConfigMap's name; the binding's name follows.
+pub const CONFIG_MAP_PREFIX: &str = "freshet-";
+/// The key of the manifest in the rendered ConfigMap, and so its file name in the pod.
+pub const MANIFEST_FILE: &str = "binding.yaml";
+/// Longest name of a binding in characters: `freshet-<name>` is also used as a label value of at most 63.
+pub const MAX_BINDING_NAME: usize = 52;

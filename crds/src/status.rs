@@ -1,0 +1,38 @@
+//! What the operator reports about a binding.
+
+#![expect(unreachable_pub, reason = "the schema derive repeats each type in a private module")]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// The state of a binding as the operator sees it. Written on change only.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheBindingStatus {
+    /// The generation of the spec that this status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`, `SourcesReachable`, `Injected` and their sum `Ready`, each with a reason and a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The pods that ask for this binding, counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodCounts>,
+}
+
+/// Pods of a binding, counted. Finished pods don't count.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodCounts {
+    /// Pods that ask for this binding.
+    pub matched: u32,
+    /// Of those, the ones that carry a sidecar.
+    pub injected: u32,
+    /// Of the injected ones, those whose sidecar has started.
+    pub ready: u32,
+    /// Pods that ask for this binding and carry no sidecar.
+    pub missing: u32,
+    /// Injected pods whose sidecar differs from what would be injected now.
+    pub outdated: u32,
+}

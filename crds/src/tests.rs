@@ -1,0 +1,119 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::{
+    CacheBinding,
+    binding::{Binding, StreamLayout, UrlSpec},
+    manifest::{self, ReadError},
+    quantity,
+};
+
+const SHOP: &str = include_str!("../tests/shop.yaml");
+
+fn shop_with(from: &str, to: &str) -> CacheBinding {
+    assert!(SHOP.contains(from), "the fixture has no `{from}`");
+    serde_yaml::from_str(&SHOP.replacen(from, to, 1)).unwrap()
+}
+
+/// Bad bindings: what is replaced in the good one, by what, and a word of the sentence that must be said.
+/// The API server must refuse them too (`e2e`), so the list is data.
+fn bad() -> Vec<(String, String, String)> {
+    let text = include_str!("../tests/bad-bindings.yaml");
+    let cases: Vec<std::collections::BTreeMap<String, String>> = serde_yaml::from_str(text).unwrap();
+    cases
+        .into_iter()
+        .map(|mut c| (c.remove("replace").unwrap(), c.remove("by").unwrap(), c.remove("says").unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_committed_crd_is_current() {
+    assert!(crate::crd_yaml() == include_str!("../cachebindings.yaml"), "run `cargo xtask codegen`");
+}
+
+#[test]
+fn a_good_binding_parses() {
+    let manifest = manifest::read(SHOP).unwrap();
+    let binding = Binding::parse(&manifest.object).unwrap();
+    manifest.object.validate_cel().unwrap();
+    assert_eq!(binding.name, "shop");
+    assert_eq!(binding.sources[0].layout, StreamLayout::PerTable { prefix: "shop".into() });
+    assert_eq!(binding.sources[0].url, UrlSpec::Plain("redis://redis:6379".into()));
+    assert_eq!(binding.caches[0].ttl, Duration::from_mins(10));
+    assert_eq!(binding.caches[1].ttl, Duration::from_hours(1));
+    assert_eq!(binding.memory, 64 << 20);
+    assert_eq!(binding.secrets(), BTreeSet::new());
+}
+
+#[test]
+fn bad_bindings_are_refused_by_the_crd_and_by_the_parser() {
+    for (from, to, says) in bad() {
+        let object = shop_with(&from, &to);
+        let faults = Binding::parse(&object).expect_err(&to);
+        let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        assert!(text.contains(&says), "`{to}`: the parser says `{text}`, not `{says}`");
+        let faults = object.validate_cel().expect_err(&to).to_string();
+        assert!(faults.contains(&says), "`{to}`: the CRD says `{faults}`, not `{says}`");
+    }
+}
+
+#[test]
+fn duplicate_names_are_refused() {
+    let object = shop_with("name: pages", "name: products");
+    assert!(Binding::parse(&object).unwrap_err()[0].message.contains("twice"));
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_line() {
+    let text = SHOP.replacen("    table: inventory.product", "    tabel: inventory.product", 1);
+    let line = text.lines().position(|l| l.contains("tabel")).unwrap() + 1;
+    let error = manifest::read(&text).unwrap_err();
+    assert_eq!(error, ReadError::UnknownField { path: "spec.caches[0].tabel".into(), line: Some(line) });
+}
+
+#[test]
+fn a_wrong_type_is_named_with_its_line() {
+    let text = SHOP.replacen("ttl: 10m", "ttl: [10m]", 1);
+    let line = text.lines().position(|l| l.contains("[10m]")).unwrap() + 1;
+    let error = manifest::read(&text).unwrap_err().to_string();
+    assert!(error.contains("spec.caches[0].ttl") && error.contains(&format!("line {line}")), "{error}");
+}
+
+#[test]
+fn what_is_not_a_binding_is_told_so() {
+    let error = manifest::read("apiVersion: v1\nkind: Pod\n").unwrap_err();
+    assert_eq!(error, ReadError::WrongKind { found: "v1 Pod".into() });
+    assert!(matches!(manifest::read("a: [").unwrap_err(), ReadError::Malformed(_)));
+    assert!(matches!(manifest::read("").unwrap_err(), ReadError::Malformed(_) | ReadError::WrongKind { .. }));
+}
+
+#[test]
+fn json_is_read_too() {
+    let object: serde_json::Value = serde_yaml::from_str(SHOP).unwrap();
+    manifest::read(&serde_json::to_string_pretty(&object).unwrap()).unwrap();
+}
+
+#[test]
+fn a_rendered_manifest_is_read_tolerantly() {
+    let text = SHOP
+        .replacen("name: shop", "name: shop\n  annotations: {freshet.dev/rendered-by: 9.9.9}", 1)
+        .replacen("    table: inventory.product", "    table: inventory.product\n    sharding: 3", 1)
+        .replacen("  memory: 64Mi", "  memory: 64Mi\n  colour: blue", 1);
+    let manifest = manifest::read(&text).unwrap();
+    assert_eq!(manifest.rendered_by.as_deref(), Some("9.9.9"));
+    assert_eq!(manifest.newer_caches, BTreeSet::from(["products".to_owned()]));
+    assert_eq!(manifest.newer_fields, ["spec.colour"]);
+}
+
+#[test]
+fn quantities() {
+    assert_eq!(quantity::duration("1h30m"), Some(Duration::from_mins(90)));
+    assert_eq!(quantity::duration("500ms"), Some(Duration::from_millis(500)));
+    for bad in ["", "10", "m", "1w", "-1s", "1.5s", "400d", "99999999999s", "1s "] {
+        assert_eq!(quantity::duration(bad), None, "{bad}");
+    }
+    assert_eq!(quantity::bytes("64Mi"), Some(64 << 20));
+    assert_eq!(quantity::bytes("1M"), Some(1_000_000));
+    for bad in ["", "Mi", "1X", "1.5Mi", "-1", "9999999999999"] {
+        assert_eq!(quantity::bytes(bad), None, "{bad}");
+    }
+}
