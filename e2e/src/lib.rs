@@ -1,3 +1,4 @@
 //! The vocabulary of Freshet's tests.
 
 pub mod artefact;
+pub mod process;

@@ -1,0 +1,18 @@
+//! Real Redis, Postgres, Debezium Server and the sidecar as child processes on loopback.
+//!
+//! Everything here is synchronous: a test is a story told in order. Each value owns its process, its ports and its
+//! temporary folder, and dropping it kills the one and removes the others. A child also dies with the process that
+//! started it, however that ends, so a killed test run leaves nothing behind but a temporary folder.
+
+mod child;
+mod deadline;
+pub mod http;
+mod port;
+mod redis;
+mod sidecar;
+
+pub use child::Child;
+pub use deadline::until;
+pub use port::Port;
+pub use redis::{Redis, RedisBuilder};
+pub use sidecar::{Sidecar, SidecarBuilder};

@@ -1,0 +1,179 @@
+//! A real `redis-server`.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use redis::{Client, Connection, FromRedisValue, IntoConnectionInfo as _, cmd};
+use tempfile::TempDir;
+
+use super::{Child, Port};
+
+/// How long Redis may take to answer PING after its start; loading a large data set is not what tests do.
+const START: Duration = Duration::from_secs(10);
+
+/// How long one call of the test's client may take, so that a paused Redis is an error and not a hang.
+const CALL: Duration = Duration::from_secs(5);
+
+/// How a [`Redis`] is to be started. Without further words: no password, no persistence.
+#[derive(Debug, Default)]
+pub struct RedisBuilder {
+    password: Option<String>,
+    append_only: bool,
+    arguments: Vec<String>,
+}
+
+impl RedisBuilder {
+    /// Requires this password of every client.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Keeps data over restarts and kills: append-only file, written to disk at every command.
+    #[must_use]
+    pub fn append_only(mut self) -> Self {
+        self.append_only = true;
+        self
+    }
+
+    /// Adds a setting, as in `redis.conf`: `.set("maxmemory", "10mb")`.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.arguments.extend([format!("--{name}"), value.to_owned()]);
+        self
+    }
+
+    /// Starts the server and waits until it answers.
+    pub fn start(self) -> Result<Redis> {
+        let folder = tempfile::Builder::new().prefix("freshet-redis-").tempdir()?;
+        let port = Port::free()?;
+        let child = spawn(&self, &folder, &port)?;
+        let mut redis = Redis { child, port, folder, how: self };
+        redis.await_ready()?;
+        Ok(redis)
+    }
+}
+
+/// A running `redis-server` on a free port of 127.0.0.1 with its data in a temporary folder.
+#[derive(Debug)]
+pub struct Redis {
+    // Fields drop in this order: the process goes before the folder it writes into.
+    child: Child,
+    port: Port,
+    folder: TempDir,
+    how: RedisBuilder,
+}
+
+impl Redis {
+    /// A server without password and persistence.
+    pub fn start() -> Result<Self> {
+        Self::builder().start()
+    }
+
+    /// A server with more to say about it.
+    #[must_use]
+    pub fn builder() -> RedisBuilder {
+        RedisBuilder::default()
+    }
+
+    /// `redis://127.0.0.1:<port>`, never with the password in it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// `127.0.0.1:<port>`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.port.address().to_string()
+    }
+
+    /// The password, if one was asked for.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.how.password.as_deref()
+    }
+
+    /// The process, for what isn't named here.
+    pub fn process(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Ends the server in an orderly way (SIGTERM). The port stays reserved for [`Redis::restart`].
+    pub fn stop(&mut self) -> Result<()> {
+        self.child.stop().map(drop)
+    }
+
+    /// Ends the server at once (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()
+    }
+
+    /// Stops the server if it runs, and starts it again on the same port with the same data folder.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.child = spawn(&self.how, &self.folder, &self.port)?;
+        self.await_ready()
+    }
+
+    /// Freezes the server (SIGSTOP): connections stay open, nothing answers.
+    pub fn pause(&mut self) -> Result<()> {
+        self.child.pause()
+    }
+
+    /// Lets a frozen server go on.
+    pub fn resume(&mut self) -> Result<()> {
+        self.child.resume()
+    }
+
+    /// A new connection of the test's own, with time-outs of 5 s.
+    pub fn connection(&self) -> Result<Connection> {
+        connect(&self.port, self.password())
+    }
+
+    /// Runs one command: `redis.command::<u64>(&["XLEN", "shop.cdc"])`.
+    pub fn command<T: FromRedisValue>(&self, words: &[&str]) -> Result<T> {
+        let (name, arguments) = words.split_first().context("a command has a name")?;
+        let mut connection = self.connection()?;
+        cmd(name).arg(arguments).query(&mut connection).with_context(|| format!("redis command {words:?}"))
+    }
+
+    /// Adds an entry to a stream and returns its id.
+    pub fn xadd(&self, stream: &str, fields: &[(&str, &str)]) -> Result<String> {
+        let mut words = vec!["XADD", stream, "*"];
+        words.extend(fields.iter().flat_map(|(name, value)| [*name, *value]));
+        self.command(&words)
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let (port, password) = (&self.port, self.how.password.as_deref());
+        self.child.await_ready(START, || Ok(cmd("PING").exec(&mut connect(port, password)?)?))
+    }
+}
+
+fn connect(port: &Port, password: Option<&str>) -> Result<Connection> {
+    let mut info = format!("redis://{}", port.address()).into_connection_info()?;
+    if let Some(password) = password {
+        let settings = info.redis_settings().clone().set_password(password);
+        info = info.set_redis_settings(settings);
+    }
+    let connection = Client::open(info)?.get_connection_with_timeout(CALL)?;
+    connection.set_read_timeout(Some(CALL))?;
+    connection.set_write_timeout(Some(CALL))?;
+    Ok(connection)
+}
+
+fn spawn(how: &RedisBuilder, folder: &TempDir, port: &Port) -> Result<Child> {
+    let mut command = Child::command("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &port.number().to_string(), "--save", ""]);
+    command.arg("--dir").arg(folder.path());
+    if how.append_only {
+        command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+    }
+    if let Some(password) = &how.password {
+        command.args(["--requirepass", password]);
+    }
+    command.args(&how.arguments);
+    Child::spawn("redis-server", command, &folder.path().join("log"))
+}
