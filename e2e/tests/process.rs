@@ -5,8 +5,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use freshet_e2e::process::{Child, Redis, until};
+use anyhow::{Result, anyhow, bail};
+use freshet_e2e::process::debezium::{Format, Heartbeat, Routing, Settings};
+use freshet_e2e::process::{Child, Debezium, Postgres, Redis, until};
 
 #[test]
 fn redis_keeps_its_data_over_a_kill_when_append_only() {
@@ -103,4 +104,84 @@ fn a_child_dies_with_the_process_that_started_it() {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn postgres_keeps_its_data_over_a_crash() {
+    let mut postgres = Postgres::start().unwrap();
+    postgres
+        .execute("CREATE TABLE product (id int PRIMARY KEY, name text); INSERT INTO product VALUES (1, NULL)")
+        .unwrap();
+    postgres.kill().unwrap();
+    assert!(postgres.client().is_err());
+    postgres.restart().unwrap();
+    let rows = postgres.query("SELECT * FROM product").unwrap();
+    assert_eq!(rows, [[Some("1".to_owned()), None]]);
+    let settings =
+        postgres.query("SELECT current_setting('wal_level'), current_setting('server_encoding')").unwrap();
+    assert_eq!(settings, [["logical", "UTF8"].map(|word| Some(word.to_owned()))]);
+    postgres.stop().unwrap();
+}
+
+/// The values of all entries of a stream in the extended format, as JSON.
+fn values(redis: &Redis, stream: &str) -> Result<Vec<serde_json::Value>> {
+    let entries: Vec<(String, Vec<String>)> = redis.command(&["XRANGE", stream, "-", "+"])?;
+    entries.iter().map(|(_, fields)| Ok(serde_json::from_str(&fields[3])?)).collect()
+}
+
+#[test]
+fn a_row_arrives_in_redis_through_debezium() {
+    let (postgres, redis) =
+        (Postgres::start().unwrap(), Redis::builder().password("s3cret").start().unwrap());
+    postgres.execute("CREATE TABLE product (id int PRIMARY KEY); INSERT INTO product VALUES (1)").unwrap();
+    let settings = Settings::default().heartbeat(Heartbeat::Database, Duration::from_millis(100));
+    let mut debezium = Debezium::start(settings, &postgres, &redis).unwrap();
+    let stream = debezium.settings().stream("public.product");
+    let arrives = |operation: &str, id: u64| {
+        until("the row", Duration::from_secs(20), || {
+            let values = values(&redis, &stream)?;
+            let found = |value: &&serde_json::Value| value["op"] == operation && value["after"]["id"] == id;
+            values.iter().find(found).map(drop).ok_or_else(|| anyhow!("{} entries without it", values.len()))
+        })
+        .unwrap();
+    };
+    arrives("r", 1);
+    postgres.execute("INSERT INTO product VALUES (2)").unwrap();
+    arrives("c", 2);
+    // What is written while it is down comes when it is back.
+    debezium.kill().unwrap();
+    postgres.execute("INSERT INTO product VALUES (3)").unwrap();
+    debezium.restart(&postgres).unwrap();
+    arrives("c", 3);
+    let beats = || {
+        let values = values(&redis, &stream)?;
+        let beats = values.iter().filter(|value| value["message"]["prefix"] == "freshet-hb").count();
+        if beats < 2 {
+            bail!("{beats} heartbeats");
+        }
+        Ok(())
+    };
+    until("heartbeats", Duration::from_secs(20), beats).unwrap();
+    debezium.stop().unwrap();
+}
+
+#[test]
+fn the_compact_format_has_one_stream_per_table() {
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    postgres.execute("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)").unwrap();
+    postgres.execute("INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)").unwrap();
+    let settings = Settings::default().format(Format::Compact).routing(Routing::PerTable).table("public.a");
+    let _debezium =
+        Debezium::start(settings.heartbeat(Heartbeat::Off, Duration::ZERO), &postgres, &redis).unwrap();
+    let entries: Vec<(String, Vec<String>)> = until("the snapshot", Duration::from_secs(20), || {
+        let entries: Vec<_> = redis.command(&["XRANGE", "shop.public.a", "-", "+"])?;
+        if entries.is_empty() {
+            bail!("nothing");
+        }
+        Ok(entries)
+    })
+    .unwrap();
+    assert_eq!((entries.len(), entries[0].1.len()), (1, 2));
+    assert_eq!(entries[0].1[0], "{\"id\":1}");
+    assert_eq!(redis.command::<u64>(&["EXISTS", "shop.public.b"]).unwrap(), 0);
 }

@@ -45,8 +45,21 @@ impl Child {
     /// [`Child::spawn`] it.
     #[must_use]
     pub fn command(program: impl AsRef<OsStr>) -> Command {
+        Self::command_with(&[], program)
+    }
+
+    /// A [`Child::command`] that runs as another user; only root can.
+    #[must_use]
+    pub fn command_as(user: &str, program: impl AsRef<OsStr>) -> Command {
+        Self::command_with(&["--reuid", user, "--regid", user, "--init-groups"], program)
+    }
+
+    fn command_with(options: &[&str], program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command.args(options).args(["--pdeathsig", "KILL", "--"]);
+        // We may have died before the signal was asked for; then the child has another parent already.
+        command.args(["sh", "-c", r#"[ "$PPID" = "$1" ] || exit 1; shift; exec "$@""#, "sh"]);
+        command.arg(std::process::id().to_string()).arg(program);
         command
     }
 

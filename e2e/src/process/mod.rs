@@ -6,13 +6,17 @@
 
 mod child;
 mod deadline;
+pub mod debezium;
 pub mod http;
 mod port;
+mod postgres;
 mod redis;
 mod sidecar;
 
 pub use child::Child;
 pub use deadline::until;
+pub use debezium::Debezium;
 pub use port::Port;
+pub use postgres::Postgres;
 pub use redis::{Redis, RedisBuilder};
 pub use sidecar::{Sidecar, SidecarBuilder};

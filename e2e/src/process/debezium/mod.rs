@@ -1,0 +1,114 @@
+//! A real Debezium Server between a [`Postgres`] and a [`Redis`].
+
+mod distribution;
+mod settings;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use super::http::{self, Target};
+use super::{Child, Port, Postgres, Redis};
+
+pub use distribution::{VERSION, distribution, java_home};
+pub use settings::{Format, HEARTBEAT_QUERY, HEARTBEAT_SEQUENCE, Heartbeat, Routing, Settings};
+
+/// How long Debezium may take from its start to following the database; 6 s are usual.
+const START: Duration = Duration::from_mins(1);
+
+/// A running Debezium Server. Its offsets are in the Redis it writes to, so it goes on where it was when restarted.
+#[derive(Debug)]
+pub struct Debezium {
+    child: Child,
+    health: Port,
+    folder: TempDir,
+    settings: Settings,
+}
+
+impl Debezium {
+    /// Starts a server that copies what is in the tables (the snapshot) and then follows their changes; waits until
+    /// it follows them. The first start on a machine downloads Debezium Server and a JRE.
+    pub fn start(settings: Settings, postgres: &Postgres, redis: &Redis) -> Result<Self> {
+        if settings.queries() {
+            postgres.execute(HEARTBEAT_SEQUENCE)?;
+        }
+        let folder = tempfile::Builder::new().prefix("freshet-debezium-").tempdir()?;
+        let health = Port::free()?;
+        fs::create_dir(folder.path().join("config"))?;
+        let properties = settings.file(redis, postgres, health.number());
+        fs::write(folder.path().join("config/application.properties"), properties)?;
+        let child = spawn(folder.path())?;
+        let mut debezium = Self { child, health, folder, settings };
+        debezium.await_streaming(postgres)?;
+        Ok(debezium)
+    }
+
+    /// What it was told.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Ends the server in an orderly way (SIGTERM): what was read is written, and the position with it.
+    pub fn stop(&mut self) -> Result<()> {
+        self.child.stop().map(drop)
+    }
+
+    /// Ends the server at once (SIGKILL); the next start repeats what its stored position doesn't cover.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()
+    }
+
+    /// Stops the server if it runs, starts it again with the same settings, and waits until it follows the database.
+    pub fn restart(&mut self, postgres: &Postgres) -> Result<()> {
+        self.stop()?;
+        self.child = spawn(self.folder.path())?;
+        self.await_streaming(postgres)
+    }
+
+    /// All that the server has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.child.log()
+    }
+
+    /// The process, to pause, resume or ask for its id.
+    pub fn process(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Healthy, and its replication slot is being read, which it is only after the snapshot.
+    fn await_streaming(&mut self, postgres: &Postgres) -> Result<()> {
+        let health = Target::Tcp(self.health.address());
+        let slot = self.settings.slot();
+        self.child.await_ready(START, || {
+            let answer = http::get(&health, "/q/health")?;
+            if answer.status != 200 {
+                bail!("/q/health answers {}: {}", answer.status, answer.text());
+            }
+            let active = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
+            match postgres.query(&active)?.as_slice() {
+                [row] if row[0].as_deref() == Some("t") => Ok(()),
+                slots => bail!("the replication slot {slot} is not being read: {slots:?}"),
+            }
+        })
+    }
+}
+
+fn spawn(folder: &Path) -> Result<Child> {
+    let distribution = distribution()?;
+    let jar = distribution.join(format!("debezium-server-dist-{VERSION}-runner.jar"));
+    let mut command: Command = Child::command(java_home()?.join("bin/java"));
+    // Tests start it often and never run it for long: the first compiler alone, and the cheapest collector.
+    command.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    // Debezium's own start script asks for nothing, but a library of its warns without it from Java 25 on.
+    command.arg("--add-opens=java.base/java.lang=ALL-UNNAMED");
+    let jars =
+        std::env::join_paths([jar, distribution.join("lib/*")]).context("a path with a colon in it")?;
+    command.arg("-cp").arg(jars).arg("io.debezium.server.Main").current_dir(folder);
+    Child::spawn("debezium-server", command, &folder.join("log"))
+}

@@ -1,0 +1,185 @@
+//! A real Postgres that Debezium can follow.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{Child, Port};
+
+/// How long Postgres may take to accept connections; more than its start needs, for recovery after a crash.
+const START: Duration = Duration::from_secs(30);
+
+/// Postgres refuses to run as root; Debian's packages make this user for it.
+const USER: &str = "postgres";
+
+/// A running Postgres with `wal_level=logical`, UTF-8 and time zone UTC on a free port of 127.0.0.1.
+///
+/// Superuser and database are both `postgres`, and no password is asked for. The data folder is a temporary one, and
+/// `fsync` is off: a kill loses nothing, a power cut would.
+#[derive(Debug)]
+pub struct Postgres {
+    child: Child,
+    port: Port,
+    folder: TempDir,
+    programs: PathBuf,
+}
+
+impl Postgres {
+    /// Makes a new, empty server (0.7 s) and waits until it accepts connections.
+    pub fn start() -> Result<Self> {
+        let programs = programs()?;
+        let folder = tempfile::Builder::new().prefix("freshet-postgres-").tempdir()?;
+        if rustix::process::geteuid().is_root() {
+            run(Command::new("chown").arg(format!("{USER}:")).arg(folder.path()))?;
+        }
+        let mut init = command(&programs.join("initdb"));
+        init.arg("--pgdata").arg(folder.path().join("data"));
+        init.args(["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"]);
+        run(init.arg("--no-sync").current_dir(folder.path()))?;
+        let port = Port::free()?;
+        let child = spawn(&programs, &folder, &port)?;
+        let mut postgres = Self { child, port, folder, programs };
+        postgres.await_ready()?;
+        Ok(postgres)
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
+    /// `postgres://postgres@127.0.0.1:<port>/postgres`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("postgres://{USER}@{}/postgres", self.port.address())
+    }
+
+    /// A new connection, for typed queries and for transactions that a test holds open.
+    pub fn client(&self) -> Result<Client> {
+        connect(&self.port)
+    }
+
+    /// Runs statements separated by `;`, on a connection of their own. Several form one transaction unless they say
+    /// otherwise.
+    pub fn execute(&self, sql: &str) -> Result<()> {
+        self.client()?.batch_execute(sql).with_context(|| format!("executing {sql}"))
+    }
+
+    /// Runs one query and returns its rows as Postgres writes them as text; `None` is NULL.
+    pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let messages = self.client()?.simple_query(sql).with_context(|| format!("querying {sql}"))?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(rows
+            .map(|row| (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
+            .collect())
+    }
+
+    /// Ends the server in an orderly way ("fast": open transactions are rolled back).
+    pub fn stop(&mut self) -> Result<()> {
+        self.child.stop_by(Signal::INT).map(drop)
+    }
+
+    /// Ends the server and its backends at once, without a checkpoint; the next start recovers as after a crash.
+    ///
+    /// Not SIGKILL, after which backends live on for a moment and keep a new server from starting.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.stop_by(Signal::QUIT).map(drop)
+    }
+
+    /// Stops the server if it runs, and starts it again on the same port with its data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.child = spawn(&self.programs, &self.folder, &self.port)?;
+        self.await_ready()
+    }
+
+    /// All that the server has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.child.log()
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let port = &self.port;
+        self.child.await_ready(START, || connect(port).map(drop))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Before the folder is removed, so that no backend still writes into it.
+        let _ = self.kill();
+    }
+}
+
+fn connect(port: &Port) -> Result<Client> {
+    Config::new()
+        .host("127.0.0.1")
+        .port(port.number())
+        .user(USER)
+        .dbname("postgres")
+        .connect_timeout(Duration::from_secs(5))
+        .connect(NoTls)
+        .with_context(|| format!("connecting to Postgres at {}", port.address()))
+}
+
+fn spawn(programs: &Path, folder: &TempDir, port: &Port) -> Result<Child> {
+    let mut command = command(&programs.join("postgres"));
+    command.arg("-D").arg(folder.path().join("data")).current_dir(folder.path());
+    for setting in [
+        &format!("port={}", port.number()),
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "wal_level=logical",
+        "fsync=off",
+        "timezone=UTC",
+        "log_timezone=UTC",
+    ] {
+        command.args(["-c", setting]);
+    }
+    Child::spawn("postgres", command, &folder.path().join("log"))
+}
+
+/// A [`Child::command`] as a user that Postgres accepts.
+fn command(program: &Path) -> Command {
+    if rustix::process::geteuid().is_root() {
+        Child::command_as(USER, program)
+    } else {
+        Child::command(program)
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("running {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// The folder of `initdb` and `postgres`: the newest of Debian's, which aren't on the PATH, else the PATH's.
+fn programs() -> Result<PathBuf> {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| {
+        let folder = entry.ok()?.path();
+        let version: u32 = folder.file_name()?.to_str()?.parse().ok()?;
+        Some((version, folder.join("bin")))
+    });
+    let newest = debian.filter(|(_, folder)| has_programs(folder)).max().map(|(_, folder)| folder);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    newest
+        .or_else(|| std::env::split_paths(&path).find(|folder| has_programs(folder)))
+        .context("no Postgres server on this machine; `cargo xtask setup` says what to install")
+}
+
+fn has_programs(folder: &Path) -> bool {
+    folder.join("initdb").exists() && folder.join("postgres").exists()
+}
