@@ -1,0 +1,96 @@
+//! What about a pod makes injection impossible, whatever the binding says.
+
+use freshet_crds::names;
+use serde_json::Value;
+
+use super::{Ask, Skip, SkipReason, sidecar};
+
+/// What stands against injecting this pod, if anything does. The binding plays no part in it.
+#[must_use]
+pub fn obstacle(pod: &Value) -> Option<Skip> {
+    let skip = |reason, message: String| Some(Skip::new(reason, message));
+    match Ask::of(pod) {
+        None => return skip(SkipReason::NotAsked, format!("the pod has no annotation {}", names::INJECT)),
+        Some(Ask::Never) => return skip(SkipReason::OptedOut, "the pod opted out".into()),
+        Some(Ask::TheOnly | Ask::Named(_) | Ask::Invalid(_)) => {}
+    }
+    let annotation = |name: &str| pod.pointer("/metadata/annotations").and_then(|a| a.get(name));
+    if annotation("kubernetes.io/config.mirror").is_some() {
+        return skip(
+            SkipReason::StaticPod,
+            "a static pod comes from a file of its node: nothing can be added".into(),
+        );
+    }
+    if pod.pointer("/spec/os/name").and_then(Value::as_str).is_some_and(|os| os != "linux") {
+        return skip(SkipReason::NotLinux, "the sidecar runs on Linux only".into());
+    }
+    if containers(pod).any(|c| name(c) == sidecar::CONTAINER) {
+        return if annotation(names::INJECTED).is_some() {
+            skip(SkipReason::AlreadyInjected, "the pod carries the sidecar already".into())
+        } else {
+            let message =
+                format!("a container of the pod is called {} already: rename it", sidecar::CONTAINER);
+            skip(SkipReason::ContainerNameTaken, message)
+        };
+    }
+    if pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true) {
+        let message = format!(
+            "hostNetwork: the sidecar would take the node's ports {} and {}",
+            sidecar::API_PORT,
+            sidecar::ADMIN_PORT
+        );
+        return skip(SkipReason::HostNetwork, message);
+    }
+    if let Some(volume) =
+        list(pod, "/spec/volumes").map(name).find(|volume| sidecar::VOLUMES.contains(volume))
+    {
+        return skip(
+            SkipReason::VolumeNameTaken,
+            format!("a volume of the pod is called {volume} already: rename it"),
+        );
+    }
+    for container in containers(pod) {
+        if let Some(skip) = in_the_way(container) {
+            return Some(skip);
+        }
+    }
+    None
+}
+
+/// What one container has that is ours.
+fn in_the_way(container: &Value) -> Option<Skip> {
+    let name = name(container);
+    for port in list(container, "/ports") {
+        let number = port.get("containerPort").and_then(Value::as_u64);
+        let tcp = port.get("protocol").and_then(Value::as_str).is_none_or(|protocol| protocol == "TCP");
+        if let Some(number) =
+            number.filter(|n| [sidecar::API_PORT, sidecar::ADMIN_PORT].map(u64::from).contains(n))
+            && tcp
+        {
+            let message =
+                format!("container {name} has port {number}, which is the sidecar's: choose another one");
+            return Some(Skip::new(SkipReason::PortTaken, message));
+        }
+    }
+    list(container, "/volumeMounts")
+        .filter_map(|mount| mount.get("mountPath").and_then(Value::as_str))
+        .find(|path| path.trim_end_matches('/') == sidecar::RUN_FOLDER)
+        .map(|path| {
+            let message =
+                format!("container {name} mounts a volume at {path}, where the socket belongs: move it");
+            Skip::new(SkipReason::MountPathTaken, message)
+        })
+}
+
+/// The containers of both lists.
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    list(pod, "/spec/initContainers").chain(list(pod, "/spec/containers"))
+}
+
+fn list<'v>(value: &'v Value, pointer: &str) -> impl Iterator<Item = &'v Value> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn name(value: &Value) -> &str {
+    value.get("name").and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,189 @@
+//! What would be injected for a binding, and how to tell whether that is what a pod has.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use freshet_crds::{CacheBinding, SecretKeyRef, StartGate, quantity};
+use kube::ResourceExt as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{Skip, SkipReason, sidecar};
+
+/// What the operator was installed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// The operator's version.
+    pub version: String,
+    /// The sidecar's image.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub pull_policy: String,
+    /// Names of Secrets for pulling it, expected in the pods' namespaces.
+    pub pull_secrets: Vec<String>,
+}
+
+/// Everything about a sidecar that differs from binding to binding. The rest reaches running sidecars through the
+/// ConfigMap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// The binding's name.
+    pub binding: String,
+    /// Our version.
+    pub version: String,
+    /// The image.
+    pub image: String,
+    /// When it is pulled.
+    pub pull_policy: String,
+    /// Secrets for pulling it.
+    pub pull_secrets: BTreeSet<String>,
+    /// Kubernetes' ResourceRequirements.
+    pub resources: Value,
+    /// What the application's start waits for.
+    pub start_gate: StartGate,
+    /// The keys of Secrets that it reads.
+    pub secrets: BTreeSet<SecretKeyRef>,
+}
+
+/// The part of an injected sidecar in which it can differ from what would be injected now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Field {
+    /// Its image.
+    Image,
+    /// Its resources.
+    Resources,
+    /// What the application's start waits for.
+    StartGate,
+    /// Which keys of Secrets are mounted.
+    Secrets,
+    /// Everything that only another version of the operator does differently.
+    Template,
+}
+
+/// The annotation [`freshet_crds::names::INJECTED`]: what was injected, in few letters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Injected {
+    /// The version of the operator that injected.
+    pub version: String,
+    /// A hash over all fields.
+    pub hash: String,
+    /// A hash of each field, so that a difference can be named.
+    #[serde(default)]
+    pub fields: BTreeMap<Field, String>,
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// What this binding's pods get. It needs less than a valid binding, because a pod that starts while its binding
+    /// is broken is better off with a sidecar that follows the last good one.
+    pub fn of(binding: &CacheBinding, defaults: &Defaults) -> Result<Self, Skip> {
+        let spec = &binding.spec;
+        let memory =
+            quantity::bytes(&spec.memory).and_then(|bytes| bytes.checked_mul(2)).ok_or_else(|| {
+                let message = format!("spec.memory: {:?} isn't a size in bytes such as 64Mi", spec.memory);
+                Skip::new(SkipReason::InvalidBinding, message)
+            })? / 2;
+        let given = spec.sidecar.resources.as_ref().and_then(|r| serde_json::to_value(r).ok());
+        let own = spec.sidecar.image_pull_secrets.iter().map(|secret| &secret.name);
+        Ok(Self {
+            binding: binding.name_any(),
+            version: defaults.version.clone(),
+            image: spec.sidecar.image.clone().unwrap_or_else(|| defaults.image.clone()),
+            pull_policy: defaults.pull_policy.clone(),
+            pull_secrets: own.chain(&defaults.pull_secrets).cloned().collect(),
+            resources: resources(given.unwrap_or_else(|| json!({})), memory),
+            start_gate: spec.sidecar.start_gate,
+            secrets: secrets(binding),
+        })
+    }
+
+    /// The annotation that describes it.
+    #[must_use]
+    pub fn injected(&self) -> Injected {
+        let fields = BTreeMap::from([
+            (Field::Image, hash(&json!(self.image))),
+            (Field::Resources, hash(&self.resources)),
+            (Field::StartGate, hash(&json!(self.start_gate))),
+            (Field::Secrets, hash(&json!(self.secrets))),
+            (Field::Template, hash(&sidecar::template())),
+        ]);
+        let whole = hash(&json!(fields));
+        Injected { version: self.version.clone(), hash: whole, fields }
+    }
+}
+
+/// The Secret keys that the binding's sources are read from, each once.
+fn secrets(binding: &CacheBinding) -> BTreeSet<SecretKeyRef> {
+    let redis = binding.spec.sources.iter().filter_map(|source| source.redis_stream.as_ref());
+    redis.filter_map(|redis| redis.url_from.as_ref()).map(|from| from.secret_key_ref.clone()).collect()
+}
+
+/// What is given, and defaults for what isn't: requests are never left out, because autoscalers of the pod need all
+/// of them. Memory is a request and a limit of `memory × 1.5 + 32Mi` for cached data, its bookkeeping and the rest.
+fn resources(mut given: Value, memory: u64) -> Value {
+    let has = |given: &Value, what: &str| {
+        ["requests", "limits"].iter().any(|kind| given.get(kind).is_some_and(|r| r.get(what).is_some()))
+    };
+    let missing = |given: &Value, what: &str| !has(given, what);
+    if missing(&given, "cpu") {
+        given["requests"]["cpu"] = json!("10m");
+    }
+    if missing(&given, "memory") {
+        let memory = json!(in_bytes(memory / 2 * 3 + (32 << 20)));
+        given["requests"]["memory"] = memory.clone();
+        given["limits"]["memory"] = memory;
+    }
+    given
+}
+
+/// A number of bytes as Kubernetes writes it.
+fn in_bytes(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 20) { format!("{}Mi", bytes >> 20) } else { bytes.to_string() }
+}
+
+/// 16 hexadecimal digits. Equal values are equal texts: maps are sorted by key.
+fn hash(value: &Value) -> String {
+    use fmt::Write as _;
+    let digest = Sha256::digest(value.to_string());
+    digest.iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+// === impl Injected ===
+
+impl Injected {
+    /// In which fields what a pod has differs from what it would get now. A hash that differs without a known field
+    /// comes from a version that knew other fields: that is the template's.
+    #[must_use]
+    pub fn outdated_in(&self, now: &Self) -> BTreeSet<Field> {
+        let mut differ: BTreeSet<_> = now
+            .fields
+            .iter()
+            .filter(|(field, hash)| self.fields.get(field) != Some(hash))
+            .map(|(field, _)| *field)
+            .collect();
+        if differ.is_empty() && self.hash != now.hash {
+            differ.insert(Field::Template);
+        }
+        differ
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::Resources => "resources",
+            Self::StartGate => "startGate",
+            Self::Secrets => "secrets",
+            Self::Template => "template",
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! The sidecar's container, its volumes, and what the application's containers get.
+
+use std::collections::BTreeSet;
+
+use freshet_crds::{StartGate, names};
+use serde_json::{Value, json};
+
+use super::{Patch, Shape};
+
+/// The container's name.
+pub const CONTAINER: &str = "freshet";
+/// The application-facing port, on loopback.
+pub(super) const API_PORT: u16 = 3737;
+/// The port of probes and metrics, on all addresses of the pod.
+pub(super) const ADMIN_PORT: u16 = 3738;
+/// Where the socket's folder is, in every container.
+pub(super) const RUN_FOLDER: &str = "/run/freshet";
+/// The names of all volumes that are added.
+pub(super) const VOLUMES: [&str; 4] = [RUN_VOLUME, BINDING_VOLUME, SECRETS_VOLUME, NO_TOKEN_VOLUME];
+
+const RUN_VOLUME: &str = "freshet-run";
+const BINDING_VOLUME: &str = "freshet-binding";
+const SECRETS_VOLUME: &str = "freshet-secrets";
+const NO_TOKEN_VOLUME: &str = "freshet-no-token";
+const PROGRAM: &str = "/freshet-sidecar";
+const BINDING_FOLDER: &str = "/etc/freshet/binding";
+const SECRETS_FOLDER: &str = "/etc/freshet/secrets";
+const SOCKET: &str = "/run/freshet/freshet.sock";
+/// Where Kubernetes puts its token unless something is mounted there already.
+const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Neither root nor a user of common images.
+const USER: u32 = 65532;
+
+/// Everything that makes the sidecar part of `pod`.
+pub(super) fn additions(pod: &Value, shape: &Shape) -> Patch {
+    let mut patch = Patch::default();
+    patch.entry(pod, "/metadata/labels", names::BINDING, shape.binding.as_str());
+    patch.entry(pod, "/metadata/annotations", names::INJECTED, json!(shape.injected()).to_string());
+    let pull_secrets = shape.pull_secrets.iter().map(|name| json!({ "name": name }));
+    let has = pod.pointer("/spec/imagePullSecrets").and_then(Value::as_array);
+    let missing = pull_secrets.filter(|secret| !has.is_some_and(|has| has.contains(secret)));
+    patch.behind(pod, "/spec/imagePullSecrets", missing.collect());
+    patch.behind(pod, "/spec/volumes", volumes(shape));
+    // The init containers before the sidecar is put in front of them, while their indices are still those of `pod`.
+    for kind in ["containers", "initContainers"] {
+        let list = pod.pointer(&format!("/spec/{kind}")).and_then(Value::as_array);
+        for (index, container) in list.into_iter().flatten().enumerate() {
+            application(&mut patch, pod, &format!("/spec/{kind}/{index}"), container);
+        }
+    }
+    // First, so that the other init containers can use it, too.
+    patch.in_front(pod, "/spec/initContainers", vec![container(shape)]);
+    patch
+}
+
+/// What is the same for all bindings: whatever another version of the operator would do differently.
+pub(super) fn template() -> Value {
+    let nothing = Shape {
+        binding: String::new(),
+        version: String::new(),
+        image: String::new(),
+        pull_policy: String::new(),
+        pull_secrets: BTreeSet::new(),
+        resources: Value::Null,
+        start_gate: StartGate::None,
+        secrets: BTreeSet::new(),
+    };
+    json!({ "container": container(&nothing), "volumes": volumes(&nothing) })
+}
+
+/// The address of the sidecar and its socket, for one of the application's containers. Its own settings win.
+fn application(patch: &mut Patch, pod: &Value, path: &str, container: &Value) {
+    let url = format!("http://127.0.0.1:{API_PORT}");
+    let env = container.get("env").and_then(Value::as_array);
+    let sets = |name: &str| {
+        env.is_some_and(|env| env.iter().any(|e| e.get("name").and_then(Value::as_str) == Some(name)))
+    };
+    let ours = [("FRESHET_URL", url.as_str()), ("FRESHET_SOCKET", SOCKET)];
+    let missing = ours.into_iter().filter(|(name, _)| !sets(name));
+    // In front, because `$(FRESHET_URL)` in a variable sees only those before it.
+    patch.in_front(
+        pod,
+        &format!("{path}/env"),
+        missing.map(|(name, value)| json!({ "name": name, "value": value })).collect(),
+    );
+    let mount = json!({ "name": RUN_VOLUME, "mountPath": RUN_FOLDER, "readOnly": true });
+    patch.behind(pod, &format!("{path}/volumeMounts"), vec![mount]);
+}
+
+/// The sidecar itself: a native one (restartable init container) that passes the restricted Pod Security Standard
+/// by its own settings, since the pod's are the author's.
+fn container(shape: &Shape) -> Value {
+    let mut container = json!({
+        "name": CONTAINER,
+        "image": shape.image,
+        "imagePullPolicy": shape.pull_policy,
+        "restartPolicy": "Always",
+        "command": [PROGRAM],
+        // Not as arguments: the probes are the same program and read them, too.
+        "env": [
+            { "name": "FRESHET_BINDING", "value": format!("{BINDING_FOLDER}/{}", names::MANIFEST_FILE) },
+            { "name": "FRESHET_LISTEN", "value": format!("127.0.0.1:{API_PORT}") },
+            { "name": "FRESHET_SOCKET", "value": SOCKET },
+            { "name": "FRESHET_ADMIN", "value": format!("[::]:{ADMIN_PORT}") },
+            { "name": "FRESHET_SECRETS", "value": SECRETS_FOLDER },
+        ],
+        "ports": [{ "name": "freshet-admin", "containerPort": ADMIN_PORT, "protocol": "TCP" }],
+        "resources": shape.resources,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "readOnlyRootFilesystem": true,
+            "allowPrivilegeEscalation": false,
+            "capabilities": { "drop": ["ALL"] },
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        // Executed in the container: a probe over HTTP would need the port to be reachable from the node.
+        "livenessProbe": {
+            "exec": { "command": [PROGRAM, "probe", "live"] },
+            "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            { "name": RUN_VOLUME, "mountPath": RUN_FOLDER },
+            { "name": BINDING_VOLUME, "mountPath": BINDING_FOLDER, "readOnly": true },
+            // Kubernetes mounts its token into every container that has nothing there, also into ours, because it
+            // looks again after a webhook has changed a pod.
+            { "name": NO_TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": true },
+        ],
+    });
+    if !shape.secrets.is_empty() {
+        let mount = json!({ "name": SECRETS_VOLUME, "mountPath": SECRETS_FOLDER, "readOnly": true });
+        container["volumeMounts"].as_array_mut().map(|mounts| mounts.push(mount));
+    }
+    match shape.start_gate {
+        StartGate::None => {}
+        StartGate::Listening => {
+            container["startupProbe"] = json!({
+                "exec": { "command": [PROGRAM, "probe", "startup"] },
+                "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 60,
+            });
+        }
+    }
+    container
+}
+
+fn volumes(shape: &Shape) -> Vec<Value> {
+    let config_map = format!("{}{}", names::CONFIG_MAP_PREFIX, shape.binding);
+    let mut volumes = vec![
+        run_volume(),
+        // Optional: the pod may come before the ConfigMap, and outlive it.
+        json!({ "name": BINDING_VOLUME, "configMap": { "name": config_map, "optional": true } }),
+        no_token_volume(),
+    ];
+    if !shape.secrets.is_empty() {
+        let sources = shape.secrets.iter().map(|secret| {
+            let path = format!("{}/{}", secret.name, secret.key);
+            json!({ "secret": { "name": secret.name, "optional": true, "items": [{ "key": secret.key, "path": path }] } })
+        });
+        // Readable by all, since the files are root's and only the sidecar has them: a group would have to be the
+        // pod's (fsGroup), which is not ours to set.
+        let projected = json!({ "defaultMode": 0o444, "sources": sources.collect::<Vec<_>>() });
+        volumes.push(json!({ "name": SECRETS_VOLUME, "projected": projected }));
+    }
+    volumes
+}
+
+/// In memory, because a socket needs no disk and a volume on the node's disk would keep autoscalers from draining it.
+fn run_volume() -> Value {
+    json!({ "name": RUN_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } })
+}
+
+fn no_token_volume() -> Value {
+    json!({ "name": NO_TOKEN_VOLUME, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } })
+}

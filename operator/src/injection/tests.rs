@@ -1,0 +1,187 @@
+use freshet_crds::{CacheBinding, manifest};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn shop() -> CacheBinding {
+    manifest::read(include_str!("../../../crds/tests/shop.yaml")).unwrap().object
+}
+
+fn named(name: &str) -> CacheBinding {
+    let mut binding = shop();
+    binding.metadata.name = Some(name.into());
+    binding
+}
+
+fn defaults() -> Defaults {
+    Defaults {
+        version: "1.2.3".into(),
+        image: "freshet-sidecar:1.2.3".into(),
+        pull_policy: "IfNotPresent".into(),
+        pull_secrets: vec![],
+    }
+}
+
+fn pod() -> Value {
+    json!({
+        "metadata": { "name": "web", "annotations": { "freshet.dev/inject": "shop" } },
+        "spec": { "containers": [{ "name": "app", "image": "app" }] },
+    })
+}
+
+/// The pod with `value` at `pointer`, whose parent exists.
+fn pod_with(pointer: &str, value: Value) -> Value {
+    let mut pod = pod();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    pod.pointer_mut(parent).unwrap()[key.replace("~1", "/")] = value;
+    pod
+}
+
+fn skip_of(pod: &Value) -> Option<SkipReason> {
+    match decide(pod, &shop(), &defaults()) {
+        Decision::Skip(skip) => Some(skip.reason),
+        Decision::Inject(_) => None,
+    }
+}
+
+#[test]
+fn a_plain_pod_is_injected() {
+    assert_eq!(skip_of(&pod()), None);
+}
+
+#[test]
+fn each_obstacle_has_its_reason() {
+    let inject = "/metadata/annotations/freshet.dev~1inject";
+    let port =
+        |number: u16| json!([{ "containerPort": 8080 }, { "containerPort": number, "protocol": "TCP" }]);
+    let cases = [
+        ("/metadata/annotations", json!({}), SkipReason::NotAsked),
+        (inject, json!("false"), SkipReason::OptedOut),
+        (
+            "/metadata/annotations",
+            json!({ "freshet.dev/inject": "shop", "kubernetes.io/config.mirror": "x" }),
+            SkipReason::StaticPod,
+        ),
+        ("/spec/os", json!({ "name": "windows" }), SkipReason::NotLinux),
+        ("/spec/hostNetwork", json!(true), SkipReason::HostNetwork),
+        ("/spec/containers/0/name", json!("freshet"), SkipReason::ContainerNameTaken),
+        ("/spec/initContainers", json!([{ "name": "freshet" }]), SkipReason::ContainerNameTaken),
+        ("/spec/volumes", json!([{ "name": "freshet-run" }]), SkipReason::VolumeNameTaken),
+        ("/spec/volumes", json!([{ "name": "freshet-no-token" }]), SkipReason::VolumeNameTaken),
+        (
+            "/spec/containers/0/volumeMounts",
+            json!([{ "mountPath": "/run/freshet/" }]),
+            SkipReason::MountPathTaken,
+        ),
+        ("/spec/containers/0/ports", port(3737), SkipReason::PortTaken),
+        ("/spec/initContainers", json!([{ "name": "a", "ports": port(3738) }]), SkipReason::PortTaken),
+    ];
+    for (pointer, value, reason) in cases {
+        assert_eq!(skip_of(&pod_with(pointer, value.clone())), Some(reason), "{pointer}: {value}");
+    }
+}
+
+#[test]
+fn what_only_resembles_an_obstacle_is_none() {
+    let cases = [
+        ("/spec/os", json!({ "name": "linux" })),
+        ("/spec/hostNetwork", json!(false)),
+        ("/spec/volumes", json!([{ "name": "freshet-data" }])),
+        ("/spec/containers/0/volumeMounts", json!([{ "mountPath": "/run/freshets" }])),
+        ("/spec/containers/0/ports", json!([{ "containerPort": 3737, "protocol": "UDP" }])),
+    ];
+    for (pointer, value) in cases {
+        assert_eq!(skip_of(&pod_with(pointer, value.clone())), None, "{pointer}: {value}");
+    }
+}
+
+#[test]
+fn an_injected_pod_is_left_alone() {
+    let mut pod = pod();
+    let Decision::Inject(patch) = decide(&pod, &shop(), &defaults()) else { panic!("skipped") };
+    let patch: json_patch::Patch = serde_json::from_value(json!(patch)).unwrap();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    assert_eq!(skip_of(&pod), Some(SkipReason::AlreadyInjected));
+}
+
+#[test]
+fn a_binding_without_a_readable_memory_is_not_injected() {
+    let mut binding = shop();
+    binding.spec.memory = "999999999999Gi".into();
+    let Decision::Skip(skip) = decide(&pod(), &binding, &defaults()) else { panic!("injected") };
+    assert_eq!(skip.reason, SkipReason::InvalidBinding);
+    assert!(skip.message.contains("spec.memory"), "{}", skip.message);
+}
+
+#[test]
+fn what_a_pod_asks_for_is_resolved_in_its_namespace() {
+    let found = |ask: &str, bindings: &[&str]| {
+        let bindings: Vec<_> = bindings.iter().map(|name| named(name)).collect();
+        resolve(&Ask::parse(ask), bindings).map(|b| b.metadata.name.unwrap()).map_err(|skip| skip.reason)
+    };
+    assert_eq!(found("shop", &["blog", "shop"]), Ok("shop".into()));
+    assert_eq!(found("true", &["blog"]), Ok("blog".into()));
+    assert_eq!(found("true", &["blog", "shop"]), Err(SkipReason::Ambiguous));
+    assert_eq!(found("true", &[]), Err(SkipReason::BindingNotFound));
+    assert_eq!(found("shop", &["blog"]), Err(SkipReason::BindingNotFound));
+    assert_eq!(found("false", &["blog"]), Err(SkipReason::OptedOut));
+    for bad in
+        ["", "Shop", "sh op", "-shop", "shop/1", "a-name-that-is-longer-than-any-binding-could-ever-be-named"]
+    {
+        assert_eq!(found(bad, &["shop"]), Err(SkipReason::InvalidAnnotation), "{bad:?}");
+    }
+}
+
+#[test]
+fn names_of_ours_that_mean_nothing_are_remarked() {
+    let mut pod = pod();
+    pod["metadata"]["annotations"]["freshet.dev/injekt"] = json!("x");
+    pod["metadata"]["annotations"]["freshet.dev/injected"] = json!("x");
+    pod["metadata"]["labels"] = json!({ "freshet.dev/binding": "x", "app": "web" });
+    let remarks = remarks(&pod).join("; ");
+    assert!(remarks.contains("unknown annotation freshet.dev/injekt"), "{remarks}");
+    assert!(remarks.contains("annotation freshet.dev/injected is set by Freshet"), "{remarks}");
+    assert!(remarks.contains("label freshet.dev/binding is set by Freshet"), "{remarks}");
+    assert!(!remarks.contains("inject has") && !remarks.contains("app"), "{remarks}");
+}
+
+#[test]
+fn an_outdated_sidecar_is_told_by_field() {
+    let before = Shape::of(&shop(), &defaults()).unwrap().injected();
+    let differ = |change: &dyn Fn(&mut CacheBinding)| {
+        let mut binding = shop();
+        change(&mut binding);
+        let now = Shape::of(&binding, &defaults()).unwrap().injected();
+        before.outdated_in(&now).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(differ(&|_| {}), []);
+    assert_eq!(differ(&|b| b.spec.caches[0].ttl = "1m".into()), []);
+    assert_eq!(differ(&|b| b.spec.epoch = "2".into()), []);
+    assert_eq!(differ(&|b| b.spec.sidecar.image = Some("other:1".into())), [Field::Image]);
+    assert_eq!(differ(&|b| b.spec.memory = "128Mi".into()), [Field::Resources]);
+    assert_eq!(differ(&|b| b.spec.sidecar.start_gate = freshet_crds::StartGate::None), [Field::StartGate]);
+    let secret = |b: &mut CacheBinding| {
+        let from = json!({ "secretKeyRef": { "name": "redis", "key": "url" } });
+        let redis = b.spec.sources[0].redis_stream.as_mut().unwrap();
+        redis.url = None;
+        redis.url_from = Some(serde_json::from_value(from).unwrap());
+    };
+    assert_eq!(differ(&secret), [Field::Secrets]);
+    let other = Injected { hash: "0".into(), ..before.clone() };
+    assert_eq!(other.outdated_in(&before).into_iter().collect::<Vec<_>>(), [Field::Template]);
+}
+
+#[test]
+fn requests_are_never_left_out() {
+    let resources = |given: Value| {
+        let mut binding = shop();
+        binding.spec.sidecar.resources = Some(serde_json::from_value(given).unwrap());
+        Shape::of(&binding, &defaults()).unwrap().resources
+    };
+    let default = json!({ "requests": { "cpu": "10m", "memory": "128Mi" }, "limits": { "memory": "128Mi" } });
+    assert_eq!(resources(json!({})), default);
+    let own = json!({ "requests": { "memory": "1Gi" }, "limits": { "cpu": "1" } });
+    assert_eq!(resources(own.clone()), own);
+    let cpu = resources(json!({ "limits": { "cpu": "1" } }));
+    assert_eq!(cpu["requests"], json!({ "memory": "128Mi" }));
+}
