@@ -1,2 +1,7 @@
 //! The sidecar's entry point.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    freshet_sidecar::app::main()
+}

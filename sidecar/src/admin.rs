@@ -1,0 +1,173 @@
+//! The admin listener: health, metrics and status, on the pod's address. No values ever.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    args::ADMIN_PORT,
+    clock::Tick,
+    engine::Engine,
+    metrics::{self, ConnectionStats},
+    status::{self, BindingWatch},
+};
+
+/// Most connections at once; kubelet and scrapers need a few.
+const MAX_CONNECTIONS: usize = 64;
+/// How long one exchange may take.
+const EXCHANGE: Duration = Duration::from_secs(10);
+
+/// Changes the log level: takes a level's name, says whether it is one.
+pub type SetLevel = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// What the admin listener answers from.
+pub struct Admin {
+    /// The state.
+    pub engine: Arc<Engine>,
+    /// The binding's state.
+    pub binding: BindingWatch,
+    /// The API's connections.
+    pub connections: Arc<ConnectionStats>,
+    /// Changes the log level.
+    pub set_level: SetLevel,
+}
+
+/// Binds the admin address: the one given, or both families' any-address on the usual port. Where there is no
+/// IPv6, IPv4's stands for it.
+pub async fn bind(address: Option<SocketAddr>) -> io::Result<TcpListener> {
+    let wanted = address.unwrap_or(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), ADMIN_PORT));
+    match listen(wanted) {
+        Err(_) if wanted.ip() == Ipv6Addr::UNSPECIFIED => {
+            listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), wanted.port()))
+        }
+        bound => bound,
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => {
+            // Whether an IPv6 any-address takes IPv4 too is a system setting; probes need it to.
+            let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None)?;
+            socket.set_only_v6(false)?;
+            socket.set_nonblocking(true)?;
+            TcpSocket::from_std_stream(socket.into())
+        }
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(128)
+}
+
+impl Admin {
+    /// Serves for ever.
+    pub async fn serve(self, listener: TcpListener) {
+        let admin = Arc::new(self);
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let admin = Arc::clone(&admin);
+                    tokio::spawn(async move {
+                        admin.converse(stream, peer).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "can't accept an admin connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
+        let service = service_fn(async |request| {
+            Ok::<_, std::convert::Infallible>(self.answer(request, peer).await)
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(EXCHANGE)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = connection.await {
+            debug!(%error, "admin connection ended");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        let read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match path.as_str() {
+            "/log-level" if request.method() == Method::PUT => self.log_level(request, peer).await,
+            "/livez" | "/startupz" if read => text(StatusCode::OK, "ok\n"),
+            "/readyz" if read => {
+                if status::is_fresh(&self.engine, Tick::now()) {
+                    text(StatusCode::OK, "fresh\n")
+                } else {
+                    let mut reply = self.status();
+                    *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    reply
+                }
+            }
+            "/status" if read => self.status(),
+            "/metrics" if read => typed(
+                metrics::scrape(&self.engine, &self.connections),
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            ),
+            "/livez" | "/startupz" | "/readyz" | "/status" | "/metrics" | "/log-level" => {
+                text(StatusCode::METHOD_NOT_ALLOWED, "GET, or PUT for /log-level\n")
+            }
+            _ => text(StatusCode::NOT_FOUND, "/livez /readyz /startupz /metrics /status /log-level\n"),
+        }
+    }
+
+    /// Takes a level's name as the body, from this machine only.
+    async fn log_level(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        if !peer.ip().to_canonical().is_loopback() {
+            return text(StatusCode::FORBIDDEN, "the log level is changed on loopback only\n");
+        }
+        let body = timeout(EXCHANGE, Limited::new(request.into_body(), 64).collect()).await;
+        let Ok(Ok(body)) = body else { return text(StatusCode::BAD_REQUEST, "send a level's name\n") };
+        let level = String::from_utf8_lossy(&body.to_bytes()).trim().to_lowercase();
+        if (self.set_level)(&level) {
+            info!(level, "log level changed");
+            text(StatusCode::OK, "changed\n")
+        } else {
+            text(StatusCode::BAD_REQUEST, "a level is error, warn, info, debug or trace\n")
+        }
+    }
+
+    fn status(&self) -> Response<Full<Bytes>> {
+        typed(status::report(&self.engine, &self.binding, Tick::now()).to_string(), "application/json")
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    let mut response = typed(body.to_owned(), "text/plain; charset=utf-8");
+    *response.status_mut() = status;
+    response
+}
+
+fn typed(body: String, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,159 @@
+//! The application's API: values by key over HTTP/1.1, on TCP and on a Unix socket.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Body as _, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+use tracing::debug;
+
+use crate::{engine::Engine, metrics::ConnectionStats, status::BindingWatch};
+use connection::{Patience, Phase, Timed};
+
+mod connection;
+mod directives;
+pub mod listen;
+mod problem;
+mod routes;
+
+/// Largest request head in bytes.
+pub const MAX_HEAD: usize = 16 * 1024;
+/// Most connections at once; one more is answered 503 and closed.
+pub const MAX_CONNECTIONS: usize = 1024;
+/// How long a request's head may take from its first byte.
+pub const HEAD: Duration = Duration::from_secs(5);
+/// How long a request's body may take.
+pub const BODY: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer.
+pub const WRITE: Duration = Duration::from_secs(10);
+/// How long a connection may stay open between requests.
+pub const IDLE: Duration = Duration::from_secs(75);
+/// How long requests under way may take once the sidecar is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// What answers the application's requests.
+#[derive(Clone)]
+pub struct Api {
+    engine: Arc<Engine>,
+    binding: BindingWatch,
+    stats: Arc<ConnectionStats>,
+    slots: Arc<Semaphore>,
+}
+
+impl Api {
+    /// An API over `engine`.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, binding: BindingWatch, stats: Arc<ConnectionStats>) -> Self {
+        Self { engine, binding, stats, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    }
+
+    /// Serves every listener until `stop` turns true, then lets what is under way end, for at most [`DRAIN`].
+    pub async fn serve(self, listeners: Vec<listen::Listener>, mut stop: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(self.clone().accept(listener, stop.clone()));
+        }
+        stopped(&mut stop).await;
+        let drained = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            debug!("requests under way were cut");
+        }
+    }
+
+    async fn accept(self, listener: listen::Listener, mut stop: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        loop {
+            let stream = tokio::select! {
+                stream = listener.accept() => stream,
+                Some(_) = connections.join_next() => continue,
+                () = stopped(&mut stop) => break,
+            };
+            match Arc::clone(&self.slots).try_acquire_owned() {
+                Ok(slot) => connections.spawn(self.clone().converse(stream, slot, stop.clone())),
+                Err(_) => connections.spawn(refuse(stream)),
+            };
+        }
+        // From here on new connections are refused by the kernel; those that are open end by themselves.
+        drop(listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn converse(self, stream: listen::Stream, slot: OwnedSemaphorePermit, mut stop: watch::Receiver<bool>) {
+        let patience = Patience::new();
+        let io = TokioIo::new(Timed::new(stream, Arc::clone(&patience)));
+        let service = service_fn(|request| self.respond(request, &patience));
+        let mut http = http1::Builder::new();
+        // The head's time limit is the connection's own (see `connection`), and a Date is of no use to anyone
+        // on the same machine.
+        http.header_read_timeout(None).auto_date_header(false).max_buf_size(MAX_HEAD).pipeline_flush(true);
+        let mut connection = std::pin::pin!(http.serve_connection(io, service));
+        self.stats.opened();
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                end = connection.as_mut() => {
+                    if let Err(error) = end {
+                        debug!(%error, "connection ended");
+                    }
+                    break;
+                }
+                phase = patience.run_out() => {
+                    if phase != Phase::Idle {
+                        self.stats.cut();
+                        debug!(?phase, "slow client was cut off");
+                    }
+                    break;
+                }
+                () = stopped(&mut stop), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+        self.stats.closed();
+        drop(slot);
+    }
+
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        patience: &Patience,
+    ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+        patience.enter(if request.body().is_end_stream() { Phase::Working } else { Phase::Body });
+        let response = routes::answer(&self.engine, &self.binding, request).await;
+        patience.enter(Phase::Answering);
+        Ok(response)
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, and with it everything else.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Tells one client too many so.
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+        connection: close\r\ncontent-length: 162\r\n\r\n";
+    let body = format!(
+        "{:<162}",
+        serde_json::json!({
+            "type": "https://freshet.dev/problems/too-many-connections",
+            "title": "Too many connections",
+            "status": 503,
+            "detail": "close idle ones first",
+        })
+    );
+    let answer = async {
+        stream.write_all(FULL).await?;
+        stream.write_all(body.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    let _ = tokio::time::timeout(WRITE, answer).await;
+}

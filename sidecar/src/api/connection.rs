@@ -1,0 +1,154 @@
+//! One connection's patience: how long a client may take for each part of an exchange.
+//!
+//! hyper's own timer arms a sleep per request head and knows nothing of slow readers. This keeps one phase
+//! and one instant per connection, and one sleep that is only moved when it ends.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::clock::Tick;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Between requests.
+    Idle,
+    /// A request's head is coming.
+    Head,
+    /// A request's body is coming.
+    Body,
+    /// The answer is being made.
+    Working,
+    /// The answer is going out.
+    Answering,
+}
+
+/// A connection's phase and since when.
+#[derive(Debug)]
+pub(super) struct Patience {
+    phase: AtomicU8,
+    since: AtomicU64,
+}
+
+/// A stream that keeps its connection's [`Patience`].
+pub(super) struct Timed<S> {
+    stream: S,
+    patience: Arc<Patience>,
+}
+
+impl Phase {
+    /// How long a client may keep it waiting without progress.
+    fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Idle => Some(super::IDLE),
+            Self::Head => Some(super::HEAD),
+            Self::Body => Some(super::BODY),
+            Self::Working => None,
+            Self::Answering => Some(super::WRITE),
+        }
+    }
+
+    fn from_u8(value: u8) -> Self {
+        [Self::Idle, Self::Head, Self::Body, Self::Working, Self::Answering][usize::from(value)]
+    }
+}
+
+impl Patience {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { phase: AtomicU8::new(Phase::Idle as u8), since: AtomicU64::new(Tick::now().0) })
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.since.store(Tick::now().0, Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::from_u8(self.phase.load(Ordering::Relaxed))
+    }
+
+    /// Ends when the client has been too slow, and says with what.
+    pub(super) async fn run_out(&self) -> Phase {
+        loop {
+            let phase = self.phase();
+            let spent = Tick::now().since(Tick(self.since.load(Ordering::Relaxed)));
+            // While the answer is being made nothing runs out; look again as soon as anything could.
+            let left = phase.limit().map_or(super::HEAD, |limit| limit.saturating_sub(spent));
+            if left.is_zero() {
+                return phase;
+            }
+            // A phase may give way to one of less patience, so no sleep is longer than the shortest.
+            tokio::time::sleep(left.min(super::HEAD)).await;
+        }
+    }
+}
+
+impl<S> Timed<S> {
+    pub(super) fn new(stream: S, patience: Arc<Patience>) -> Self {
+        Self { stream, patience }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if poll.is_ready() && buf.filled().len() > before && self.patience.phase() == Phase::Idle {
+            self.patience.enter(Phase::Head);
+        }
+        poll
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Timed<S> {
+    fn wrote(&self, poll: &Poll<io::Result<usize>>) {
+        if matches!(poll, Poll::Ready(Ok(n)) if *n > 0) && self.patience.phase() == Phase::Answering {
+            self.patience.enter(Phase::Answering);
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(&poll);
+        poll
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(&poll);
+        poll
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.stream).poll_flush(cx);
+        if poll.is_ready() && self.patience.phase() == Phase::Answering {
+            self.patience.enter(Phase::Idle);
+        }
+        poll
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,137 @@
+//! What a request's headers ask for, parsed.
+
+use std::time::Duration;
+
+use hyper::{
+    HeaderMap,
+    header::{CACHE_CONTROL, IF_NONE_MATCH},
+};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+use super::problem::Problem;
+use crate::engine::Wanted;
+
+/// What a read asks for.
+#[derive(Debug, Default)]
+pub(crate) struct ReadDirectives {
+    pub(crate) wanted: Wanted,
+    /// Nothing but what is cached.
+    pub(crate) only_if_cached: bool,
+}
+
+impl ReadDirectives {
+    pub(crate) fn parse(headers: &HeaderMap, sources: &[&str]) -> Result<Self, Problem> {
+        let mut read = Self::default();
+        for (name, value) in cache_control(headers) {
+            match (name.as_str(), value) {
+                ("no-cache" | "no-store", _) => read.wanted.reload = true,
+                ("only-if-cached", _) => read.only_if_cached = true,
+                ("max-age", Some(seconds)) => read.wanted.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?)),
+                _ => {}
+            }
+        }
+        if let Some(text) = header(headers, "freshet-max-staleness")? {
+            read.wanted.max_staleness = Some(Duration::from_millis(whole(text, "Freshet-Max-Staleness")?));
+        }
+        if let Some(text) = header(headers, "freshet-min-position")? {
+            position(text, "Freshet-Min-Position", sources)?;
+            read.wanted.position = true;
+        }
+        Ok(read)
+    }
+}
+
+/// What a fill says of its value.
+#[derive(Debug, Default)]
+pub(crate) struct FillDirectives {
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) absent: bool,
+}
+
+impl FillDirectives {
+    pub(crate) fn parse(headers: &HeaderMap, sources: &[&str]) -> Result<Self, Problem> {
+        let mut fill = Self::default();
+        for (name, value) in cache_control(headers) {
+            match (name.as_str(), value) {
+                ("max-age", Some(seconds)) => fill.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?)),
+                ("no-store", _) => fill.max_age = Some(Duration::ZERO),
+                _ => {}
+            }
+        }
+        if let Some(text) = header(headers, "freshet-absent")? {
+            fill.absent = match text.trim() {
+                "?1" => true,
+                "?0" => false,
+                _ => return Err(bad_header("Freshet-Absent is ?1 or ?0")),
+            };
+        }
+        if let Some(text) = header(headers, "freshet-position")? {
+            // It could only shorten a hold-off; without it the value is as right, and lives shorter.
+            position(text, "Freshet-Position", sources)?;
+        }
+        if headers.contains_key("freshet-depends") {
+            // To ignore it would leave values alive that a change concerns.
+            return Err(Problem::bad_request(
+                "depends-unsupported",
+                "Dependencies per fill are not supported",
+                "this version knows the dependencies of a cache (dependsOn) only: nothing was stored",
+            ));
+        }
+        Ok(fill)
+    }
+}
+
+/// Whether an entity tag is among those the client has. Weak comparison, as RFC 9110 asks for reads.
+pub(crate) fn none_match(headers: &HeaderMap, etag: &[u8]) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).any(|tag| {
+        let tag = tag.trim_ascii();
+        tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag
+    })
+}
+
+/// The text of a header of ours, which must be ASCII.
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
+    headers
+        .get(name)
+        .map(|value| value.to_str().map_err(|_| bad_header(format!("{name} has bytes that aren't ASCII"))))
+        .transpose()
+}
+
+fn cache_control(headers: &HeaderMap) -> impl Iterator<Item = (String, Option<String>)> {
+    headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| {
+        value.split(',').map(|directive| {
+            let (name, value) = directive.split_once('=').map_or((directive, None), |(n, v)| (n, Some(v)));
+            (name.trim().to_ascii_lowercase(), value.map(|v| v.trim().trim_matches('"').to_owned()))
+        })
+    })
+}
+
+fn whole(text: &str, name: &str) -> Result<u64, Problem> {
+    let text = text.trim();
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad_header(format!("{name} is a whole number, not `{}`", text.chars().take(32).collect::<String>())));
+    }
+    // More digits than fit mean "for ever", as RFC 9111 has it.
+    Ok(text.parse().unwrap_or(u64::from(u32::MAX)).min(u64::from(u32::MAX)))
+}
+
+/// Checks a position: an RFC 9651 dictionary of strings by source.
+fn position(text: &str, name: &'static str, sources: &[&str]) -> Result<(), Problem> {
+    let fault = |detail: String| Problem::bad_request("position", "Not a position", format!("{name} {detail}"));
+    let dictionary = Parser::new(text)
+        .parse::<Dictionary>()
+        .map_err(|_| fault("is a dictionary by source, as in `cdc=\"lsn:0/157D6E8\"`".into()))?;
+    for (source, entry) in &dictionary {
+        if !sources.contains(&source.as_str()) {
+            return Err(fault(format!("names the source `{}`, which the binding doesn't have", source.as_str())));
+        }
+        if !matches!(entry, ListEntry::Item(item) if matches!(item.bare_item, BareItem::String(_))) {
+            return Err(fault("has text values, as in `cdc=\"lsn:0/157D6E8\"`".into()));
+        }
+    }
+    if dictionary.is_empty() { Err(fault("is empty".into())) } else { Ok(()) }
+}
+
+fn bad_header(detail: impl Into<String>) -> Problem {
+    Problem::bad_request("header", "A header isn't understood", detail)
+}

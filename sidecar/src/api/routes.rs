@@ -1,0 +1,278 @@
+//! The paths of the application's API and what each answers.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use freshet_crds::OnChange;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    header::{self, HeaderValue},
+};
+
+use super::{
+    directives::{self, FillDirectives, ReadDirectives},
+    problem::Problem,
+};
+use crate::{
+    catalog::{Cache, Catalog},
+    clock::{Now, Tick},
+    engine::{Answer, BadLease, Engine, Hit, Miss, ROW_TYPE},
+    freshness::Reason,
+    key::{Key, KeyError},
+    status,
+    store::Value,
+};
+
+type Reply = Response<Full<Bytes>>;
+
+/// Answers one request.
+pub(crate) async fn answer(engine: &Engine, reload: &status::BindingWatch, request: Request<Incoming>) -> Reply {
+    match route(engine, reload, request).await {
+        Ok(reply) => reply,
+        Err(problem) => problem.response(),
+    }
+}
+
+async fn route(engine: &Engine, binding: &status::BindingWatch, request: Request<Incoming>) -> Result<Reply, Problem> {
+    let uri = request.uri().clone();
+    let path = uri.path();
+    let Some(path) = path.strip_prefix("/v1/") else { return Err(Problem::no_such_path(path)) };
+    if uri.query().is_some() {
+        return Err(Problem::bad_request(
+            "query",
+            "Queries are not taken",
+            "the path alone names a value: encode a `?` in a key as %3F",
+        ));
+    }
+    if path == "status" {
+        return match *request.method() {
+            Method::GET | Method::HEAD => Ok(status_reply(engine, binding)),
+            _ => Err(Problem::method("GET, HEAD")),
+        };
+    }
+    let Some((name, key)) = path.split_once('/') else { return Err(Problem::no_such_path(uri.path())) };
+    if name.starts_with('_') || key.starts_with('_') {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "reserved",
+            "The path is reserved",
+            "segments that begin with `_` are the API's own: encode the underscore of a key as %5F",
+        ));
+    }
+    let Some(catalog) = engine.catalog() else { return no_binding(&request) };
+    let Some(cache) = catalog.caches.get(name) else { return Err(unknown_cache(name, &catalog)) };
+    let key = cache.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).map_err(|e| bad_key(&e))?;
+    match *request.method() {
+        Method::GET => read(engine, &catalog, cache, &key, request.headers(), true),
+        Method::HEAD => read(engine, &catalog, cache, &key, request.headers(), false),
+        Method::PUT => fill(engine, &catalog, cache, &key, request).await,
+        Method::DELETE => {
+            engine.delete(cache, &key, Tick::now());
+            Ok(empty(StatusCode::NO_CONTENT))
+        }
+        _ => Err(Problem::method("GET, HEAD, PUT, DELETE")),
+    }
+}
+
+fn read(
+    engine: &Engine,
+    catalog: &Catalog,
+    cache: &Arc<Cache>,
+    key: &Key,
+    headers: &HeaderMap,
+    lease: bool,
+) -> Result<Reply, Problem> {
+    let mut directives = ReadDirectives::parse(headers, &sources(catalog))?;
+    directives.wanted.lease = lease && !directives.only_if_cached;
+    match engine.get(catalog, cache, key, directives.wanted, Tick::now()) {
+        Answer::Hit(hit) => Ok(hit_reply(hit, headers)),
+        Answer::Miss(_) if directives.only_if_cached => Err(Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "not-cached",
+            "Nothing is cached",
+            "the request takes cached values only, and there is none to serve",
+        )),
+        Answer::Miss(miss) => Ok(miss_reply(miss)),
+    }
+}
+
+async fn fill(
+    engine: &Engine,
+    catalog: &Catalog,
+    cache: &Arc<Cache>,
+    key: &Key,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
+    let headers = request.headers();
+    let Some(token) = directives::header(headers, "freshet-lease")? else {
+        return Err(Problem::new(
+            StatusCode::PRECONDITION_REQUIRED,
+            "lease-required",
+            "A lease is required",
+            "a value is filled with the Freshet-Lease that a miss answered: GET first, then read, then PUT",
+        ));
+    };
+    let lease = engine.lease(cache, key, token).map_err(bad_lease)?;
+    let fill = FillDirectives::parse(headers, &sources(catalog))?;
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(Bytes::from_static(b"application/octet-stream"), |v| Bytes::copy_from_slice(v.as_bytes()));
+    if !fill.absent && cache.spec.on_change == OnChange::Hydrate && content_type != ROW_TYPE.as_bytes() {
+        return Err(unsupported_type(format!("this cache holds rows: its values are of type {ROW_TYPE}")));
+    }
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
+        return Err(unsupported_type("values are stored as they are: send them without a Content-Encoding"));
+    }
+    let body = collect(request.into_body(), catalog.sidecar.max_value).await?;
+    if fill.absent && !body.is_empty() {
+        return Err(Problem::bad_request("absent-body", "An absence has no value", "Freshet-Absent: ?1 goes with an empty body"));
+    }
+    let value = Value { body, content_type, absent: fill.absent };
+    engine.fill(catalog, cache, key, &lease, value, fill.max_age, Now::read()).map_err(|_| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "fenced",
+            "A change came in between",
+            "the value may be older than a change that was applied since its lease: nothing was stored, use it once and forget it",
+        )
+    })?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+async fn collect(mut body: Incoming, limit: u64) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "value-too-large",
+            "The value is too large",
+            format!("a value has at most {limit} bytes (spec.sidecar.maxValue)"),
+        )
+        .with("limit", limit)
+    };
+    if body.size_hint().lower() > limit {
+        return Err(too_large());
+    }
+    let mut all = BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::bad_request("body", "The body ended early", "the value wasn't received whole: nothing was stored"))?;
+        if let Some(data) = frame.data_ref() {
+            if (all.len() + data.len()) as u64 > limit {
+                return Err(too_large());
+            }
+            all.extend_from_slice(data);
+        }
+    }
+    Ok(all.freeze())
+}
+
+fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
+    let Hit { entry, age, ttl, detail } = hit;
+    let mut status = format!("freshet; hit; ttl={ttl}");
+    push_detail(&mut status, detail);
+    let mut reply = if entry.absent {
+        empty(StatusCode::NOT_FOUND)
+    } else if directives::none_match(request, &entry.etag) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut reply = Response::new(Full::new(entry.body.clone()));
+        reply.headers_mut().insert(header::CONTENT_TYPE, value(entry.content_type.clone()));
+        reply
+    };
+    let headers = reply.headers_mut();
+    if !entry.absent {
+        headers.insert(header::ETAG, value(entry.etag.clone()));
+    }
+    headers.insert(header::AGE, HeaderValue::from(age));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("cache-status", value(status.into()));
+    reply
+}
+
+fn miss_reply(miss: Miss) -> Reply {
+    let mut status = String::from(if miss.stale { "freshet; fwd=stale" } else { "freshet; fwd=miss" });
+    push_detail(&mut status, miss.detail);
+    let mut reply = empty(StatusCode::NOT_FOUND);
+    let headers = reply.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("cache-status", value(status.into()));
+    if let Some(grant) = miss.lease {
+        headers.insert("freshet-lease", value(grant.token.into()));
+        headers.insert("freshet-fill", HeaderValue::from_static(if grant.you { "you" } else { "other" }));
+    }
+    reply
+}
+
+fn push_detail(status: &mut String, detail: Option<&str>) {
+    if let Some(detail) = detail {
+        status.push_str("; detail=");
+        status.push_str(detail);
+    }
+}
+
+fn no_binding(request: &Request<Incoming>) -> Result<Reply, Problem> {
+    let reason = Reason::NoBinding.as_str();
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(miss_reply(Miss { stale: true, detail: Some(reason), lease: None })),
+        Method::DELETE => Ok(empty(StatusCode::NO_CONTENT)),
+        Method::PUT => Err(Problem::bad_request("lease", "Not a lease of this sidecar", "without a binding no lease is given")),
+        _ => Err(Problem::method("GET, HEAD, PUT, DELETE")),
+    }
+}
+
+fn status_reply(engine: &Engine, binding: &status::BindingWatch) -> Reply {
+    let mut reply = Response::new(Full::from(status::report(engine, binding, Tick::now()).to_string()));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+fn unknown_cache(name: &str, catalog: &Catalog) -> Problem {
+    let mut caches: Vec<_> = catalog.caches.keys().cloned().collect();
+    caches.sort_unstable();
+    let name: String = name.chars().take(64).collect();
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-cache",
+        "There is no such cache",
+        format!("the binding `{}` has no cache `{name}`; it has: {}", catalog.binding, caches.join(", ")),
+    )
+    .with("caches", caches)
+}
+
+fn bad_key(error: &KeyError) -> Problem {
+    let (slug, title) = match error {
+        KeyError::TooLong => ("key-too-long", "The key is too long"),
+        KeyError::Segment | KeyError::Encoding => ("key-syntax", "The key is malformed"),
+        KeyError::Columns { .. } | KeyError::Form { .. } => ("key-form", "The key isn't one that changes would name"),
+    };
+    Problem::bad_request(slug, title, error.to_string())
+}
+
+fn bad_lease(error: BadLease) -> Problem {
+    let detail = match error {
+        BadLease::Foreign => "this sidecar never gave that lease: it is of another pod, or from before a restart",
+        BadLease::OtherKey => "the lease was given for another key",
+    };
+    Problem::bad_request("lease", "Not a lease for this", detail)
+}
+
+fn unsupported_type(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The media type isn't taken", detail)
+}
+
+fn sources(catalog: &Catalog) -> Vec<&str> {
+    catalog.feeds.iter().map(|(feed, _)| feed.spec.name.as_str()).collect()
+}
+
+fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = status;
+    reply
+}
+
+/// A header's value from bytes that are known to be fit for one.
+fn value(bytes: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""))
+}

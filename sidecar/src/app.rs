@@ -1,0 +1,147 @@
+//! Puts the parts together and owns every task.
+
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing::{info, warn};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
+
+use crate::{
+    admin::{self, Admin, SetLevel},
+    api::{Api, listen},
+    args::{Cli, Command, Serve},
+    clock::Tick,
+    engine::Engine,
+    metrics::ConnectionStats,
+    probe,
+    reload::Reloader,
+    source,
+    status::BindingState,
+};
+
+/// How often void entries are looked for; what became void is looked for at once.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How many of those go by until expired entries are looked for.
+const SWEEPS_PER_EXPIRY: u32 = 30;
+
+/// Runs the command line. 2: the command line or the binding is wrong; 1: anything else.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match (cli.command, cli.serve) {
+        (Some(Command::Probe(probe)), _) => match probe::run(&probe) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        },
+        (None, Some(serve)) => run(serve),
+        (None, None) => fail("--binding FILE is needed", 2),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word to whoever typed the command")]
+fn fail(error: &str, code: u8) -> ExitCode {
+    eprintln!("freshet-sidecar: {error}");
+    ExitCode::from(code)
+}
+
+fn run(args: Serve) -> ExitCode {
+    let set_level = telemetry();
+    let engine = Arc::new(Engine::new());
+    let (installed, watch_installed) = watch::channel(0);
+    let (state, binding) = watch::channel(BindingState::default());
+    let level = Arc::clone(&set_level);
+    let mut reloader = Reloader::new(
+        args.binding.clone(),
+        Arc::clone(&engine),
+        installed,
+        state,
+        Box::new(move |name| {
+            level(name);
+        }),
+    );
+    if let Err(error) = reloader.first() {
+        return fail(&error.to_string(), 2);
+    }
+    let connections = Arc::new(ConnectionStats::default());
+    let admin = Admin { engine: Arc::clone(&engine), binding: binding.clone(), connections: Arc::clone(&connections), set_level };
+    let api = Api::new(Arc::clone(&engine), binding, connections);
+    let secrets = args.secrets.clone();
+    let sources = Arc::clone(&engine);
+    let followers = std::thread::Builder::new().name("sources".into()).spawn(move || {
+        runtime().map(|runtime| runtime.block_on(source::supervise(sources, secrets, watch_installed)))
+    });
+    let served = followers.context("start the sources' thread").and_then(|_| runtime()?.block_on(serve(args, engine, reloader, admin, api)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}"), 1),
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+async fn serve(args: Serve, engine: Arc<Engine>, reloader: Reloader, admin: Admin, api: Api) -> anyhow::Result<()> {
+    if !args.listen.ip().is_loopback() {
+        warn!(address = %args.listen, "the API has no authentication and listens beyond this machine");
+    }
+    let mut listeners = listen::tcp(args.listen).await?;
+    if let Some(path) = &args.socket {
+        listeners.push(listen::unix(path)?);
+    }
+    let admin_listener = admin::bind(args.admin).await.context("can't listen for health and metrics")?;
+    let places: Vec<_> = listeners.iter().map(listen::Listener::describe).collect();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        api = places.join(" "),
+        admin = %admin_listener.local_addr().context("admin listener")?,
+        "listening"
+    );
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(admin.serve(admin_listener));
+    tokio::spawn(reloader.run());
+    tokio::spawn(sweep(engine));
+    let api = tokio::spawn(api.serve(listeners, stopping));
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("stopping");
+    stop.send_replace(true);
+    api.await.context("the API's task failed")
+}
+
+/// Frees what void and expired entries hold.
+async fn sweep(engine: Arc<Engine>) {
+    let mut period = tokio::time::interval(SWEEP);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for round in 0u32.. {
+        period.tick().await;
+        engine.sweep(Tick::now(), round.is_multiple_of(SWEEPS_PER_EXPIRY));
+    }
+}
+
+/// Logs to standard error: text for a person, JSON for a collector. Returns what changes the level.
+fn telemetry() -> SetLevel {
+    let (filter, handle) = reload::Layer::new(EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        registry.with(format.with_target(false)).init();
+    } else {
+        registry.with(format.json().flatten_event(true)).init();
+    }
+    Arc::new(move |level| {
+        let known = matches!(level, "error" | "warn" | "info" | "debug" | "trace");
+        // Libraries stay quiet: their debug output can carry what was sent.
+        let directives = format!("info,freshet_sidecar={level}");
+        let filter = if matches!(level, "error" | "warn") { level } else { &directives };
+        known && handle.reload(EnvFilter::new(filter)).is_ok()
+    })
+}

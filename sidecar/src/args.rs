@@ -1,0 +1,72 @@
+//! The command line; every flag is also an environment variable.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the API listens unless told otherwise.
+pub const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3737);
+/// The admin listener's port unless told otherwise.
+pub const ADMIN_PORT: u16 = 3738;
+
+/// The cache beside an application.
+#[derive(Debug, Parser)]
+#[command(name = "freshet-sidecar", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: Option<Serve>,
+}
+
+/// What a sidecar can do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Asks the sidecar that runs beside for its health; exits 0 if it is well, 1 if not.
+    Probe(Probe),
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The CacheBinding manifest, YAML or JSON; it is read again when it changes.
+    #[arg(long, env = "FRESHET_BINDING", value_name = "FILE")]
+    pub binding: PathBuf,
+    /// Where the API listens; 127.0.0.1 brings [::1] with it.
+    #[arg(long, env = "FRESHET_LISTEN", default_value_t = API, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// The Unix socket on which the API listens as well.
+    #[arg(long, env = "FRESHET_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Where health and metrics are; [::]:3738, or 0.0.0.0:3738 where there is no IPv6.
+    #[arg(long, env = "FRESHET_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+    /// The folder of mounted Secrets: a secretKeyRef reads DIR/<name>/<key>.
+    #[arg(long, env = "FRESHET_SECRETS", value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
+}
+
+/// What to ask.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// Which probe.
+    #[arg(value_enum)]
+    pub which: Which,
+    /// Where the sidecar's admin listener is.
+    #[arg(long, env = "FRESHET_ADMIN", value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+}
+
+/// The probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    /// It listens.
+    Startup,
+    /// It answers.
+    Live,
+}

@@ -1,0 +1,188 @@
+use std::{collections::HashMap, time::Duration};
+
+use proptest::prelude::*;
+
+use super::{Fence, Fenced, History, RowHash, SLOTS};
+use crate::{
+    clock::{Now, Tick},
+    position::RowVersion,
+};
+
+const LAG: Duration = Duration::from_secs(1);
+
+fn at(ms: u64) -> Now {
+    Now { tick: Tick(ms), wall_ms: 1_000_000 + ms }
+}
+
+#[test]
+fn a_fill_read_before_a_change_is_refused_even_if_nothing_was_cached() {
+    let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
+    let lease = history.seq();
+    history.void_row(row, Tick(10));
+    assert_eq!(history.admit(&fence, row, lease, at(20), LAG), Err(Fenced));
+    let lease = history.seq();
+    assert!(history.admit(&fence, row, lease, at(20), LAG).is_ok());
+}
+
+#[test]
+fn a_change_of_another_row_refuses_nothing() {
+    let (mut history, fence) = (History::default(), Fence::default());
+    let lease = history.seq();
+    history.void_row(RowHash(8), Tick(10));
+    assert!(history.admit(&fence, RowHash(7), lease, at(20), LAG).is_ok());
+}
+
+#[test]
+fn rows_that_share_a_slot_refuse_each_other_and_nothing_worse() {
+    let (mut history, fence) = (History::default(), Fence::default());
+    let lease = history.seq();
+    history.void_row(RowHash(7 + SLOTS as u64), Tick(10));
+    assert_eq!(history.admit(&fence, RowHash(7), lease, at(20), LAG), Err(Fenced));
+}
+
+#[test]
+fn voiding_a_cache_refuses_its_leases_and_drops_its_values() {
+    let (mut history, fence, other) = (History::default(), Fence::default(), Fence::default());
+    let lease = history.seq();
+    history.void_cache(&fence, Tick(10));
+    assert!(!fence.holds(lease));
+    assert!(other.holds(lease));
+    assert_eq!(history.admit(&fence, RowHash(7), lease, at(20), LAG), Err(Fenced));
+}
+
+#[test]
+fn a_fill_soon_after_an_invalidation_is_held_off() {
+    let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
+    assert_eq!(history.admit(&fence, row, history.seq(), at(5), LAG).unwrap().hold_off, None);
+    history.void_row(row, Tick(10));
+    assert_eq!(history.admit(&fence, row, history.seq(), at(500), LAG).unwrap().hold_off, Some(Tick(1010)));
+    assert_eq!(history.admit(&fence, row, history.seq(), at(1010), LAG).unwrap().hold_off, None);
+    history.void_cache(&fence, Tick(2000));
+    assert_eq!(history.admit(&fence, row, history.seq(), at(2500), LAG).unwrap().hold_off, Some(Tick(3000)));
+}
+
+fn lsn(lsn: u64) -> RowVersion {
+    RowVersion::Postgres { lsn }
+}
+
+#[test]
+fn images_never_go_back() {
+    let (mut history, row) = (History::default(), RowHash(7));
+    history.keep_images();
+    assert!(history.image(row, lsn(100), 5, LAG));
+    assert!(!history.image(row, lsn(90), 4, LAG), "an older image after a newer one");
+    assert!(history.image(row, lsn(100), 5, LAG), "the same image again");
+    assert!(history.image(row, lsn(110), 6, LAG));
+}
+
+#[test]
+fn images_of_another_server_are_ranked_from_the_second_on() {
+    let (mut history, row) = (History::default(), RowHash(7));
+    history.keep_images();
+    let binlog = |server, offset| RowVersion::Binlog { server, file: 1, offset, row: 0 };
+    assert!(history.image(row, binlog(1, 500), 5, LAG));
+    assert!(!history.image(row, binlog(2, 4), 6, LAG));
+    assert!(history.image(row, binlog(2, 5), 7, LAG));
+}
+
+#[test]
+fn a_fill_outranks_images_committed_before_it() {
+    let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
+    history.keep_images();
+    let fill = at(10);
+    history.admit(&fence, row, history.seq(), fill, LAG).unwrap();
+    assert!(!history.image(row, lsn(100), fill.wall_ms - 1, LAG));
+    assert!(!history.image(row, lsn(101), fill.wall_ms + 1000, LAG), "within the clocks' difference");
+    assert!(history.image(row, lsn(102), fill.wall_ms + 1001, LAG));
+}
+
+/// One step of a schedule of readers and a writer over a few rows.
+#[derive(Clone, Debug)]
+enum Step {
+    /// The database commits a new value of a row.
+    Commit(u8),
+    /// A reader takes a lease.
+    Lease(u8),
+    /// A reader that has a lease reads the database.
+    Read(u8),
+    /// A reader that has read fills the cache.
+    Fill(u8),
+    /// The oldest change that is under way is applied.
+    Apply,
+    /// A change that was applied comes again.
+    Replay(u8),
+    /// A gap: everything under way is lost and the cache is voided.
+    Gap,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..3u8).prop_map(Step::Commit),
+        3 => (0..6u8).prop_map(Step::Lease),
+        3 => (0..6u8).prop_map(Step::Read),
+        3 => (0..6u8).prop_map(Step::Fill),
+        4 => Just(Step::Apply),
+        1 => (0..3u8).prop_map(Step::Replay),
+        1 => Just(Step::Gap),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// Whatever the schedule: once a change has been applied, no value from before it is stored or served.
+    #[test]
+    fn no_value_from_before_an_applied_change_survives(steps in proptest::collection::vec(step(), 1..120)) {
+        let mut history = History::default();
+        let fence = Fence::default();
+        let mut database = [0u32; 3];
+        let mut applied = [0u32; 3];
+        let mut under_way = std::collections::VecDeque::new();
+        // Readers 0..6 read row `reader % 3`: the lease they hold, and what they have read.
+        let mut readers: HashMap<u8, (super::Seq, Option<u32>)> = HashMap::new();
+        let mut cache: HashMap<usize, (super::Seq, u32)> = HashMap::new();
+        for (time, step) in steps.into_iter().enumerate() {
+            let now = at(time as u64 * 10_000);
+            match step {
+                Step::Commit(row) => {
+                    database[usize::from(row)] += 1;
+                    under_way.push_back((usize::from(row), database[usize::from(row)]));
+                }
+                Step::Lease(reader) => {
+                    readers.insert(reader, (history.seq(), None));
+                }
+                Step::Read(reader) => {
+                    if let Some((_, read)) = readers.get_mut(&reader) {
+                        *read = Some(database[usize::from(reader % 3)]);
+                    }
+                }
+                Step::Fill(reader) => {
+                    if let Some((lease, Some(value))) = readers.remove(&reader) {
+                        let row = usize::from(reader % 3);
+                        if history.admit(&fence, RowHash(row as u64), lease, now, LAG).is_ok() {
+                            cache.insert(row, (lease, value));
+                        }
+                    }
+                }
+                Step::Apply => {
+                    if let Some((row, version)) = under_way.pop_front() {
+                        history.void_row(RowHash(row as u64), now.tick);
+                        cache.remove(&row);
+                        applied[row] = applied[row].max(version);
+                    }
+                }
+                Step::Replay(row) => {
+                    history.void_row(RowHash(u64::from(row)), now.tick);
+                    cache.remove(&usize::from(row));
+                }
+                Step::Gap => {
+                    under_way.clear();
+                    applied = database;
+                    history.void_cache(&fence, now.tick);
+                }
+            }
+            for (row, (seq, value)) in &cache {
+                prop_assert!(!fence.holds(*seq) || *value >= applied[*row], "row {row} serves {value}, {} was applied", applied[*row]);
+            }
+        }
+    }
+}

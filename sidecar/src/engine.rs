@@ -1,0 +1,429 @@
+//! The glue: the core's rules and the store under one lock.
+//!
+//! Whoever invalidates does it in the history and in the store under the lock; whoever fills asks the history
+//! and writes the store under the same lock. So no fill can slip between a change's two halves. Hits take no
+//! lock: an entry's row is gone from the store when its invalidation returns, and all wider invalidations are
+//! read from the cache's fence.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use freshet_crds::OnChange;
+
+use crate::{
+    catalog::{Cache, Catalog},
+    change::{Change, TableReason},
+    clock::{Now, Tick},
+    coherence::{Fenced, History, RowHash},
+    continuity::Break,
+    effect::{Effect, Tables, effects, find},
+    feed::Feed,
+    freshness::{Reason, Vouch},
+    key::Key,
+    lease::{Lease, Loaders, Sealer},
+    position::RowVersion,
+    store::{Entry, Store, Value, expiry},
+};
+
+/// The media type of a hydrated value: the row as the change event carried it.
+pub const ROW_TYPE: &str = "application/vnd.freshet.row+json";
+
+/// The state of a running sidecar.
+#[derive(Debug)]
+pub struct Engine {
+    catalog: ArcSwapOption<Catalog>,
+    core: Mutex<Core>,
+    store: ArcSwap<Store>,
+    sealer: Sealer,
+    hasher: ahash::RandomState,
+    /// Set when entries have become void that only a sweep will find.
+    dirty: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Core {
+    history: History,
+    loaders: Loaders,
+}
+
+/// What a reader will accept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// No cached value at all: the reader means to load.
+    pub reload: bool,
+    /// Not older than this.
+    pub max_age: Option<Duration>,
+    /// Nothing whose freshness was last proven longer ago than this.
+    pub max_staleness: Option<Duration>,
+    /// At least a position that this version can't compare.
+    pub position: bool,
+    /// A lease, if there is nothing.
+    pub lease: bool,
+}
+
+/// The answer to a read.
+#[derive(Debug)]
+pub enum Answer {
+    /// A value, or a known absence.
+    Hit(Hit),
+    /// Nothing that may be served.
+    Miss(Miss),
+}
+
+/// A value that may be served.
+#[derive(Debug)]
+pub struct Hit {
+    /// The value.
+    pub entry: Arc<Entry>,
+    /// Whole seconds since it was stored.
+    pub age: u64,
+    /// Whole seconds it has left; negative: for how long it has been stale.
+    pub ttl: i64,
+    /// What is to be known about it.
+    pub detail: Option<&'static str>,
+}
+
+/// Nothing that may be served.
+#[derive(Debug)]
+pub struct Miss {
+    /// Whether it is for lack of proof, not of a value.
+    pub stale: bool,
+    /// Why.
+    pub detail: Option<&'static str>,
+    /// What a loader needs.
+    pub lease: Option<Grant>,
+}
+
+/// A lease, given.
+#[derive(Debug)]
+pub struct Grant {
+    /// Its text.
+    pub token: String,
+    /// Whether the caller is the one to load.
+    pub you: bool,
+}
+
+/// Why a lease isn't one for this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadLease {
+    /// This process never gave it.
+    Foreign,
+    /// It was given for another key.
+    OtherKey,
+}
+
+// === impl Engine ===
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// An engine without a binding.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            catalog: ArcSwapOption::empty(),
+            core: Mutex::default(),
+            store: ArcSwap::from_pointee(Store::new(0)),
+            sealer: Sealer::default(),
+            hasher: ahash::RandomState::new(),
+            dirty: AtomicBool::new(false),
+        }
+    }
+
+    /// What is being run; `None` without a binding.
+    #[must_use]
+    pub fn catalog(&self) -> Option<Arc<Catalog>> {
+        self.catalog.load_full()
+    }
+
+    /// Runs `catalog` from now on. A change of `memory` starts every cache empty.
+    pub fn install(&self, catalog: Catalog) {
+        if self.catalog().is_none_or(|old| old.memory != catalog.memory) {
+            self.store.store(Arc::new(Store::new(catalog.memory)));
+        }
+        if catalog.caches.values().any(|cache| cache.spec.on_change == OnChange::Hydrate) {
+            self.core().history.keep_images();
+        }
+        self.catalog.store(Some(Arc::new(catalog)));
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// Reads a key.
+    #[must_use]
+    pub fn get(&self, catalog: &Catalog, cache: &Arc<Cache>, key: &Key, wanted: Wanted, now: Tick) -> Answer {
+        let stats = &cache.stats;
+        let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let bound = catalog.freshness.bound.as_ref();
+        let attached = cache.attached.load(Ordering::Acquire);
+        let evidence = cache.feed.evidence(attached, bound.map(|b| b.heartbeat));
+        let vouch = if cache.too_new {
+            Vouch::Stale { reason: Reason::BindingTooNew, serve: None }
+        } else {
+            evidence.vouch(bound, now)
+        };
+        let served_stale = match vouch {
+            Vouch::Fresh => None,
+            Vouch::Stale { reason, serve: Some(beyond) } => Some((reason, beyond)),
+            Vouch::Stale { reason, serve: None } => {
+                bump(&stats.bypasses);
+                return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
+            }
+        };
+        if let Some(limit) = wanted.max_staleness
+            && evidence.applied_through(bound).is_none_or(|at| now.since(at) > limit)
+        {
+            bump(&stats.bypasses);
+            return self.miss(cache, key, wanted, now, true, Some("max-staleness"));
+        }
+        let unseen = cache.has_unseen_table().then_some("table-never-seen");
+        let entry = self
+            .store
+            .load()
+            .get(cache.id, key.as_str())
+            .filter(|entry| cache.fence.holds(entry.seq) && entry.expires > now);
+        let refused = match &entry {
+            _ if wanted.reload => Some("no-cache"),
+            _ if wanted.position => Some("position-unknown"),
+            Some(e) if wanted.max_age.is_some_and(|age| now.since(e.stored) > age) => Some("max-age"),
+            _ => None,
+        };
+        match entry {
+            Some(entry) if refused.is_none() => {
+                let age = now.since(entry.stored).as_secs();
+                let (ttl, detail) = match served_stale {
+                    Some((reason, beyond)) => {
+                        bump(&stats.stale_hits);
+                        (-i64::try_from(beyond.as_secs()).unwrap_or(i64::MAX).max(1), Some(reason.as_str()))
+                    }
+                    None => {
+                        bump(&stats.hits);
+                        let left = entry.expires.since(now).as_secs();
+                        let detail = if entry.hold_off { Some("hold-off") } else { unseen };
+                        (i64::try_from(left).unwrap_or(i64::MAX), detail)
+                    }
+                };
+                Answer::Hit(Hit { entry, age, ttl, detail })
+            }
+            _ => {
+                bump(&stats.misses);
+                self.miss(cache, key, wanted, now, false, refused.or(unseen))
+            }
+        }
+    }
+
+    fn miss(&self, cache: &Arc<Cache>, key: &Key, wanted: Wanted, now: Tick, stale: bool, detail: Option<&'static str>) -> Answer {
+        let lease = if wanted.lease { self.grant(cache, key, now) } else { None };
+        Answer::Miss(Miss { stale, detail, lease })
+    }
+
+    /// Gives a lease, unless a fill would not be taken.
+    fn grant(&self, cache: &Arc<Cache>, key: &Key, now: Tick) -> Option<Grant> {
+        let row = self.row(cache, key);
+        let mut core = self.core();
+        // Under the lock: while a feed is being positioned anew, no lease may slip in between.
+        if cache.too_new || !cache.attached.load(Ordering::Acquire) {
+            return None;
+        }
+        let lease = Lease { cache: cache.id, row, seq: core.history.seq() };
+        let you = core.loaders.win(row, now);
+        drop(core);
+        Some(Grant { token: self.sealer.seal(&lease), you })
+    }
+
+    /// Reads a lease's text for a key.
+    pub fn lease(&self, cache: &Cache, key: &Key, token: &str) -> Result<Lease, BadLease> {
+        let lease = self.sealer.open(token).ok_or(BadLease::Foreign)?;
+        if lease.row == self.row(cache, key) { Ok(lease) } else { Err(BadLease::OtherKey) }
+    }
+
+    /// Stores what was read under a lease, unless something it depends on has changed since.
+    pub fn fill(
+        &self,
+        catalog: &Catalog,
+        cache: &Arc<Cache>,
+        key: &Key,
+        lease: &Lease,
+        value: Value,
+        max_age: Option<Duration>,
+        now: Now,
+    ) -> Result<(), Fenced> {
+        let mut core = self.core();
+        core.loaders.end(lease.row);
+        let admitted = if lease.cache == cache.id {
+            core.history.admit(&cache.fence, lease.row, lease.seq, now, catalog.freshness.read_lag)
+        } else {
+            Err(Fenced)
+        };
+        let Ok(admission) = admitted else {
+            cache.stats.fenced.fetch_add(1, Ordering::Relaxed);
+            return Err(Fenced);
+        };
+        let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
+        let held_off = admission.hold_off == Some(expires);
+        let stats = Arc::clone(&cache.stats);
+        let entry = Entry::new(value, key.as_str().len(), lease.seq, now.tick, expires, held_off, stats);
+        self.store.load().insert(cache.id, key.as_str(), entry);
+        drop(core);
+        cache.stats.stored.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Drops a key's value and fences its leases.
+    pub fn delete(&self, cache: &Cache, key: &Key, now: Tick) {
+        self.void_row(&mut self.core(), cache, key, now);
+    }
+
+    /// Applies one change of a feed; says if it breaks the feed's epoch.
+    pub fn apply(&self, catalog: &Catalog, feed: &Feed, tables: &Tables, change: &Change<'_>, now: Now) -> Option<Break> {
+        let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let skew = catalog.freshness.clock_skew;
+        bump(&feed.stats.entries);
+        match change {
+            Change::Heartbeat(heartbeat) => {
+                let age = Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms)).saturating_sub(skew);
+                feed.set_heartbeat(heartbeat.kind, now.tick.before(age));
+            }
+            Change::Source(why) => {
+                bump(&feed.stats.unreadable);
+                return Some((*why).into());
+            }
+            Change::Row(row) => {
+                bump(&feed.stats.rows);
+                if row.snapshot_begins {
+                    return Some(Break::SnapshotBegan);
+                }
+                if let Some(RowVersion::Binlog { server, .. }) = row.version
+                    && feed.note_database(server)
+                {
+                    return Some(Break::DatabaseChanged);
+                }
+            }
+            Change::Table { why: TableReason::Unreadable, .. } => {
+                bump(&feed.stats.unreadable);
+            }
+            Change::Table { .. } => {
+                bump(&feed.stats.tables);
+            }
+            Change::Tombstone | Change::Other => {}
+        }
+        find(change.table()?, tables)?.seen.store(true, Ordering::Relaxed);
+        let mut core = self.core();
+        for effect in effects(change, tables) {
+            self.perform(&mut core, effect, skew, now);
+        }
+        None
+    }
+
+    fn perform(&self, core: &mut Core, effect: Effect<'_>, skew: Duration, now: Now) {
+        match effect {
+            Effect::VoidRow { cache, key } => self.void_row(core, cache, &key, now.tick),
+            Effect::VoidCache { cache } => self.void_cache(core, cache, now.tick),
+            Effect::Reshape { cache, shape } => {
+                cache.set_shape(shape);
+                self.void_cache(core, cache, now.tick);
+            }
+            Effect::Hydrate { cache, key, image, version, commit_ms } => {
+                let row = self.row(cache, &key);
+                if !core.history.image(row, version, commit_ms, skew) {
+                    return;
+                }
+                let value = Value {
+                    body: Bytes::copy_from_slice(image.get().as_bytes()),
+                    content_type: Bytes::from_static(ROW_TYPE.as_bytes()),
+                    absent: false,
+                };
+                let expires = expiry(now.tick, cache.spec.ttl, None, None);
+                let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
+                let entry = Entry::new(value, key.as_str().len(), seq, now.tick, expires, false, stats);
+                self.store.load().insert(cache.id, key.as_str(), entry);
+                core.loaders.end(row);
+                cache.stats.hydrated.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Begins a new epoch of a feed: everything that depends on it is void. With `detach` no lease is given
+    /// until [`Engine::attach`]: the streams' positions are lost too.
+    pub fn break_epoch(&self, feed: &Arc<Feed>, why: Break, detach: bool, now: Tick) -> u64 {
+        let catalog = self.catalog();
+        let mut core = self.core();
+        for cache in catalog.iter().flat_map(|c| c.caches.values()).filter(|c| Arc::ptr_eq(&c.feed, feed)) {
+            if detach {
+                cache.attached.store(false, Ordering::Release);
+            }
+            self.void_cache(&mut core, cache, now);
+        }
+        drop(core);
+        feed.next_epoch(why)
+    }
+
+    /// Notes that the streams of these caches are positioned: from here on every change of them will be seen.
+    pub fn attach<'a>(&self, catalog: &Catalog, caches: impl IntoIterator<Item = &'a Arc<Cache>>, now: Tick) {
+        let mut core = self.core();
+        for cache in caches {
+            if !cache.attached.load(Ordering::Acquire) {
+                // With a declared bound the reads that come next may lag behind changes that came before.
+                if catalog.freshness.bound.is_some() {
+                    self.void_cache(&mut core, cache, now);
+                }
+                cache.attached.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    /// Drops what only a walk over all entries can find: the void, the expired, those of ended definitions.
+    /// Without `thorough` it walks only if something became void since the last time.
+    pub fn sweep(&self, now: Tick, thorough: bool) {
+        if !self.dirty.swap(false, Ordering::AcqRel) && !thorough {
+            return;
+        }
+        let Some(catalog) = self.catalog() else { return };
+        let live: std::collections::HashMap<u32, &Arc<Cache>> =
+            catalog.caches.values().map(|cache| (cache.id, cache)).collect();
+        self.store.load().sweep(|cache, entry| {
+            live.get(&cache).is_some_and(|cache| cache.fence.holds(entry.seq)) && entry.expires > now
+        });
+    }
+
+    /// Bytes held over all caches.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.store.load().weight()
+    }
+
+    fn void_row(&self, core: &mut Core, cache: &Cache, key: &Key, now: Tick) {
+        let row = self.row(cache, key);
+        core.history.void_row(row, now);
+        core.loaders.end(row);
+        self.store.load().remove(cache.id, key.as_str());
+    }
+
+    fn void_cache(&self, core: &mut Core, cache: &Cache, now: Tick) {
+        core.history.void_cache(&cache.fence, now);
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// A row's hash; definitions of one name share it, so that a lease outlives no change of definition
+    /// unnoticed.
+    fn row(&self, cache: &Cache, key: &Key) -> RowHash {
+        RowHash(self.hasher.hash_one((&cache.spec.name, key.as_str())))
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

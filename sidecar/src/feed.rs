@@ -1,0 +1,147 @@
+//! A source's side that everything else sees: its epoch, how it is doing, and what was seen of it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use freshet_crds::{Heartbeat, binding::SourceSpec};
+
+use crate::{clock::Tick, continuity::Break, freshness::Evidence, position::EntryId};
+
+/// Whether an event of a table was ever seen.
+pub type Seen = Arc<AtomicBool>;
+
+/// A source as its follower leaves it and everything else reads it.
+#[derive(Debug)]
+pub struct Feed {
+    /// Where changes come from.
+    pub spec: SourceSpec,
+    /// What was counted.
+    pub stats: FeedStats,
+    epoch: AtomicU64,
+    connected: AtomicBool,
+    /// Ticks; zero: never.
+    proven: AtomicU64,
+    heartbeats: [AtomicU64; 2],
+    /// The server whose log the events come from, plus one; zero: unknown or without such an identity.
+    database: AtomicU64,
+    seen: Mutex<HashMap<String, Seen>>,
+    report: Mutex<Report>,
+}
+
+/// What a feed counts, from the sidecar's start.
+#[derive(Debug, Default)]
+pub struct FeedStats {
+    /// Entries applied.
+    pub entries: AtomicU64,
+    /// Row changes applied.
+    pub rows: AtomicU64,
+    /// Truncations and redefinitions.
+    pub tables: AtomicU64,
+    /// Heartbeats of either kind.
+    pub heartbeats: AtomicU64,
+    /// Entries that couldn't be read.
+    pub unreadable: AtomicU64,
+    /// Connections made.
+    pub connects: AtomicU64,
+}
+
+/// What status tells about a feed.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The last error, until it is mended.
+    pub error: Option<String>,
+    /// The newest entry applied, per stream.
+    pub positions: Vec<(String, EntryId)>,
+    /// Entries added and not yet applied, as of the last check.
+    pub pending: u64,
+    /// How often the epoch changed, by reason.
+    pub breaks: HashMap<Break, u64>,
+    /// Milliseconds between an entry's id and its application, by the wall clock; of the last one.
+    pub lag_ms: u64,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// A feed that nobody follows yet.
+    #[must_use]
+    pub fn new(spec: SourceSpec) -> Self {
+        Self {
+            spec,
+            stats: FeedStats::default(),
+            epoch: AtomicU64::new(1),
+            connected: AtomicBool::new(false),
+            proven: AtomicU64::new(0),
+            heartbeats: Default::default(),
+            database: AtomicU64::new(0),
+            seen: Mutex::default(),
+            report: Mutex::default(),
+        }
+    }
+
+    /// The number of unbroken stretches of the stream so far, from 1.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Begins the next epoch. The caller voids what depends on this feed.
+    pub(crate) fn next_epoch(&self, why: Break) -> u64 {
+        self.with_report(|report| *report.breaks.entry(why).or_default() += 1);
+        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The flag of a table, made at its first mention and kept over reloads.
+    #[must_use]
+    pub fn seen(&self, table: &str) -> Seen {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(seen.entry(table.to_owned()).or_default())
+    }
+
+    /// Notes that the connection came or went.
+    pub fn set_connected(&self, connected: bool) {
+        if connected {
+            self.stats.connects.fetch_add(1, Ordering::Relaxed);
+        }
+        self.connected.store(connected, Ordering::Release);
+    }
+
+    /// Notes that everything that was in the streams at `at` has been applied.
+    pub fn set_proven(&self, at: Tick) {
+        self.proven.fetch_max(at.0, Ordering::AcqRel);
+    }
+
+    /// Notes a heartbeat that stands for the instant `at`.
+    pub fn set_heartbeat(&self, kind: Heartbeat, at: Tick) {
+        self.stats.heartbeats.fetch_add(1, Ordering::Relaxed);
+        self.heartbeats[kind as usize].fetch_max(at.0, Ordering::AcqRel);
+    }
+
+    /// Notes the database server that wrote an event; whether it is another one than before.
+    pub fn note_database(&self, server: u64) -> bool {
+        let before = self.database.swap(server + 1, Ordering::AcqRel);
+        before != 0 && before != server + 1
+    }
+
+    /// What is known, for a cache that is attached or not, with this kind of heartbeat declared.
+    #[must_use]
+    pub fn evidence(&self, attached: bool, heartbeat: Option<Heartbeat>) -> Evidence {
+        let tick = |at: &AtomicU64| Some(at.load(Ordering::Acquire)).filter(|at| *at > 0).map(Tick);
+        Evidence {
+            attached,
+            connected: self.connected.load(Ordering::Acquire),
+            proven: tick(&self.proven),
+            heartbeat: heartbeat.and_then(|kind| tick(&self.heartbeats[kind as usize])),
+        }
+    }
+
+    /// Changes what status tells.
+    pub fn with_report<T>(&self, f: impl FnOnce(&mut Report) -> T) -> T {
+        f(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,243 @@
+//! Keys: one text for one row, whether it comes from a request's path or from a change event.
+//!
+//! A key is its columns' texts joined by `/`; a `/` or `%` inside a column is percent-encoded, so that the
+//! joined text is unambiguous. Both sides build it with [`Key::from_columns`]; what a request may not say is
+//! a text that the database would understand but no event would ever carry (`007` for `7`).
+
+use std::borrow::Cow;
+
+use freshet_crds::{KeyType, binding::ColumnSpec};
+
+/// Longest key in bytes, decoded.
+pub const MAX_KEY: usize = 1024;
+
+/// Most columns of a key.
+pub const MAX_COLUMNS: usize = 16;
+
+/// The canonical text of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Box<str>);
+
+/// Why a request's key is refused. All are the caller's to mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// More than [`MAX_KEY`] bytes.
+    #[error("a key has at most {MAX_KEY} bytes")]
+    TooLong,
+    /// A segment is empty, `.` or `..`.
+    #[error("a key has no empty, `.` or `..` segments")]
+    Segment,
+    /// Percent-encoding that isn't, or bytes that aren't UTF-8.
+    #[error("a key is percent-encoded UTF-8")]
+    Encoding,
+    /// The number of segments isn't that of the key's columns.
+    #[error("this cache's key has {expected} column(s), one path segment each, and the request has {found}")]
+    Columns {
+        /// Columns of the key.
+        expected: usize,
+        /// Segments in the request.
+        found: usize,
+    },
+    /// The text isn't the one that change events carry.
+    #[error("`{text}` isn't {form}: no change event would name it so")]
+    Form {
+        /// The offending text.
+        text: String,
+        /// What it should have been.
+        form: &'static str,
+    },
+}
+
+/// A column's value in an event's key or row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar<'a> {
+    /// A JSON string, unescaped.
+    Text(Cow<'a, str>),
+    /// A JSON number as written.
+    Number(&'a str),
+    /// A JSON boolean.
+    Bool(bool),
+    /// JSON null: such a row can't be asked for.
+    Null,
+    /// An object or array: no text stands for it.
+    Compound,
+}
+
+/// The form of one column's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// What it looks like.
+    pub kind: KeyType,
+    /// Whether upper and lower case are one.
+    pub fold_case: bool,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The canonical text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Joins column texts.
+    pub fn from_columns<'a>(columns: impl IntoIterator<Item = Cow<'a, str>>) -> Self {
+        let mut text = String::new();
+        for (i, column) in columns.into_iter().enumerate() {
+            if i > 0 {
+                text.push('/');
+            }
+            for c in column.chars() {
+                match c {
+                    '/' => text.push_str("%2F"),
+                    '%' => text.push_str("%25"),
+                    c => text.push(c),
+                }
+            }
+        }
+        Self(text.into())
+    }
+
+    /// Reads the raw path after the cache's name.
+    ///
+    /// `forms` are the key's columns as far as they are known; `None` accepts any number of segments of any
+    /// form.
+    pub fn from_path(raw: &str, forms: Option<&[Form]>) -> Result<Self, KeyError> {
+        // Decoded text is never longer than its encoding, and the encoding at most three times as long.
+        if raw.len() > 3 * MAX_KEY {
+            return Err(KeyError::TooLong);
+        }
+        let mut columns = Vec::with_capacity(1);
+        for segment in raw.split('/') {
+            let text = decode(segment)?;
+            if text.is_empty() || text == "." || text == ".." {
+                return Err(KeyError::Segment);
+            }
+            columns.push(text);
+        }
+        if columns.iter().map(|c| c.len() + 1).sum::<usize>() > MAX_KEY + 1 {
+            return Err(KeyError::TooLong);
+        }
+        if let Some(forms) = forms {
+            if forms.len() != columns.len() {
+                return Err(KeyError::Columns { expected: forms.len(), found: columns.len() });
+            }
+            for (column, form) in columns.iter_mut().zip(forms) {
+                form.check(column)?;
+                form.fold(column);
+            }
+        }
+        Ok(Self::from_columns(columns))
+    }
+
+    /// Builds the key that an event's columns spell; `None` if a request could never ask for such a row,
+    /// `Err` if a column has no text of the declared form, so that nobody can say which key it is.
+    pub fn from_event<'a>(
+        columns: impl IntoIterator<Item = (Scalar<'a>, Form)>,
+    ) -> Result<Option<Self>, Unaddressable> {
+        let mut texts = Vec::with_capacity(1);
+        for (scalar, form) in columns {
+            let mut text = match scalar {
+                Scalar::Text(text) => text,
+                Scalar::Number(text) => Cow::Borrowed(text),
+                Scalar::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+                Scalar::Null => return Ok(None),
+                Scalar::Compound => return Err(Unaddressable),
+            };
+            if form.kind == KeyType::Uuid {
+                text = Cow::Owned(text.to_ascii_lowercase());
+            }
+            // An Auto column's event text is canonical by definition: it is what events carry.
+            if form.kind != KeyType::Auto && form.check(&text).is_err() {
+                return Err(Unaddressable);
+            }
+            form.fold(&mut text);
+            texts.push(text);
+        }
+        Ok(Some(Self::from_columns(texts)))
+    }
+}
+
+/// An event's key columns that have no text of the declared form.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unaddressable;
+
+// === impl Form ===
+
+impl Form {
+    /// The form that a binding declares.
+    #[must_use]
+    pub fn declared(column: &ColumnSpec) -> Self {
+        Self { kind: column.kind, fold_case: column.fold_case }
+    }
+
+    /// A column of which nothing was declared.
+    pub const AUTO: Self = Self { kind: KeyType::Auto, fold_case: false };
+
+    fn check(self, text: &str) -> Result<(), KeyError> {
+        let form = match self.kind {
+            KeyType::Text => return Ok(()),
+            KeyType::Integer if is_integer(text) => return Ok(()),
+            KeyType::Integer => "a decimal integer without leading zeros, plus sign or blanks",
+            KeyType::Uuid if is_uuid(text) => return Ok(()),
+            KeyType::Uuid => "a UUID in lower case with dashes",
+            KeyType::Auto if looks_like_integer(text) && !is_integer(text) => {
+                "a canonical number (declare the column as Text if it is one)"
+            }
+            KeyType::Auto if looks_like_uuid(text) && !is_uuid(text) => {
+                "a canonical UUID, lower case with dashes (declare the column as Text if it is one)"
+            }
+            KeyType::Auto => return Ok(()),
+        };
+        Err(KeyError::Form { text: text.chars().take(64).collect(), form })
+    }
+
+    fn fold(self, text: &mut Cow<'_, str>) {
+        if self.fold_case && text.chars().any(|c| !c.is_lowercase()) {
+            *text = Cow::Owned(text.to_lowercase());
+        }
+    }
+}
+
+fn decode(segment: &str) -> Result<Cow<'_, str>, KeyError> {
+    let bytes = segment.as_bytes();
+    if !bytes.contains(&b'%') {
+        return Ok(Cow::Borrowed(segment));
+    }
+    let hex = |b: Option<&u8>| b.is_some_and(u8::is_ascii_hexdigit);
+    let broken = |i: usize| bytes[i] == b'%' && !(hex(bytes.get(i + 1)) && hex(bytes.get(i + 2)));
+    if (0..bytes.len()).any(broken) {
+        return Err(KeyError::Encoding);
+    }
+    percent_encoding::percent_decode(bytes).decode_utf8().map_err(|_| KeyError::Encoding)
+}
+
+/// `0`, or an optional minus sign and digits that don't begin with zero.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    text == "0" || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Whatever databases read as an integer: blanks around it, a sign, leading zeros.
+fn looks_like_integer(text: &str) -> bool {
+    let trimmed = text.trim();
+    let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
+        })
+}
+
+fn looks_like_uuid(text: &str) -> bool {
+    let bare = text.trim().trim_start_matches('{').trim_end_matches('}');
+    is_uuid(&bare.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+use std::borrow::Cow;
+
+use freshet_crds::KeyType;
+use proptest::prelude::*;
+
+use super::{Form, Key, KeyError, Scalar, Unaddressable};
+
+const fn form(kind: KeyType) -> Form {
+    Form { kind, fold_case: false }
+}
+
+fn path(raw: &str, forms: &[Form]) -> Result<String, KeyError> {
+    Key::from_path(raw, Some(forms)).map(|key| key.as_str().to_owned())
+}
+
+#[test]
+fn segments_are_columns() {
+    let two = [Form::AUTO, Form::AUTO];
+    assert_eq!(path("berlin/42", &two).unwrap(), "berlin/42");
+    assert_eq!(path("ber%2Flin/42", &two).unwrap(), "ber%2Flin/42");
+    assert_eq!(path("42", &two), Err(KeyError::Columns { expected: 2, found: 1 }));
+    assert_eq!(Key::from_path("a/b/c", None).unwrap().as_str(), "a/b/c");
+}
+
+#[test]
+fn a_slash_inside_a_column_is_not_a_separator() {
+    assert_ne!(Key::from_path("a%2Fb", None), Key::from_path("a/b", None));
+    assert_ne!(Key::from_path("a%252Fb", None), Key::from_path("a%2Fb", None));
+}
+
+#[test]
+fn malformed_paths_are_refused() {
+    for raw in ["", "a//b", "/a", "a/", ".", "..", "a/../b", "%2e%2E"] {
+        assert_eq!(Key::from_path(raw, None), Err(KeyError::Segment), "{raw}");
+    }
+    for raw in ["%", "%4", "%zz", "%ff", "a%"] {
+        assert_eq!(Key::from_path(raw, None), Err(KeyError::Encoding), "{raw}");
+    }
+    assert_eq!(Key::from_path(&"x".repeat(1025), None), Err(KeyError::TooLong));
+    assert!(Key::from_path(&"x".repeat(1024), None).is_ok());
+    assert_eq!(Key::from_path(&"%41".repeat(1025), None), Err(KeyError::TooLong));
+}
+
+#[test]
+fn texts_that_no_event_would_carry_are_refused() {
+    let uuid = "6f96a0f1-3c0e-4c6b-9a53-0a6c2f3f0b1d";
+    for (text, kind, good) in [
+        ("7", KeyType::Integer, true),
+        ("-7", KeyType::Integer, true),
+        ("0", KeyType::Integer, true),
+        ("007", KeyType::Integer, false),
+        ("+7", KeyType::Integer, false),
+        ("-0", KeyType::Integer, false),
+        ("7.0", KeyType::Integer, false),
+        ("seven", KeyType::Integer, false),
+        (uuid, KeyType::Uuid, true),
+        ("6F96A0F1-3C0E-4C6B-9A53-0A6C2F3F0B1D", KeyType::Uuid, false),
+        ("6f96a0f13c0e4c6b9a530a6c2f3f0b1d", KeyType::Uuid, false),
+        ("007", KeyType::Auto, false),
+        ("%207", KeyType::Auto, false),
+        ("SKU-007", KeyType::Auto, true),
+        ("6F96A0F1-3C0E-4C6B-9A53-0A6C2F3F0B1D", KeyType::Auto, false),
+        ("%7B6f96a0f1-3c0e-4c6b-9a53-0a6c2f3f0b1d%7D", KeyType::Auto, false),
+        ("d41d8cd98f00b204e9800998ecf8427e", KeyType::Auto, true),
+        ("007", KeyType::Text, true),
+    ] {
+        assert_eq!(path(text, &[form(kind)]).is_ok(), good, "{text} as {kind:?}");
+    }
+}
+
+#[test]
+fn case_is_folded_on_both_sides() {
+    let folded = Form { kind: KeyType::Text, fold_case: true };
+    let event = Key::from_event([(Scalar::Text("Größe".into()), folded)]).unwrap().unwrap();
+    assert_eq!(Key::from_path("GRÖSSE", Some(&[folded])).unwrap().as_str(), "grösse");
+    assert_eq!(Key::from_path("gRÖßE", Some(&[folded])).unwrap(), event);
+}
+
+#[test]
+fn events_without_a_text_for_the_key() {
+    assert_eq!(Key::from_event([(Scalar::Null, Form::AUTO)]), Ok(None));
+    assert_eq!(Key::from_event([(Scalar::Compound, Form::AUTO)]), Err(Unaddressable));
+    assert_eq!(Key::from_event([(Scalar::Text("x".into()), form(KeyType::Integer))]), Err(Unaddressable));
+}
+
+proptest! {
+    /// Whatever columns an event has, a client that encodes them finds the same key.
+    #[test]
+    fn path_and_event_agree(columns in proptest::collection::vec("\\PC{1,12}", 1..4)) {
+        prop_assume!(columns.iter().all(|c| c != "." && c != ".."));
+        let forms = vec![form(KeyType::Text); columns.len()];
+        let event = Key::from_event(columns.iter().map(|c| (Scalar::Text(Cow::Borrowed(c)), form(KeyType::Text))));
+        let raw: Vec<String> = columns.iter().map(|c| {
+            percent_encoding::utf8_percent_encode(c, percent_encoding::NON_ALPHANUMERIC).to_string()
+        }).collect();
+        prop_assert_eq!(Key::from_path(&raw.join("/"), Some(&forms)).unwrap(), event.unwrap().unwrap());
+    }
+
+    /// Different columns never share a key.
+    #[test]
+    fn keys_are_injective(a in proptest::collection::vec("[a/%]{1,4}", 1..3), b in proptest::collection::vec("[a/%]{1,4}", 1..3)) {
+        let key = |columns: &[String]| Key::from_columns(columns.iter().map(|c| Cow::Borrowed(c.as_str())));
+        prop_assert_eq!(key(&a) == key(&b), a == b);
+    }
+
+    /// No path makes the parser panic.
+    #[test]
+    fn any_path_is_judged(raw in ".{0,64}") {
+        let _ = Key::from_path(&raw, Some(&[Form::AUTO]));
+    }
+}

@@ -1,0 +1,134 @@
+//! Leases: what a miss gives to whoever will read the database, and who is loading what.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+
+use crate::{
+    clock::Tick,
+    coherence::{RowHash, Seq},
+};
+
+/// How long the first to miss a key is taken to be loading it.
+pub const LOADING: Duration = Duration::from_secs(10);
+
+/// Keys whose loading is remembered at once. Two keys that share a place only cost a second loader.
+const PLACES: usize = 1 << 12;
+
+/// A read's beginning: nothing that was invalidated later may be filled with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The definition of the cache it was given for.
+    pub cache: u32,
+    /// The row it was given for.
+    pub row: RowHash,
+    /// What had been applied when it was given.
+    pub seq: Seq,
+}
+
+/// Turns leases into opaque texts and back. Each process has a key of its own, so that a lease of another
+/// pod, or from before a restart, is recognized as foreign.
+#[derive(Debug, Default)]
+pub struct Sealer(RandomState);
+
+/// Who is loading: one winner per key for [`LOADING`].
+#[derive(Debug)]
+pub struct Loaders(Box<[(RowHash, Tick)]>);
+
+// === impl Sealer ===
+
+impl Sealer {
+    /// The text of a lease: base64url of cache, row, sequence and a keyed hash over them.
+    #[must_use]
+    pub fn seal(&self, lease: &Lease) -> String {
+        let mut bytes = [0; 28];
+        bytes[..4].copy_from_slice(&lease.cache.to_le_bytes());
+        bytes[4..12].copy_from_slice(&lease.row.0.to_le_bytes());
+        bytes[12..20].copy_from_slice(&lease.seq.0.to_le_bytes());
+        let tag = self.0.hash_one(&bytes[..20]);
+        bytes[20..].copy_from_slice(&tag.to_le_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The lease of a text, if this process sealed it.
+    #[must_use]
+    pub fn open(&self, text: &str) -> Option<Lease> {
+        let bytes: [u8; 28] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let number = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
+        if self.0.hash_one(&bytes[..20]) != number(20) {
+            return None;
+        }
+        let cache = u32::from_le_bytes(bytes[..4].try_into().ok()?);
+        Some(Lease { cache, row: RowHash(number(4)), seq: Seq(number(12)) })
+    }
+}
+
+// === impl Loaders ===
+
+impl Default for Loaders {
+    fn default() -> Self {
+        Self(vec![(RowHash(0), Tick(0)); PLACES].into())
+    }
+}
+
+impl Loaders {
+    /// Whether the caller is to load the row: nobody else was told so within [`LOADING`].
+    pub fn win(&mut self, row: RowHash, now: Tick) -> bool {
+        let place = self.place(row);
+        if place.0 == row && place.1 > now {
+            return false;
+        }
+        *place = (row, now + LOADING);
+        true
+    }
+
+    /// Notes that the row's loading has ended, or that it must begin anew.
+    pub fn end(&mut self, row: RowHash) {
+        let place = self.place(row);
+        if place.0 == row {
+            place.1 = Tick(0);
+        }
+    }
+
+    fn place(&mut self, row: RowHash) -> &mut (RowHash, Tick) {
+        &mut self.0[usize::try_from(row.0 % PLACES as u64).unwrap_or(0)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOADING, Lease, Loaders, Sealer};
+    use crate::{
+        clock::Tick,
+        coherence::{RowHash, Seq},
+    };
+
+    #[test]
+    fn a_lease_is_known_by_its_own_process_only() {
+        let (here, there) = (Sealer::default(), Sealer::default());
+        let lease = Lease { cache: 3, row: RowHash(u64::MAX), seq: Seq(9) };
+        let text = here.seal(&lease);
+        assert_eq!(here.open(&text), Some(lease));
+        assert_eq!(there.open(&text), None);
+        let mut forged = text.clone().into_bytes();
+        forged[0] = if forged[0] == b'A' { b'B' } else { b'A' };
+        assert_eq!(here.open(std::str::from_utf8(&forged).unwrap()), None);
+        for bad in ["", "AAAA", "not base64!", &text[1..]] {
+            assert_eq!(here.open(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_loader_per_row_at_a_time() {
+        let mut loaders = Loaders::default();
+        let row = RowHash(5);
+        assert!(loaders.win(row, Tick(0)));
+        assert!(!loaders.win(row, Tick(9_999)));
+        assert!(loaders.win(row, Tick(0) + LOADING));
+        loaders.end(row);
+        assert!(loaders.win(row, Tick(0) + LOADING));
+    }
+}

@@ -1,0 +1,40 @@
+//! The cache beside an application.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! source ─► envelope ─► change ─► effect ─► engine ─► store
+//!                                   │          ▲        │
+//!                              coherence ◄── lease,fill │
+//!                                              ▲        ▼
+//!                                              └─ api ◄─┘
+//! ```
+//!
+//! [`envelope`], [`change`], [`position`], [`key`], [`effect`], [`coherence`], [`freshness`] and
+//! [`continuity`] are the pure core: no I/O, no clock of their own, time is passed in. [`source`] alone knows
+//! Redis, [`store`] alone knows moka, [`api`] and [`admin`] alone know HTTP. [`engine`] is the glue that puts
+//! the core's rules and the store under one lock.
+
+pub mod admin;
+pub mod api;
+pub mod app;
+pub mod args;
+pub mod catalog;
+pub mod change;
+pub mod clock;
+pub mod coherence;
+pub mod continuity;
+pub mod effect;
+pub mod engine;
+pub mod envelope;
+pub mod feed;
+pub mod freshness;
+pub mod key;
+pub mod lease;
+pub mod metrics;
+pub mod position;
+pub mod probe;
+pub mod reload;
+pub mod source;
+pub mod status;
+pub mod store;

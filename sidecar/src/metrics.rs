@@ -1,0 +1,183 @@
+//! What a sidecar counts, as OpenMetrics. Everything is read from the engine when it is scraped, so that
+//! counting costs the hot path one relaxed addition.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+
+use crate::{catalog::Catalog, clock::Tick, engine::Engine, status, store::count};
+
+/// The API's connections.
+#[derive(Debug, Default)]
+pub struct ConnectionStats {
+    open: AtomicU64,
+    accepted: AtomicU64,
+    cut: AtomicU64,
+}
+
+impl ConnectionStats {
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Notes a client that was too slow.
+    pub(crate) fn cut(&self) {
+        self.cut.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The text of a scrape.
+#[must_use]
+pub fn scrape(engine: &Arc<Engine>, connections: &Arc<ConnectionStats>) -> String {
+    let mut registry = Registry::with_prefix("freshet");
+    registry.register_collector(Box::new(Metrics { engine: Arc::clone(engine), connections: Arc::clone(connections) }));
+    let mut out = String::new();
+    // Writing to a String can't fail.
+    let _ = text::encode(&mut out, &registry);
+    out
+}
+
+#[derive(Debug)]
+struct Metrics {
+    engine: Arc<Engine>,
+    connections: Arc<ConnectionStats>,
+}
+
+type Labels<'a> = Vec<(&'static str, String)>;
+
+struct Sheet<'a>(DescriptorEncoder<'a>);
+
+impl Sheet<'_> {
+    fn family<M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        kind: MetricType,
+        rows: impl IntoIterator<Item = (Labels<'static>, M)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit, kind)?;
+        for (labels, value) in rows {
+            value.encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn counters(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels<'static>, u64)>) -> fmt::Result {
+        let rows = rows.into_iter().map(|(labels, n)| (labels, ConstCounter::new(n)));
+        self.family(name, help, None, MetricType::Counter, rows)
+    }
+
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        rows: impl IntoIterator<Item = (Labels<'static>, f64)>,
+    ) -> fmt::Result {
+        let rows = rows.into_iter().map(|(labels, n)| (labels, ConstGauge::new(n)));
+        self.family(name, help, unit, MetricType::Gauge, rows)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
+fn float(n: u64) -> f64 {
+    n as f64
+}
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut sheet = Sheet(encoder);
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        sheet.gauges("build_info", "What is running", None, [(version, 1.0)])?;
+        let c = &self.connections;
+        sheet.gauges("connections", "Open connections of the API", None, [(vec![], float(count(&c.open)))])?;
+        sheet.counters("connections_accepted", "Connections the API accepted", [(vec![], count(&c.accepted))])?;
+        sheet.counters("connections_cut", "Connections cut because the client was too slow", [(vec![], count(&c.cut))])?;
+        let Some(catalog) = self.engine.catalog() else { return Ok(()) };
+        caches(&mut sheet, &catalog)?;
+        sources(&mut sheet, &catalog)?;
+        let memory = [("limit", catalog.memory), ("used", self.engine.weight())];
+        let memory = memory.map(|(kind, bytes)| (vec![("kind", kind.to_owned())], float(bytes)));
+        sheet.gauges("memory", "Bytes of cached data over all caches", Some(&Unit::Bytes), memory)
+    }
+}
+
+fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
+    let caches = || catalog.caches.values().map(|cache| (cache.spec.name.clone(), &cache.stats));
+    let requests = caches().flat_map(|(name, s)| {
+        [("hit", &s.hits), ("miss", &s.misses), ("stale", &s.stale_hits), ("bypass", &s.bypasses)]
+            .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
+    });
+    sheet.counters("cache_requests", "Reads by outcome", requests)?;
+    let fills = caches().flat_map(|(name, s)| {
+        [("stored", &s.stored), ("fenced", &s.fenced)]
+            .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
+    });
+    sheet.counters("fills", "Fills by outcome", fills)?;
+    let hydrated = caches().map(|(name, s)| (vec![("cache", name)], count(&s.hydrated)));
+    sheet.counters("hydrations", "Values that came from a change's image", hydrated)?;
+    let entries = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.entries))));
+    sheet.gauges("cache_entries", "Values held", None, entries)?;
+    let bytes = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.bytes))));
+    sheet.gauges("cache_weight", "Bytes held, keys and overhead included", Some(&Unit::Bytes), bytes)
+}
+
+fn sources(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
+    let now = Tick::now();
+    let feeds = || catalog.feeds.iter().map(|(feed, _)| (vec![("source", feed.spec.name.clone())], feed));
+    let with = |labels: &Labels<'static>, name, value: &str| {
+        let mut labels = labels.clone();
+        labels.push((name, value.to_owned()));
+        labels
+    };
+    let changes = feeds().flat_map(|(labels, feed)| {
+        let s = &feed.stats;
+        [("row", &s.rows), ("table", &s.tables), ("heartbeat", &s.heartbeats), ("unreadable", &s.unreadable)]
+            .map(|(kind, n)| (with(&labels, "kind", kind), count(n)))
+    });
+    sheet.counters("changes", "Changes applied, by kind", changes)?;
+    let entries = feeds().map(|(labels, feed)| (labels, count(&feed.stats.entries)));
+    sheet.counters("source_entries", "Entries applied", entries)?;
+    let connects = feeds().map(|(labels, feed)| (labels, count(&feed.stats.connects)));
+    sheet.counters("source_connects", "Connections made to the source", connects)?;
+    let epoch = feeds().map(|(labels, feed)| (labels, float(feed.epoch())));
+    sheet.gauges("source_epoch", "Unbroken stretches of the stream so far", None, epoch)?;
+    let breaks = feeds().flat_map(|(labels, feed)| {
+        let breaks = feed.with_report(|r| r.breaks.clone());
+        breaks.into_iter().map(move |(why, n)| (with(&labels, "reason", why.as_str()), n)).collect::<Vec<_>>()
+    });
+    sheet.counters("source_epoch_changes", "New epochs, by reason", breaks)?;
+    let states = feeds().flat_map(|(labels, feed)| {
+        let (_, current) = status::judge(catalog, feed, now);
+        ["Starting", "Fresh", "Lagging", "Disconnected"]
+            .map(|state| (with(&labels, "state", state), f64::from(u8::from(state == current))))
+    });
+    sheet.gauges("source_state", "1 for the state that the source is in", None, states)?;
+    let pending = feeds().map(|(labels, feed)| (labels, float(feed.with_report(|r| r.pending))));
+    sheet.gauges("source_pending_entries", "Entries added and not yet applied", None, pending)?;
+    let lag = feeds().map(|(labels, feed)| (labels, float(feed.with_report(|r| r.lag_ms)) / 1000.0));
+    sheet.gauges("change_lag", "From an entry's id to its application", Some(&Unit::Seconds), lag)?;
+    let bound = catalog.freshness.bound.as_ref();
+    let ages = feeds().filter_map(|(labels, feed)| {
+        let at = status::judge(catalog, feed, now).0.applied_through(bound)?;
+        Some((labels, now.since(at).as_secs_f64()))
+    });
+    sheet.gauges("applied_through_age", "Age of the newest proof of freshness", Some(&Unit::Seconds), ages)
+}

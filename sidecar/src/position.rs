@@ -1,0 +1,66 @@
+//! Where a change stands: in its stream, and in its database.
+
+use std::{cmp::Ordering, fmt, str::FromStr};
+
+/// The id of an entry in a Redis stream: `<milliseconds>-<number>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// The Redis clock in milliseconds since the Unix epoch.
+    pub ms: u64,
+    /// A counter within that millisecond.
+    pub n: u64,
+}
+
+/// The place of a row's change in its database: what decides which of two images of one row is newer.
+///
+/// Two versions of different kinds, or of different servers, have no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowVersion {
+    /// PostgreSQL: the change's LSN. One row's changes have ascending LSNs; several rows can share one.
+    Postgres {
+        /// The log sequence number.
+        lsn: u64,
+    },
+    /// MariaDB and MySQL: the place in the binary log of one server.
+    Binlog {
+        /// The server that wrote the log.
+        server: u64,
+        /// The number in the log file's name.
+        file: u64,
+        /// The offset of the event.
+        offset: u64,
+        /// The row within the event.
+        row: u64,
+    },
+}
+
+// === impl EntryId ===
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.n)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (ms, n) = text.split_once('-').unwrap_or((text, "0"));
+        Ok(Self { ms: ms.parse()?, n: n.parse()? })
+    }
+}
+
+// === impl RowVersion ===
+
+impl PartialOrd for RowVersion {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Postgres { lsn: a }, Self::Postgres { lsn: b }) => Some(a.cmp(b)),
+            (
+                Self::Binlog { server: s, file: f, offset: o, row: r },
+                Self::Binlog { server: s2, file: f2, offset: o2, row: r2 },
+            ) if s == s2 => Some((f, o, r).cmp(&(f2, o2, r2))),
+            _ => None,
+        }
+    }
+}

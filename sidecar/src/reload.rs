@@ -1,0 +1,181 @@
+//! The binding's file, read at start and again whenever its content changes.
+//!
+//! It is polled: inotify instances are few on a node, and kubelet replaces a mounted ConfigMap by swapping a
+//! link, which a watch on the file would miss.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use freshet_crds::{
+    binding::{Binding, Invalid},
+    manifest::{self, ReadError},
+    names,
+};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::{
+    catalog::{Catalog, Newer},
+    engine::Engine,
+    status::BindingState,
+};
+
+/// How often the file is looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Larger files aren't read: a CacheBinding fits into etcd's limit for one object.
+const MAX_FILE: u64 = 2 << 20;
+
+/// Reads the binding's file and installs what it says.
+pub struct Reloader {
+    path: PathBuf,
+    engine: Arc<Engine>,
+    /// What was read last, good or bad.
+    last: Option<Vec<u8>>,
+    installed: watch::Sender<u64>,
+    state: watch::Sender<BindingState>,
+    /// Told the level that the binding asks for.
+    set_level: Box<dyn Fn(&str) + Send>,
+}
+
+/// Why a binding's file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("{}: {error}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It isn't a manifest.
+    #[error("{}: {error}", .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ReadError,
+    },
+    /// It is one, but says what can't be.
+    #[error("{}: {}", .path.display(), .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Binding {
+        /// The file.
+        path: PathBuf,
+        /// All of it.
+        faults: Vec<Invalid>,
+    },
+}
+
+impl Reloader {
+    /// A reloader of `path`. `installed` and `state` are told what happens.
+    pub fn new(
+        path: PathBuf,
+        engine: Arc<Engine>,
+        installed: watch::Sender<u64>,
+        state: watch::Sender<BindingState>,
+        set_level: Box<dyn Fn(&str) + Send>,
+    ) -> Self {
+        Self { path, engine, last: None, installed, state, set_level }
+    }
+
+    /// Reads the file for the first time. A file that isn't there is waited for; a faulty one is an error,
+    /// unless an operator rendered it: then a newer sidecar may be needed, and this one serves misses.
+    pub fn first(&mut self) -> Result<(), LoadError> {
+        match self.look() {
+            Ok(_) => Ok(()),
+            Err(LoadError::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                warn!(path = %self.path.display(), "no binding: serving misses until the file appears");
+                Ok(())
+            }
+            Err(error) if self.rendered() => {
+                self.reject(&error);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at the file every second, for ever.
+    pub async fn run(mut self) {
+        let mut period = tokio::time::interval(PERIOD);
+        period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            period.tick().await;
+            match self.look() {
+                Ok(_) => {}
+                Err(LoadError::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                    let gone = self.state.send_if_modified(|state| {
+                        let gone = *state == BindingState::Current;
+                        if gone {
+                            *state = BindingState::Deleted;
+                        }
+                        gone
+                    });
+                    if gone {
+                        // Should the same content come back, it is news again.
+                        self.last = None;
+                        warn!("the binding is gone: going on with the last one");
+                    }
+                }
+                Err(error) => self.reject(&error),
+            }
+        }
+    }
+
+    /// Reads the file and installs it if it is new; whether it was.
+    fn look(&mut self) -> Result<bool, LoadError> {
+        let content = read(&self.path).map_err(|error| LoadError::File { path: self.path.clone(), error })?;
+        if self.last.as_ref() == Some(&content) {
+            return Ok(false);
+        }
+        self.last = Some(content.clone());
+        let (binding, newer) = parse(&self.path, &content)?;
+        (self.set_level)(&format!("{:?}", binding.sidecar.log_level).to_lowercase());
+        let old = self.engine.catalog();
+        let catalog = Catalog::build(binding, newer, old.as_deref());
+        info!(binding = catalog.binding, caches = catalog.caches.len(), sources = catalog.feeds.len(), "binding loaded");
+        self.engine.install(catalog);
+        self.state.send_replace(BindingState::Current);
+        self.installed.send_modify(|n| *n += 1);
+        Ok(true)
+    }
+
+    fn reject(&self, error: &LoadError) {
+        let text = error.to_string();
+        let news = self.state.send_if_modified(|state| {
+            let next = BindingState::Rejected { error: text.clone() };
+            let news = *state != next;
+            *state = next;
+            news
+        });
+        if news {
+            warn!(error = text, "the binding's new content is refused: going on with the last one");
+        }
+    }
+
+    fn rendered(&self) -> bool {
+        let rendered = names::RENDERED_BY.as_bytes();
+        self.last.as_ref().is_some_and(|text| text.windows(rendered.len()).any(|w| w == rendered))
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MAX_FILE {
+        return Err(io::Error::other(format!("{size} bytes is too large for a CacheBinding")));
+    }
+    std::fs::read(path)
+}
+
+fn parse(path: &Path, content: &[u8]) -> Result<(Binding, Newer), LoadError> {
+    let fault = |error| LoadError::Manifest { path: path.into(), error };
+    let text = std::str::from_utf8(content).map_err(|e| fault(ReadError::Malformed(format!("not UTF-8: {e}"))))?;
+    let manifest = manifest::read(text).map_err(fault)?;
+    let binding =
+        Binding::parse(&manifest.object).map_err(|faults| LoadError::Binding { path: path.into(), faults })?;
+    Ok((binding, Newer { caches: manifest.newer_caches, fields: manifest.newer_fields }))
+}

@@ -1,0 +1,53 @@
+//! Which streams a feed needs, and what each carries.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use freshet_crds::binding::StreamLayout;
+
+use crate::{
+    catalog::{Cache, Catalog},
+    effect::Tables,
+    envelope::StreamRole,
+    feed::Feed,
+};
+
+/// What a follower does at present, made from one catalog.
+pub(super) struct Plan {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) tables: Arc<Tables>,
+    /// Streams by name.
+    pub(super) streams: BTreeMap<String, StreamRole>,
+    /// The caches of this feed.
+    pub(super) caches: Vec<Arc<Cache>>,
+}
+
+impl Plan {
+    /// The plan of `feed`; `None` if the catalog has it no more.
+    pub(super) fn of(feed: &Arc<Feed>, catalog: Arc<Catalog>) -> Option<Self> {
+        let tables = catalog.feeds.iter().find(|(f, _)| Arc::ptr_eq(f, feed)).map(|(_, t)| Arc::clone(t))?;
+        let streams = streams(&feed.spec.layout, &tables);
+        let caches = catalog.caches.values().filter(|c| Arc::ptr_eq(&c.feed, feed)).map(Arc::clone).collect();
+        Some(Self { catalog, tables, streams, caches })
+    }
+}
+
+fn streams(layout: &StreamLayout, tables: &Tables) -> BTreeMap<String, StreamRole> {
+    match layout {
+        StreamLayout::Routed { stream } => BTreeMap::from([(stream.clone(), StreamRole::Routed)]),
+        StreamLayout::PerTable { prefix } => tables
+            .keys()
+            .map(|table| (format!("{prefix}.{}", topic_part(table)), StreamRole::Table(table.clone())))
+            .chain([
+                (format!("__debezium-heartbeat.{prefix}"), StreamRole::Control),
+                (format!("{prefix}.message"), StreamRole::Control),
+                (prefix.clone(), StreamRole::Schema),
+            ])
+            .collect(),
+    }
+}
+
+/// A table's name as Debezium writes it in a topic: what isn't a letter, digit, dot, dash or underscore
+/// becomes an underscore.
+fn topic_part(table: &str) -> String {
+    table.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
+}

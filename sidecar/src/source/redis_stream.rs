@@ -1,0 +1,338 @@
+//! Follows the Redis streams that Debezium Server writes, from their ends, and checks that nothing is missing.
+//!
+//! Reading is plain `XREAD` on a connection of its own; consumer groups would multiply with pods and block
+//! trimming. Explicit ids always: `$` would lose what is added between two calls. Every second, and before
+//! anything is believed after a reconnect, one transaction asks who the server is, where the streams stand,
+//! and reads to their ends, so that the three answers belong together.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use freshet_crds::binding::UrlSpec;
+use redis::{AsyncConnectionConfig, Cmd, Value, aio::MultiplexedConnection};
+use tracing::{debug, info, warn};
+
+use super::{
+    plan::Plan,
+    reply::{self, RawEntry, Unexpected},
+};
+use crate::{
+    clock::{Now, Tick},
+    continuity::{Break, Continuity, ServerIdentity, StreamState},
+    effect::find,
+    engine::Engine,
+    envelope::{self, StreamRole},
+    feed::Feed,
+};
+
+/// How long a connection may take to be made, credentials included.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long a read waits for the first entry. Half of the continuity period, as a deleted stream leaves its
+/// readers waiting without a word.
+const BLOCK: Duration = Duration::from_secs(1);
+/// How long any reply may take beyond its own waiting: a half-open connection is noticed by it.
+const REPLY: Duration = Duration::from_secs(2);
+/// How often the streams' continuity is checked.
+const CHECK: Duration = Duration::from_secs(1);
+/// Entries per stream and read: large enough to amortize the round trip, small enough to bound the reply.
+const COUNT: usize = 1000;
+/// Entries looked back at to see which tables a routed stream carries.
+const LOOK_BACK: usize = 256;
+/// The pauses between attempts to connect, doubling from the first to the second, jittered.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+pub(super) struct Follower {
+    engine: Arc<Engine>,
+    feed: Arc<Feed>,
+    secrets: Option<PathBuf>,
+    continuity: Continuity,
+}
+
+/// Why a session ended. None of them ends the follower.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("the URL in Secret `{secret}`, key `{key}`, can't be read: {why}")]
+    Secret { secret: String, key: String, why: String },
+    #[error("the URL isn't one: redis://[user:password@]host[:port][/database] is expected")]
+    Url,
+    #[error("no reply in time")]
+    Silence,
+    #[error("`{stream}` isn't a stream")]
+    WrongType { stream: String },
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
+    #[error(transparent)]
+    Reply(#[from] Unexpected),
+    #[error("the source is gone from the binding")]
+    Gone,
+}
+
+impl Follower {
+    pub(super) fn new(engine: Arc<Engine>, feed: Arc<Feed>, secrets: Option<PathBuf>) -> Self {
+        Self { engine, feed, secrets, continuity: Continuity::default() }
+    }
+
+    /// Follows until the source is gone from the binding.
+    pub(super) async fn run(mut self) {
+        let mut pause = BACK_OFF.0;
+        loop {
+            let started = Instant::now();
+            let Err(error) = self.session().await;
+            self.feed.set_connected(false);
+            if matches!(error, SessionError::Gone) {
+                return;
+            }
+            if matches!(error, SessionError::WrongType { .. }) {
+                self.broken(Break::WrongType);
+            }
+            let text = error.to_string();
+            let known = self.feed.with_report(|r| r.error.replace(text.clone()));
+            if known.as_ref() == Some(&text) {
+                debug!(%error, "source is still unavailable");
+            } else {
+                warn!(%error, "source is unavailable");
+            }
+            if started.elapsed() > BACK_OFF.1 {
+                pause = BACK_OFF.0;
+            }
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(BACK_OFF.1);
+        }
+    }
+
+    async fn session(&mut self) -> Result<std::convert::Infallible, SessionError> {
+        let mut redis = self.connect().await?;
+        let mut plan = self.plan()?;
+        // Before anything is believed: is this still the server and the streams that were read before?
+        self.check(&mut redis, &plan).await?;
+        let mut checked = Instant::now();
+        self.feed.set_connected(true);
+        self.feed.with_report(|r| r.error = None);
+        info!(streams = plan.streams.len(), "following");
+        loop {
+            if !Arc::ptr_eq(&plan.catalog, &self.engine.catalog().ok_or(SessionError::Gone)?) {
+                plan = self.plan()?;
+                self.continuity.retain(|stream| plan.streams.contains_key(stream));
+            }
+            self.position(&mut redis, &plan).await?;
+            let at = Tick::now();
+            let read = self.xread(&plan, Some(BLOCK));
+            let reply = reply::xread(ask(&mut redis, &read, BLOCK + REPLY).await?)?;
+            let idle = reply.is_empty();
+            match self.apply(reply, &plan) {
+                Ok(complete) if complete => self.feed.set_proven(at),
+                Ok(_) => {}
+                Err(why) => self.broken(why),
+            }
+            if idle || checked.elapsed() >= CHECK {
+                self.check(&mut redis, &plan).await?;
+                checked = Instant::now();
+            }
+        }
+    }
+
+    fn plan(&self) -> Result<Plan, SessionError> {
+        let catalog = self.engine.catalog().ok_or(SessionError::Gone)?;
+        Plan::of(&self.feed, catalog).ok_or(SessionError::Gone)
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, SessionError> {
+        let url = match &self.feed.spec.url {
+            UrlSpec::Plain(url) => url.clone(),
+            UrlSpec::Secret(secret) => {
+                let fault = |why: String| SessionError::Secret {
+                    secret: secret.name.clone(),
+                    key: secret.key.clone(),
+                    why,
+                };
+                let folder = self.secrets.as_ref().ok_or_else(|| fault("no --secrets folder was given".into()))?;
+                let path = folder.join(&secret.name).join(&secret.key);
+                std::fs::read_to_string(path).map_err(|e| fault(e.kind().to_string()))?.trim().to_owned()
+            }
+        };
+        if !url.starts_with("redis://") {
+            return Err(SessionError::Url);
+        }
+        let client = redis::Client::open(url).map_err(|_| SessionError::Url)?;
+        // Timeouts are ours: the library's would cut a blocking read.
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
+        let connect = client.get_multiplexed_async_connection_with_config(&config);
+        Ok(tokio::time::timeout(CONNECT, connect).await.map_err(|_| SessionError::Silence)??)
+    }
+
+    /// Positions streams that have no position yet at their ends, and then lets their caches give leases.
+    async fn position(&mut self, redis: &mut MultiplexedConnection, plan: &Plan) -> Result<(), SessionError> {
+        if self.continuity.lacks(plan.streams.keys()) {
+            let (server, states, _) = self.survey(redis, plan, false).await?;
+            for (stream, _) in states.iter().filter(|(_, state)| state.is_some_and(|state| state.added > 0)) {
+                self.note_seen(redis, plan, stream).await?;
+            }
+            self.continuity.attach(server, states);
+        }
+        if plan.caches.iter().any(|cache| !cache.attached.load(std::sync::atomic::Ordering::Acquire)) {
+            self.engine.attach(&plan.catalog, &plan.caches, Tick::now());
+        }
+        Ok(())
+    }
+
+    /// Notes which tables a stream has carried before.
+    async fn note_seen(
+        &self,
+        redis: &mut MultiplexedConnection,
+        plan: &Plan,
+        stream: &str,
+    ) -> Result<(), SessionError> {
+        let mark = |name: &str| {
+            if let Some(table) = plan.tables.get(name) {
+                table.seen.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        };
+        match &plan.streams[stream] {
+            StreamRole::Table(table) => mark(table),
+            role @ StreamRole::Routed => {
+                let mut look = redis::cmd("XREVRANGE");
+                look.arg(stream).arg("+").arg("-").arg("COUNT").arg(LOOK_BACK);
+                for (_, fields) in reply::entries(ask(redis, &look, REPLY).await?)? {
+                    let change = envelope::read(role, &fields);
+                    if let Some(table) = change.table().and_then(|name| find(name, &plan.tables)) {
+                        table.seen.store(true, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            }
+            StreamRole::Schema | StreamRole::Control => {}
+        }
+        Ok(())
+    }
+
+    /// Checks continuity: on a break everything is void, and the next [`Follower::position`] begins anew.
+    async fn check(&mut self, redis: &mut MultiplexedConnection, plan: &Plan) -> Result<(), SessionError> {
+        if self.continuity.cursors().is_empty() {
+            return Ok(());
+        }
+        let at = Tick::now();
+        let (server, states, reply) = self.survey(redis, plan, true).await?;
+        let verdict = self.continuity.check_server(&server).and_then(|()| {
+            let complete = self.apply(reply, plan)?;
+            let pending = states.iter().filter_map(|(name, state)| {
+                Some(state.as_ref()?.added.saturating_sub(self.continuity.cursors().get(name)?.added))
+            });
+            self.feed.with_report(|r| r.pending = pending.sum());
+            if complete {
+                self.continuity.check(&server, states.iter().map(|(name, state)| (name.as_str(), *state)))?;
+                self.feed.set_proven(at);
+            }
+            Ok(())
+        });
+        if let Err(why) = verdict {
+            self.broken(why);
+        }
+        Ok(())
+    }
+
+    /// Asks in one transaction who the server is, how the streams stand, and, with `read`, for their entries.
+    async fn survey(
+        &self,
+        redis: &mut MultiplexedConnection,
+        plan: &Plan,
+        read: bool,
+    ) -> Result<Survey, SessionError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic().cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        for stream in plan.streams.keys() {
+            pipe.cmd("XINFO").arg("STREAM").arg(stream);
+        }
+        if read {
+            pipe.add_command(self.xread(plan, None));
+        }
+        pipe.ignore_errors();
+        let asked = pipe.query_async::<Vec<Value>>(redis);
+        let replies = tokio::time::timeout(REPLY, asked).await.map_err(|_| SessionError::Silence)??;
+        let mut replies = replies.into_iter();
+        let mut next = || replies.next().ok_or(Unexpected("EXEC"));
+        let server = reply::identity(&next()?, &next()?)?;
+        let mut states = Vec::with_capacity(plan.streams.len());
+        for stream in plan.streams.keys() {
+            let state = match next()? {
+                Value::ServerError(error) if error.code() == "WRONGTYPE" => {
+                    return Err(SessionError::WrongType { stream: stream.clone() });
+                }
+                Value::ServerError(error) if error.code() == "ERR" => None,
+                Value::ServerError(error) => return Err(redis::RedisError::from(error).into()),
+                value => Some(reply::stream_state(value)?),
+            };
+            states.push((stream.clone(), state));
+        }
+        let entries = if read { reply::xread(next()?.extract_error()?)? } else { Vec::new() };
+        Ok((server, states, entries))
+    }
+
+    /// The command that reads on from where the streams have been read to.
+    fn xread(&self, plan: &Plan, block: Option<Duration>) -> Cmd {
+        let mut cmd = redis::cmd("XREAD");
+        cmd.arg("COUNT").arg(COUNT);
+        if let Some(block) = block {
+            cmd.arg("BLOCK").arg(crate::clock::millis(block));
+        }
+        cmd.arg("STREAMS");
+        let positioned = || plan.streams.keys().filter_map(|name| self.continuity.cursors().get_key_value(name));
+        for (name, _) in positioned() {
+            cmd.arg(name);
+        }
+        for (_, cursor) in positioned() {
+            cmd.arg(cursor.last.to_string());
+        }
+        cmd
+    }
+
+    /// Applies what was read; whether that was all there was.
+    fn apply(&mut self, reply: Vec<(String, Vec<RawEntry>)>, plan: &Plan) -> Result<bool, Break> {
+        let (mut complete, mut newest) = (true, 0);
+        for (stream, entries) in reply {
+            complete &= entries.len() < COUNT;
+            let Some(role) = plan.streams.get(&stream) else { continue };
+            for (id, fields) in entries {
+                self.continuity.advance(&stream, id)?;
+                let now = Now::read();
+                let change = envelope::read(role, &fields);
+                if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
+                    self.announce(why, false);
+                }
+                newest = newest.max(id.ms);
+            }
+        }
+        self.feed.with_report(|r| {
+            if newest > 0 {
+                r.lag_ms = Now::read().wall_ms.saturating_sub(newest);
+            }
+            r.positions = self.continuity.cursors().iter().map(|(name, c)| (name.clone(), c.last)).collect();
+        });
+        Ok(complete)
+    }
+
+    /// Continuity is lost: everything is void and the positions are worthless.
+    fn broken(&mut self, why: Break) {
+        if !self.continuity.cursors().is_empty() {
+            self.continuity.reset();
+            self.announce(why, true);
+        }
+    }
+
+    fn announce(&self, why: Break, detach: bool) {
+        let epoch = self.engine.break_epoch(&self.feed, why, detach, Tick::now());
+        warn!(%why, epoch, "new epoch: all values of this source are void");
+    }
+}
+
+/// Who the server is, how each stream stands, and what was read.
+type Survey = (ServerIdentity, Vec<(String, Option<StreamState>)>, Vec<(String, Vec<RawEntry>)>);
+
+async fn ask(redis: &mut MultiplexedConnection, cmd: &Cmd, limit: Duration) -> Result<Value, SessionError> {
+    match tokio::time::timeout(limit, cmd.query_async::<Value>(redis)).await {
+        Ok(reply) => Ok(reply?),
+        Err(_) => Err(SessionError::Silence),
+    }
+}

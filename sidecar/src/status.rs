@@ -1,0 +1,149 @@
+//! What a sidecar says of itself: the JSON of `/v1/status`.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use crate::{
+    catalog::{Cache, Catalog},
+    clock::{Tick, millis},
+    engine::Engine,
+    feed::Feed,
+    freshness::{Evidence, Vouch},
+    store::count,
+};
+
+/// How the binding's file is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BindingState {
+    /// It was never there.
+    #[default]
+    NoBinding,
+    /// What it says is in force.
+    Current,
+    /// It is gone; the last one is in force.
+    Deleted,
+    /// It can't be used; the last good one, if any, is in force.
+    Rejected {
+        /// Why.
+        error: String,
+    },
+}
+
+/// The binding's state as it changes.
+pub type BindingWatch = watch::Receiver<BindingState>;
+
+impl BindingState {
+    /// Its name in status.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NoBinding => "NoBinding",
+            Self::Current => "Current",
+            Self::Deleted => "BindingDeleted",
+            Self::Rejected { .. } => "BindingRejected",
+        }
+    }
+}
+
+/// What is known of a feed and how it is judged, as one word and its reason.
+#[must_use]
+pub fn judge(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> (Evidence, &'static str) {
+    let bound = catalog.freshness.bound.as_ref();
+    let caches = || catalog.caches.values().filter(|cache| Arc::ptr_eq(&cache.feed, feed));
+    let attached = caches().all(|cache| cache.attached.load(Ordering::Acquire));
+    let evidence = feed.evidence(attached, bound.map(|b| b.heartbeat));
+    let state = match evidence.vouch(bound, now) {
+        Vouch::Fresh => "Fresh",
+        Vouch::Stale { reason, .. } => match reason {
+            crate::freshness::Reason::Disconnected => "Disconnected",
+            crate::freshness::Reason::Lagging => "Lagging",
+            _ => "Starting",
+        },
+    };
+    (evidence, state)
+}
+
+/// Whether every source is fresh.
+#[must_use]
+pub fn is_fresh(engine: &Engine, now: Tick) -> bool {
+    engine.catalog().is_some_and(|c| c.feeds.iter().all(|(feed, _)| judge(&c, feed, now).1 == "Fresh"))
+}
+
+/// The status document.
+#[must_use]
+pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
+    let state = binding.borrow();
+    let mut document = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "binding": {"state": state.as_str()},
+        "sources": {},
+        "caches": {},
+    });
+    if let BindingState::Rejected { error } = &*state {
+        document["binding"]["error"] = json!(error);
+    }
+    let Some(catalog) = engine.catalog() else { return document };
+    document["binding"]["name"] = json!(catalog.binding);
+    if !catalog.newer_fields.is_empty() {
+        document["binding"]["newerFields"] = json!(catalog.newer_fields);
+    }
+    document["memory"] = json!({"limit": catalog.memory, "used": engine.weight()});
+    document["sources"] = catalog
+        .feeds
+        .iter()
+        .map(|(feed, _)| (feed.spec.name.clone(), source(&catalog, feed, now)))
+        .collect::<Map<_, _>>()
+        .into();
+    document["caches"] =
+        catalog.caches.values().map(|c| (c.spec.name.clone(), cache(c))).collect::<Map<_, _>>().into();
+    document
+}
+
+fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
+    let (evidence, state) = judge(catalog, feed, now);
+    let bound = catalog.freshness.bound.as_ref();
+    let age = |at: Option<Tick>| at.map(|at| millis(now.since(at)));
+    let report = feed.with_report(|r| r.clone());
+    json!({
+        "state": state,
+        "reason": report.error,
+        "epoch": feed.epoch(),
+        "epochChanges": report.breaks.iter().map(|(why, n)| (why.as_str(), n)).collect::<std::collections::BTreeMap<_, _>>(),
+        "position": report.positions.iter().map(|(name, id)| (name, id.to_string())).collect::<std::collections::BTreeMap<_, _>>(),
+        "lagMs": report.lag_ms,
+        "pending": report.pending,
+        "vouchedBy": bound.map_or("Continuity".to_owned(), |b| format!("Heartbeat{:?}", b.heartbeat)),
+        "appliedThroughAgeMs": age(evidence.applied_through(bound)),
+        "entries": count(&feed.stats.entries),
+        "unreadable": count(&feed.stats.unreadable),
+    })
+}
+
+fn cache(cache: &Cache) -> Value {
+    let stats = &cache.stats;
+    let (hits, misses) = (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses) + count(&stats.bypasses));
+    let mut document = json!({
+        "source": cache.feed.spec.name,
+        "entries": count(&stats.entries),
+        "bytes": count(&stats.bytes),
+        "hits": hits,
+        "misses": misses,
+        // Undefined before the first read, and no number stands for that.
+        "hitRatio": (hits + misses > 0).then(|| ratio(hits, hits + misses)),
+        "stored": count(&stats.stored),
+        "fenced": count(&stats.fenced),
+        "hydrated": count(&stats.hydrated),
+        "tableSeen": !cache.has_unseen_table(),
+    });
+    if cache.too_new {
+        document["off"] = json!("BindingTooNew");
+    }
+    document
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    (part as f64 / whole as f64 * 10_000.0).round() / 10_000.0
+}

@@ -1,0 +1,238 @@
+//! The values: the only place that knows moka.
+//!
+//! The store keeps what it is told and drops the least useful when it is full; whether a value may be served
+//! is decided by what the entry carries, never by the store.
+
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use equivalent::Equivalent;
+
+use crate::{catalog::CacheStats, clock::Tick, coherence::Seq};
+
+/// What an entry costs beyond its key and value, in bytes: the entry itself and moka's bookkeeping.
+pub const OVERHEAD: u64 = 256;
+
+/// A cached value, or the knowledge that there is none.
+#[derive(Debug)]
+pub struct Entry {
+    /// The bytes as they were stored; empty for an absence.
+    pub body: Bytes,
+    /// Their media type.
+    pub content_type: Bytes,
+    /// A strong entity tag, quoted, the same in every pod.
+    pub etag: Bytes,
+    /// Whether this says that there is no such row.
+    pub absent: bool,
+    /// What had been applied when the value was read.
+    pub seq: Seq,
+    /// When it was stored.
+    pub stored: Tick,
+    /// When it ends.
+    pub expires: Tick,
+    /// Whether it ends so early because the read may have missed a change.
+    pub hold_off: bool,
+    held: Held,
+}
+
+/// Counts an entry in its cache's statistics for as long as the entry lives.
+#[derive(Debug)]
+struct Held {
+    stats: Arc<CacheStats>,
+    bytes: u64,
+}
+
+/// The values of all caches, bounded in bytes.
+#[derive(Debug)]
+pub struct Store {
+    map: moka::sync::Cache<StoreKey, Arc<Entry>, ahash::RandomState>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct StoreKey {
+    cache: u32,
+    key: Box<str>,
+}
+
+/// A [`StoreKey`] that borrows, so that a look-up allocates nothing.
+#[derive(Hash)]
+struct Lookup<'a> {
+    cache: u32,
+    key: &'a str,
+}
+
+// === impl Entry ===
+
+/// What an [`Entry`] is made of.
+#[derive(Debug)]
+pub struct Value {
+    /// The bytes.
+    pub body: Bytes,
+    /// Their media type.
+    pub content_type: Bytes,
+    /// Whether this says that there is no such row.
+    pub absent: bool,
+}
+
+impl Entry {
+    /// Makes an entry that is counted in `stats` while it lives. `key` is the length of its key in bytes.
+    #[must_use]
+    pub fn new(value: Value, key: usize, seq: Seq, stored: Tick, expires: Tick, hold_off: bool, stats: Arc<CacheStats>) -> Self {
+        let Value { body, content_type, absent } = value;
+        let etag = etag(&content_type, &body);
+        let bytes = OVERHEAD + (key + body.len() + content_type.len()) as u64;
+        stats.entries.fetch_add(1, Ordering::Relaxed);
+        stats.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { body, content_type, etag, absent, seq, stored, expires, hold_off, held: Held { stats, bytes } }
+    }
+
+    /// Bytes it costs, key and overhead included.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.held.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.stats.entries.fetch_sub(1, Ordering::Relaxed);
+        self.stats.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// 128 bits of XXH3 over type and bytes, in hexadecimal.
+fn etag(content_type: &[u8], body: &[u8]) -> Bytes {
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    hash.update(content_type);
+    hash.update(&[0]);
+    hash.update(body);
+    format!("\"{:032x}\"", hash.digest128()).into()
+}
+
+// === impl Store ===
+
+impl Equivalent<StoreKey> for Lookup<'_> {
+    fn equivalent(&self, key: &StoreKey) -> bool {
+        self.cache == key.cache && *self.key == *key.key
+    }
+}
+
+impl Store {
+    /// A store of at most `memory` bytes.
+    #[must_use]
+    pub fn new(memory: u64) -> Self {
+        let map = moka::sync::Cache::builder()
+            .max_capacity(memory)
+            .weigher(|_: &StoreKey, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
+            .build_with_hasher(ahash::RandomState::new());
+        Self { map }
+    }
+
+    /// The entry of a key, whatever it says.
+    #[must_use]
+    pub fn get(&self, cache: u32, key: &str) -> Option<Arc<Entry>> {
+        self.map.get(&Lookup { cache, key })
+    }
+
+    /// Stores an entry.
+    pub fn insert(&self, cache: u32, key: &str, entry: Entry) {
+        self.map.insert(StoreKey { cache, key: key.into() }, Arc::new(entry));
+    }
+
+    /// Drops an entry.
+    pub fn remove(&self, cache: u32, key: &str) {
+        self.map.invalidate(&Lookup { cache, key });
+    }
+
+    /// Drops every entry that isn't worth keeping, and does the housekeeping that writes left over.
+    pub fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
+        for (key, entry) in &self.map {
+            if !keep(key.cache, &entry) {
+                self.map.invalidate(&*key);
+            }
+        }
+        self.map.run_pending_tasks();
+    }
+
+    /// Bytes held, by the store's own account.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.map.weighted_size()
+    }
+}
+
+/// The end of a value's life: its cache's, shortened by the fill's own and by a hold-off.
+#[must_use]
+pub fn expiry(now: Tick, ttl: Duration, max_age: Option<Duration>, hold_off: Option<Tick>) -> Tick {
+    let end = now + max_age.map_or(ttl, |age| age.min(ttl));
+    hold_off.map_or(end, |hold_off| hold_off.min(end))
+}
+
+/// A counter's value.
+#[must_use]
+pub fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::{Entry, Store, Value, count, expiry};
+    use crate::{catalog::CacheStats, clock::Tick, coherence::Seq};
+
+    fn entry(stats: &Arc<CacheStats>, body: &'static [u8]) -> Entry {
+        let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
+        Entry::new(value, 1, Seq(1), Tick(0), Tick(10), false, Arc::clone(stats))
+    }
+
+    #[test]
+    fn entries_are_counted_while_they_live() {
+        let (store, stats) = (Store::new(1 << 20), Arc::default());
+        store.insert(1, "a", entry(&stats, b"one"));
+        store.insert(2, "a", entry(&stats, b"two"));
+        assert_eq!(count(&stats.entries), 2);
+        assert_eq!(store.get(1, "a").unwrap().body, "one");
+        assert_eq!(store.get(2, "a").unwrap().body, "two");
+        assert!(store.get(3, "a").is_none());
+        store.remove(1, "a");
+        assert!(store.get(1, "a").is_none());
+        store.sweep(|cache, _| cache != 2);
+        assert!(store.get(2, "a").is_none());
+    }
+
+    #[test]
+    fn the_store_is_bounded_in_bytes() {
+        let (store, stats) = (Store::new(100_000), Arc::default());
+        let body: &'static [u8] = Box::leak(vec![0; 1000].into_boxed_slice());
+        for i in 0..1000 {
+            store.insert(1, &i.to_string(), entry(&stats, body));
+        }
+        store.sweep(|_, _| true);
+        assert!(store.weight() <= 100_000, "{}", store.weight());
+        assert!(store.weight() > 50_000, "{}", store.weight());
+    }
+
+    #[test]
+    fn etags_tell_type_and_bytes_apart_and_nothing_else() {
+        let stats = Arc::default();
+        assert_eq!(entry(&stats, b"x").etag, entry(&stats, b"x").etag);
+        assert_ne!(entry(&stats, b"x").etag, entry(&stats, b"y").etag);
+        assert_eq!(entry(&stats, b"x").etag.len(), 34);
+    }
+
+    #[test]
+    fn the_shortest_life_counts() {
+        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
+        assert_eq!(expiry(Tick(0), hour, None, None), Tick(3_600_000));
+        assert_eq!(expiry(Tick(0), minute, Some(hour), None), Tick(60_000));
+        assert_eq!(expiry(Tick(0), hour, Some(minute), Some(Tick(500))), Tick(500));
+    }
+}
