@@ -1,0 +1,13 @@
+//! What the API server's refusals mean.
+
+/// Whether someone else was faster: the object exists already, or has another version than the one that was read.
+#[must_use]
+pub fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Whether the object isn't there.
+#[must_use]
+pub fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
