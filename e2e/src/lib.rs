@@ -1,4 +1,5 @@
 //! The vocabulary of Freshet's tests.
 
 pub mod artefact;
+pub mod cluster;
 pub mod process;

@@ -1,7 +1,10 @@
 //! The project's chores; the Makefile is a list of one-liners over them.
 
+mod cluster;
 mod codegen;
+mod images;
 mod record;
+mod setup;
 
 use std::path::Path;
 
@@ -16,6 +19,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Installs what the chores and tests need, or says what to install.
+    Setup,
     /// Writes the generated files: the CRD.
     Codegen,
     /// Records what the real Debezium writes into Redis, for the sidecar's tests.
@@ -23,12 +28,26 @@ enum Chore {
         /// The recordings to make; without any, all.
         names: Vec<String>,
     },
+    /// Makes, uses and removes the kind cluster by hand.
+    #[command(subcommand)]
+    Cluster(cluster::Verb),
+    /// Builds what the cluster consists of, so that the first one comes up sooner.
+    Images,
+    /// Runs the tests on a real cluster, and removes it.
+    E2e {
+        /// Names of tests; without any, all.
+        names: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the checkout");
     match Args::parse().chore {
+        Chore::Setup => setup::run(),
         Chore::Codegen => codegen::run(root),
+        Chore::Cluster(verb) => cluster::run(verb),
+        Chore::Images => images::run(),
+        Chore::E2e { names } => cluster::e2e(root, &names),
         Chore::Record { names } => record::run(root, &names),
     }
 }

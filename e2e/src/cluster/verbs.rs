@@ -1,0 +1,85 @@
+//! What tests do with a cluster.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Cluster;
+use super::command::{fed, output, program};
+
+impl Cluster {
+    /// Runs `kubectl` and gives its standard output.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        output(self.tool("kubectl").args(args))
+    }
+
+    /// Runs `kubectl` with `input` on its standard input (`-f -`).
+    pub fn kubectl_fed(&self, args: &[&str], input: &str) -> Result<String> {
+        fed(self.tool("kubectl").args(args), Some(input.as_bytes()))
+    }
+
+    /// Runs `helm` and gives its standard output.
+    pub fn helm(&self, args: &[&str]) -> Result<String> {
+        output(self.tool("helm").args(args))
+    }
+
+    /// Applies a manifest, or the manifests of a folder in the order of their names.
+    pub fn apply(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        output(self.tool("kubectl").arg("apply").arg("--filename").arg(path))
+            .map(drop)
+            .with_context(|| format!("applying {}", path.display()))
+    }
+
+    /// Runs a command in a pod (`target`: `pod/x` or `deployment/x`) and gives its standard output.
+    pub fn exec(&self, namespace: &str, target: &str, command: &[&str]) -> Result<String> {
+        let mut kubectl = self.tool("kubectl");
+        kubectl.args(["exec", "--namespace", namespace, target, "--"]).args(command);
+        output(&mut kubectl)
+    }
+
+    /// Waits until `condition` holds of the object, in the form of `kubectl wait --for`: `condition=Ready`,
+    /// `jsonpath={.status.phase}=Running`, `delete`. `rollout` waits for a workload's roll-out instead. When it
+    /// doesn't come to hold, the error shows the object's pods and the latest events.
+    pub fn wait_for(&self, namespace: &str, object: &str, condition: &str, within: Duration) -> Result<()> {
+        let timeout = format!("--timeout={}s", within.as_secs().max(1));
+        let wait = format!("--for={condition}");
+        let waited = if condition == "rollout" {
+            self.kubectl(&["--namespace", namespace, "rollout", "status", object, &timeout])
+        } else {
+            self.kubectl(&["--namespace", namespace, "wait", &wait, object, &timeout])
+        };
+        waited.map(drop).with_context(|| {
+            let look = |args: &[&str]| self.kubectl(args).unwrap_or_else(|error| format!("{error:#}"));
+            let pods = look(&["--namespace", namespace, "get", "pods", "--output", "wide"]);
+            let events = look(&["--namespace", namespace, "get", "events", "--sort-by=.lastTimestamp"]);
+            let lines: Vec<&str> = events.lines().collect();
+            let latest = lines[lines.len().saturating_sub(15)..].join("\n");
+            format!("{object} in {namespace}: waited for {condition}\n{pods}\n{latest}")
+        })
+    }
+
+    /// Puts an image archive into the nodes that run workloads. The same name replaces what was there.
+    pub fn load_image(&self, archive: impl AsRef<Path>) -> Result<()> {
+        let archive = archive.as_ref();
+        let mut kind = program(self.tools.join("kind"));
+        self.docker.directs(&mut kind);
+        let workers =
+            self.kubectl(&["get", "nodes", "--selector=!node-role.kubernetes.io/control-plane", "-oname"])?;
+        let workers: Vec<&str> = workers.lines().filter_map(|line| line.strip_prefix("node/")).collect();
+        if workers.is_empty() {
+            bail!("the cluster {} has no worker", self.name);
+        }
+        kind.args(["load", "image-archive", "--name", &self.name, "--nodes", &workers.join(",")])
+            .arg(archive);
+        output(&mut kind).map(drop).with_context(|| format!("loading {}", archive.display()))
+    }
+
+    fn tool(&self, name: &str) -> Command {
+        let mut tool = program(self.tools.join(name));
+        tool.env("KUBECONFIG", self.kubeconfig());
+        tool
+    }
+}
