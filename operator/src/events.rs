@@ -22,7 +22,7 @@ pub struct Warning {
     /// Another object that plays a part.
     pub related: Option<ObjectReference>,
     /// One word.
-    pub reason: &'static str,
+    pub reason: String,
     /// What was being done, in one word.
     pub action: &'static str,
     /// What happened and what to do about it.
@@ -61,7 +61,7 @@ pub async fn publish(client: Client, instance: String, mut queue: mpsc::Receiver
     while let Some(warning) = queue.recv().await {
         let event = Event {
             type_: EventType::Warning,
-            reason: warning.reason.into(),
+            reason: warning.reason.clone(),
             note: Some(shortened(warning.message)),
             action: warning.action.into(),
             secondary: warning.related,

@@ -1,5 +1,6 @@
 //! The operator: reconciles CacheBindings, injects sidecars, reports what the fleet does.
 
+pub mod binding;
 pub mod ca;
 pub mod errors;
 pub mod events;

@@ -1,0 +1,156 @@
+//! Step 5: ask the sources and count the pods, and remember what needn't be asked again at once.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use freshet_crds::CacheBindingStatus;
+use futures::future::join_all;
+use kube::ResourceExt as _;
+use tokio::time::Instant;
+
+use super::{Context, Guarded, validate::Validated};
+use crate::{
+    fleet::Tally,
+    injection::Shape,
+    sources::{self, Reached, Target, Unreachable},
+};
+
+/// How often sources that answer are asked.
+const PROBE: Duration = Duration::from_secs(60);
+/// How often sources that don't answer are asked.
+const RETRY: Duration = Duration::from_secs(10);
+/// How long our own watch may take to show us our own write.
+const ECHO: Duration = Duration::from_secs(5);
+
+/// What was seen outside of the API server.
+pub(super) struct Observed {
+    /// What each source said.
+    pub(super) sources: Vec<(String, Result<Reached, Unreachable>)>,
+    /// The pods.
+    pub(super) tally: Tally,
+    /// When to look again.
+    pub(super) next_probe: Duration,
+}
+
+/// What is remembered of each binding, by uid.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<HashMap<String, Remembered>>);
+
+#[derive(Default)]
+struct Remembered {
+    probed: Option<Probed>,
+    tally: Tally,
+    wrote: Option<(Instant, CacheBindingStatus)>,
+}
+
+#[derive(Clone)]
+struct Probed {
+    at: Instant,
+    targets: Vec<(String, Result<Target, Unreachable>)>,
+    said: Vec<(String, Result<Reached, Unreachable>)>,
+}
+
+/// Asks the sources unless that was done a short while ago, and counts the pods.
+pub(super) async fn observe(object: &Guarded, validated: Option<&Validated>, context: &Context) -> Observed {
+    let probed = match validated {
+        None => None,
+        Some(validated) => {
+            let known = context.memory.with(object, |remembered| remembered.probed.clone());
+            let known =
+                known.filter(|known| known.targets == validated.targets && known.left() > Duration::ZERO);
+            Some(match known {
+                Some(known) => known,
+                None => probe(validated).await,
+            })
+        }
+    };
+    let tally = tally(object, context);
+    context.memory.with(object, |remembered| {
+        remembered.probed.clone_from(&probed);
+        remembered.tally = tally.clone();
+    });
+    context.memory.forget_gone(context);
+    context.memory.measure(context);
+    let next_probe = probed.as_ref().map_or(PROBE, Probed::left);
+    Observed { sources: probed.map(|probed| probed.said).unwrap_or_default(), tally, next_probe }
+}
+
+async fn probe(validated: &Validated) -> Probed {
+    let asked = validated.targets.iter().map(|(name, target)| async move {
+        let said = match target {
+            Ok(target) => sources::probe(target, &validated.namespace).await,
+            Err(error) => Err(error.clone()),
+        };
+        (name.clone(), said)
+    });
+    let said = join_all(asked).await;
+    Probed { at: Instant::now(), targets: validated.targets.clone(), said }
+}
+
+fn tally(object: &Guarded, context: &Context) -> Tally {
+    let namespace = object.namespace().unwrap_or_default();
+    let beside = context.bindings.state_filter(|other| other.namespace().as_deref() == Some(&namespace));
+    let shape = object.0.as_ref().ok().and_then(|binding| Shape::of(binding, &context.defaults).ok());
+    let now = shape.map(|shape| shape.injected());
+    context.fleet.tally(&namespace, &object.name_any(), beside.len() == 1, now.as_ref())
+}
+
+// === impl Probed ===
+
+impl Probed {
+    /// How long what was said is good for.
+    fn left(&self) -> Duration {
+        let good = self.said.iter().all(|(_, said)| said.is_ok());
+        (if good { PROBE } else { RETRY }).saturating_sub(self.at.elapsed())
+    }
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// The status that was written last, and how long ago that was if it was us.
+    pub(super) fn last_status(&self, object: &Guarded) -> (Option<CacheBindingStatus>, Option<Duration>) {
+        let wrote = self.with(object, |remembered| remembered.wrote.clone());
+        let age = wrote.as_ref().map(|(at, _)| at.elapsed());
+        let status = match (&object.0, wrote) {
+            // Our watch may not have shown us our own write yet.
+            (Ok(_), Some((at, status))) if at.elapsed() < ECHO => Some(status),
+            (Ok(binding), _) => binding.status.clone(),
+            (Err(_), wrote) => wrote.map(|(_, status)| status),
+        };
+        (status, age)
+    }
+
+    pub(super) fn wrote_status(&self, object: &Guarded, status: CacheBindingStatus) {
+        self.with(object, |remembered| remembered.wrote = Some((Instant::now(), status)));
+    }
+
+    fn with<T>(&self, object: &Guarded, act: impl FnOnce(&mut Remembered) -> T) -> T {
+        act(self.lock().entry(object.uid().unwrap_or_default()).or_default())
+    }
+
+    fn forget_gone(&self, context: &Context) {
+        let mut memory = self.lock();
+        if memory.len() > context.bindings.len() {
+            let uids: std::collections::HashSet<_> =
+                context.bindings.state().iter().filter_map(|object| object.uid()).collect();
+            memory.retain(|uid, _| uids.contains(uid));
+        }
+    }
+
+    fn measure(&self, context: &Context) {
+        let memory = self.lock();
+        let sum = |count: fn(&Tally) -> u32| memory.values().map(|remembered| count(&remembered.tally)).sum();
+        context.metrics.pods("injected", sum(|tally| tally.counts.injected));
+        context.metrics.pods("ready", sum(|tally| tally.counts.ready));
+        context.metrics.pods("missing", sum(|tally| tally.counts.missing));
+        context.metrics.pods("outdated", sum(|tally| tally.counts.outdated));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,338 @@
+//! Step 6: say how it stands. Pure: conditions from what was found, and whether they are worth a write.
+
+use std::time::Duration;
+
+use freshet_crds::{CacheBindingStatus, PodCounts};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+use super::validate::Rejected;
+use crate::{
+    fleet::Tally,
+    sources::{Reached, Unreachable},
+};
+
+/// The least time between two writes that only change counts or wording. A condition that turns is written at once.
+pub const PACE: Duration = Duration::from_secs(30);
+/// Longest message that the API server takes.
+const MESSAGE: usize = 32 * 1024;
+
+/// The conditions, in the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionType {
+    /// The binding is sound and rendered.
+    Accepted,
+    /// The operator reached all sources.
+    SourcesReachable,
+    /// All pods that ask for it have a sidecar.
+    Injected,
+    /// The sum of the others.
+    Ready,
+}
+
+/// Why a condition is as it is. One word each, for programs and for `kubectl get`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// `Accepted`: the sidecars' configuration is rendered.
+    Rendered,
+    /// `Accepted`: the object can't be read by this version.
+    Unreadable,
+    /// `Accepted`: the spec has faults.
+    Invalid,
+    /// `Accepted`: the ConfigMap's name is taken.
+    ConfigMapTaken,
+    /// `SourcesReachable`: all answered.
+    Reached,
+    /// `SourcesReachable`: not looked at, because the binding isn't accepted.
+    NotAccepted,
+    /// `SourcesReachable`: a Secret or its key is missing.
+    SecretMissing,
+    /// `SourcesReachable`: a Secret's value is no URL that can be used.
+    InvalidUrl,
+    /// `SourcesReachable`: the host has no address, doesn't answer, or the connection breaks.
+    Unreachable,
+    /// `SourcesReachable`: wrong credentials.
+    CredentialsRefused,
+    /// `SourcesReachable`: the user may not do what sidecars need.
+    NotPermitted,
+    /// `SourcesReachable`: something there can't be worked with.
+    Unusable,
+    /// `Injected`: every pod that asks for it has a sidecar.
+    AllInjected,
+    /// `Injected`: every pod has a sidecar, but some are not what would be injected now.
+    Outdated,
+    /// `Injected`: a pod that asks for it has no sidecar.
+    MissedInjection,
+    /// `Injected` and `Ready`: no pod asks for it.
+    NoPods,
+    /// `Ready`: nothing is wrong.
+    Serving,
+}
+
+/// One condition without its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// True, false, or not known.
+    pub holds: Option<bool>,
+    /// Why.
+    pub reason: Reason,
+    /// The same in a sentence.
+    pub message: String,
+}
+
+/// What the steps before have found.
+pub struct Outcome<'o> {
+    /// The generation they worked on.
+    pub generation: Option<i64>,
+    /// Whether the binding was rendered.
+    pub accepted: Result<(), &'o Rejected>,
+    /// What each source said; empty if none was asked.
+    pub sources: &'o [(String, Result<Reached, Unreachable>)],
+    /// The pods.
+    pub tally: &'o Tally,
+}
+
+/// What to do with a new status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Write it.
+    Now,
+    /// Only counts or wording differ, and the last write was so recently that it has to wait for so long.
+    Later(Duration),
+    /// It says what the last one said.
+    Never,
+}
+
+/// The status that follows from the outcome. Conditions that stay as they are keep their time.
+#[must_use]
+pub fn status(
+    outcome: &Outcome<'_>,
+    before: Option<&CacheBindingStatus>,
+    now: Timestamp,
+) -> CacheBindingStatus {
+    let accepted = accepted(outcome);
+    let sources = sources(outcome);
+    let injected = injected(outcome.tally);
+    let ready = ready(&accepted, &sources, &injected);
+    let verdicts = [
+        (ConditionType::Accepted, accepted),
+        (ConditionType::SourcesReachable, sources),
+        (ConditionType::Injected, injected),
+        (ConditionType::Ready, ready),
+    ];
+    let conditions = verdicts.into_iter().map(|(kind, verdict)| {
+        let last = before.and_then(|status| status.conditions.iter().find(|c| c.type_ == kind.as_str()));
+        let status = verdict.status();
+        let since = last.filter(|last| last.status == status).map(|last| last.last_transition_time.clone());
+        Condition {
+            type_: kind.as_str().into(),
+            status: status.into(),
+            reason: verdict.reason.as_str().into(),
+            message: shortened(verdict.message),
+            observed_generation: outcome.generation,
+            // Whole seconds, as the API server keeps them: otherwise every comparison would find a difference.
+            last_transition_time: since.unwrap_or_else(|| Time(whole_second(now))),
+        }
+    });
+    CacheBindingStatus {
+        observed_generation: outcome.generation,
+        conditions: conditions.collect(),
+        pods: Some(outcome.tally.counts),
+    }
+}
+
+/// Whether to write `after` over `before`, of which the last write was so long ago.
+#[must_use]
+pub fn write(
+    before: Option<&CacheBindingStatus>,
+    after: &CacheBindingStatus,
+    age: Option<Duration>,
+) -> Write {
+    let Some(before) = before else { return Write::Now };
+    if before == after {
+        return Write::Never;
+    }
+    if before.observed_generation != after.observed_generation || turned(before, after).next().is_some() {
+        return Write::Now;
+    }
+    match age.and_then(|age| PACE.checked_sub(age)) {
+        Some(rest) if !rest.is_zero() => Write::Later(rest),
+        _ => Write::Now,
+    }
+}
+
+/// The conditions of `after` that have another status or reason than in `before`.
+pub fn turned<'c>(
+    before: &'c CacheBindingStatus,
+    after: &'c CacheBindingStatus,
+) -> impl Iterator<Item = &'c Condition> {
+    after.conditions.iter().filter(|now| {
+        let last = before.conditions.iter().find(|last| last.type_ == now.type_);
+        last.is_none_or(|last| (&last.status, &last.reason) != (&now.status, &now.reason))
+    })
+}
+
+fn accepted(outcome: &Outcome<'_>) -> Verdict {
+    match outcome.accepted {
+        Ok(()) => Verdict::new(true, Reason::Rendered, "the sidecars' configuration is rendered"),
+        Err(rejected) => {
+            let reason = match rejected {
+                Rejected::Unreadable(_) => Reason::Unreadable,
+                Rejected::Invalid(_) => Reason::Invalid,
+                Rejected::ConfigMapTaken(_) => Reason::ConfigMapTaken,
+            };
+            let note = "sidecars keep to what was rendered last";
+            Verdict::new(false, reason, format!("{rejected}; {note}"))
+        }
+    }
+}
+
+fn sources(outcome: &Outcome<'_>) -> Verdict {
+    if outcome.accepted.is_err() {
+        let message = "sources are looked at once the binding is accepted";
+        return Verdict { holds: None, reason: Reason::NotAccepted, message: message.into() };
+    }
+    let failed: Vec<_> =
+        outcome.sources.iter().filter_map(|(name, said)| Some((name, said.as_ref().err()?))).collect();
+    if let Some((_, first)) = failed.first() {
+        let messages: Vec<_> = failed.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        return Verdict::new(false, meaning(first), messages.join("; "));
+    }
+    let absent =
+        outcome.sources.iter().filter_map(|(_, said)| said.as_ref().ok()).flat_map(|said| &said.absent);
+    let absent: Vec<_> = absent.map(String::as_str).collect();
+    let message = if absent.is_empty() {
+        "all sources and streams are there".into()
+    } else {
+        format!("all sources are there; no event yet in {}", absent.join(", "))
+    };
+    Verdict::new(true, Reason::Reached, message)
+}
+
+fn meaning(error: &Unreachable) -> Reason {
+    match error {
+        Unreachable::NoSecret(_) | Unreachable::NoSecretKey(..) => Reason::SecretMissing,
+        Unreachable::InvalidUrl => Reason::InvalidUrl,
+        Unreachable::NoAddress(_) | Unreachable::Timeout | Unreachable::NoConnection(_) => {
+            Reason::Unreachable
+        }
+        Unreachable::Refused(_) => Reason::CredentialsRefused,
+        Unreachable::NotPermitted(_) => Reason::NotPermitted,
+        Unreachable::NotAStream(_) | Unreachable::TooOld | Unreachable::Other(_) => Reason::Unusable,
+    }
+}
+
+fn injected(tally: &Tally) -> Verdict {
+    let PodCounts { matched, missing, outdated, .. } = tally.counts;
+    if matched == 0 {
+        return Verdict {
+            holds: None,
+            reason: Reason::NoPods,
+            message: "no pod asks for this binding".into(),
+        };
+    }
+    if missing > 0 {
+        let message = format!(
+            "{missing} of {matched} pods that ask for this binding have no sidecar: the Events of their owners say \
+             why, and a pod that is made anew gets one"
+        );
+        return Verdict::new(false, Reason::MissedInjection, message);
+    }
+    if outdated > 0 {
+        let fields: Vec<_> = tally.fields.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{outdated} of {matched} pods have a sidecar that differs from what would be injected now ({}): it \
+             changes when they are made anew",
+            fields.join(", ")
+        );
+        return Verdict::new(true, Reason::Outdated, message);
+    }
+    Verdict::new(true, Reason::AllInjected, "every pod that asks for this binding has its sidecar")
+}
+
+/// Accepted, sources reachable, and no injection missed. A binding without pods is ready.
+fn ready(accepted: &Verdict, sources: &Verdict, injected: &Verdict) -> Verdict {
+    let wrong = [accepted, sources].into_iter().find(|v| v.holds != Some(true));
+    let wrong = wrong.or((injected.holds == Some(false)).then_some(injected));
+    if let Some(wrong) = wrong {
+        return Verdict { holds: Some(false), ..wrong.clone() };
+    }
+    if injected.reason == Reason::NoPods {
+        return Verdict::new(
+            true,
+            Reason::NoPods,
+            "everything is in place; no pod asks for this binding yet",
+        );
+    }
+    Verdict::new(true, Reason::Serving, "everything is in place")
+}
+
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MESSAGE {
+        text.truncate(text.floor_char_boundary(MESSAGE));
+    }
+    text
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn new(holds: bool, reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds: Some(holds), reason, message: message.into() }
+    }
+
+    fn status(&self) -> &'static str {
+        match self.holds {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        }
+    }
+}
+
+// === impl ConditionType and Reason ===
+
+impl ConditionType {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::SourcesReachable => "SourcesReachable",
+            Self::Injected => "Injected",
+            Self::Ready => "Ready",
+        }
+    }
+}
+
+impl Reason {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rendered => "Rendered",
+            Self::Unreadable => "Unreadable",
+            Self::Invalid => "Invalid",
+            Self::ConfigMapTaken => "ConfigMapTaken",
+            Self::Reached => "Reached",
+            Self::NotAccepted => "NotAccepted",
+            Self::SecretMissing => "SecretMissing",
+            Self::InvalidUrl => "InvalidUrl",
+            Self::Unreachable => "Unreachable",
+            Self::CredentialsRefused => "CredentialsRefused",
+            Self::NotPermitted => "NotPermitted",
+            Self::Unusable => "Unusable",
+            Self::AllInjected => "AllInjected",
+            Self::Outdated => "Outdated",
+            Self::MissedInjection => "MissedInjection",
+            Self::NoPods => "NoPods",
+            Self::Serving => "Serving",
+        }
+    }
+}

@@ -1,0 +1,227 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use freshet_crds::{CacheBinding, CacheBindingStatus, PodCounts, SecretKeyRef, manifest, names};
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use serde_json::json;
+
+use super::{
+    build::build,
+    dereference::Found,
+    status::{PACE, Write, status, turned, write},
+    validate::{Rejected, Validated, validate},
+    *,
+};
+use crate::{
+    fleet::Tally,
+    injection::Field,
+    sources::{Reached, Unreachable},
+};
+
+fn shop() -> CacheBinding {
+    let mut binding = manifest::read(include_str!("../../../crds/tests/shop.yaml")).unwrap().object;
+    binding.metadata.namespace = Some("default".into());
+    binding.metadata.uid = Some("uid-1".into());
+    binding.metadata.generation = Some(3);
+    binding
+}
+
+fn with_secret() -> CacheBinding {
+    let mut binding = shop();
+    let redis = binding.spec.sources[0].redis_stream.as_mut().unwrap();
+    redis.url = None;
+    redis.url_from =
+        serde_json::from_value(json!({ "secretKeyRef": { "name": "redis", "key": "url" } })).unwrap();
+    binding
+}
+
+fn config_map(owner: serde_json::Value) -> Found {
+    let metadata = json!({ "name": "freshet-shop", "ownerReferences": [owner] });
+    let config_map = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
+    Found { config_map: Some(config_map), ..Found::default() }
+}
+
+fn rejected(result: Result<Validated, Rejected>) -> Rejected {
+    result.err().unwrap()
+}
+
+#[test]
+fn a_good_binding_is_rendered_as_a_manifest_that_sidecars_read() {
+    let validated = validate(&shop(), Found::default()).unwrap();
+    let config_map: ConfigMap = build(&validated, "1.2.3");
+    assert_eq!(config_map.metadata.name.as_deref(), Some("freshet-shop"));
+    let owner = &config_map.metadata.owner_references.unwrap()[0];
+    assert_eq!((owner.uid.as_str(), owner.controller), ("uid-1", Some(true)));
+    let text = &config_map.data.unwrap()[names::MANIFEST_FILE];
+    let read = manifest::read(text).unwrap();
+    assert_eq!(read.rendered_by.as_deref(), Some("1.2.3"));
+    assert_eq!(read.object.spec, shop().spec);
+    assert_eq!(read.object.metadata.generation, Some(3));
+    assert!(!text.contains("uid-1") && !text.contains("status"), "{text}");
+}
+
+#[test]
+fn the_streams_to_look_at_are_those_of_the_tables() {
+    let validated = validate(&shop(), Found::default()).unwrap();
+    let target = validated.targets[0].1.clone().unwrap();
+    let streams: Vec<_> = target.streams.iter().map(String::as_str).collect();
+    assert_eq!(streams, ["shop.inventory.category", "shop.inventory.product"]);
+}
+
+#[test]
+fn a_broken_spec_is_rejected_with_all_faults() {
+    let mut binding = shop();
+    binding.spec.memory = "0".into();
+    binding.spec.caches[0].ttl = "0s".into();
+    let message = rejected(validate(&binding, Found::default())).to_string();
+    assert!(message.contains("spec.memory") && message.contains("spec.caches[products].ttl"), "{message}");
+}
+
+#[test]
+fn a_config_map_that_is_not_ours_is_left_alone() {
+    let stranger = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "x" });
+    let taken = rejected(validate(&shop(), config_map(stranger)));
+    assert_eq!(taken, Rejected::ConfigMapTaken("freshet-shop".into()));
+    let other =
+        json!({ "apiVersion": "freshet.dev/v1alpha1", "kind": "CacheBinding", "name": "blog", "uid": "x" });
+    assert!(validate(&shop(), config_map(other)).is_err());
+    let own = json!({ "apiVersion": "freshet.dev/v1alpha1", "kind": "CacheBinding", "name": "shop", "uid": "uid-1" });
+    assert!(validate(&shop(), config_map(own)).is_ok());
+    let earlier =
+        json!({ "apiVersion": "freshet.dev/v1alpha1", "kind": "CacheBinding", "name": "shop", "uid": "0" });
+    assert!(validate(&shop(), config_map(earlier)).is_ok(), "left by a binding of the same name");
+}
+
+#[test]
+fn a_missing_secret_concerns_only_the_source() {
+    let wanted = SecretKeyRef { name: "redis".into(), key: "url".into() };
+    let url = |said| Found { urls: [(wanted.clone(), said)].into(), ..Found::default() };
+    let missing = validate(&with_secret(), url(Err(Unreachable::NoSecret("redis".into())))).unwrap();
+    assert_eq!(missing.targets[0].1, Err(Unreachable::NoSecret("redis".into())));
+    let there = validate(&with_secret(), url(Ok("redis://:hush@redis".into()))).unwrap();
+    assert_eq!(there.targets[0].1.as_ref().unwrap().url, "redis://:hush@redis");
+    let text = &build(&there, "1").data.unwrap()[names::MANIFEST_FILE];
+    assert!(!text.contains("hush"), "no credential is rendered");
+}
+
+// === status ===
+
+fn now() -> Timestamp {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+fn tally(matched: u32, missing: u32, outdated: u32) -> Tally {
+    let injected = matched - missing;
+    let counts = PodCounts { matched, injected, ready: injected, missing, outdated };
+    Tally { counts, fields: if outdated > 0 { BTreeSet::from([Field::Image]) } else { BTreeSet::new() } }
+}
+
+fn reached() -> Vec<(String, Result<Reached, Unreachable>)> {
+    vec![("cdc".into(), Ok(Reached { absent: vec![] }))]
+}
+
+fn status_of(
+    accepted: Result<(), &Rejected>,
+    sources: &[(String, Result<Reached, Unreachable>)],
+    tally: &Tally,
+) -> CacheBindingStatus {
+    status(&Outcome { generation: Some(3), accepted, sources, tally }, None, now())
+}
+
+fn condition<'s>(status: &'s CacheBindingStatus, kind: &str) -> &'s Condition {
+    status.conditions.iter().find(|c| c.type_ == kind).unwrap()
+}
+
+fn short(status: &CacheBindingStatus) -> Vec<String> {
+    status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason)).collect()
+}
+
+#[test]
+fn ready_is_the_sum_of_the_others() {
+    let fine = status_of(Ok(()), &reached(), &tally(2, 0, 0));
+    let all = [
+        "Accepted=True Rendered",
+        "SourcesReachable=True Reached",
+        "Injected=True AllInjected",
+        "Ready=True Serving",
+    ];
+    assert_eq!(short(&fine), all);
+    assert!(fine.conditions.iter().all(|c| c.observed_generation == Some(3)));
+    let ready = |sources: &[_], tally: &Tally| {
+        let status = status_of(Ok(()), sources, tally);
+        let ready = condition(&status, "Ready");
+        format!("{} {}", ready.status, ready.reason)
+    };
+    assert_eq!(ready(&reached(), &tally(0, 0, 0)), "True NoPods");
+    assert_eq!(ready(&reached(), &tally(2, 1, 0)), "False MissedInjection");
+    assert_eq!(ready(&reached(), &tally(2, 0, 1)), "True Serving");
+    let down = vec![("cdc".to_owned(), Err(Unreachable::Timeout))];
+    assert_eq!(ready(&down, &tally(2, 1, 0)), "False Unreachable");
+    let rejected = Rejected::ConfigMapTaken("freshet-shop".into());
+    let broken = status_of(Err(&rejected), &[], &tally(2, 0, 0));
+    let all = [
+        "Accepted=False ConfigMapTaken",
+        "SourcesReachable=Unknown NotAccepted",
+        "Injected=True AllInjected",
+        "Ready=False ConfigMapTaken",
+    ];
+    assert_eq!(short(&broken), all);
+}
+
+#[test]
+fn messages_name_what_matters() {
+    let outdated = status_of(Ok(()), &reached(), &tally(3, 0, 2));
+    let injected = condition(&outdated, "Injected");
+    assert_eq!((injected.status.as_str(), injected.reason.as_str()), ("True", "Outdated"));
+    assert!(
+        injected.message.contains("2 of 3") && injected.message.contains("(image)"),
+        "{}",
+        injected.message
+    );
+    let sources = vec![
+        ("a".to_owned(), Ok(Reached { absent: vec!["s.t".into()] })),
+        ("b".to_owned(), Err(Unreachable::NoSecretKey("redis".into(), "url".into()))),
+        ("c".to_owned(), Err(Unreachable::Timeout)),
+    ];
+    let status = status_of(Ok(()), &sources, &tally(0, 0, 0));
+    let reachable = condition(&status, "SourcesReachable");
+    assert_eq!(reachable.reason, "SecretMissing");
+    assert!(reachable.message.contains("b: Secret redis has no key url"), "{}", reachable.message);
+    assert!(reachable.message.contains("c: no answer within 5 s"), "{}", reachable.message);
+    let status = status_of(Ok(()), &sources[..1], &tally(0, 0, 0));
+    assert!(condition(&status, "SourcesReachable").message.contains("no event yet in s.t"));
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_it_turns() {
+    let first = status_of(Ok(()), &reached(), &tally(0, 0, 0));
+    let later = now() + Duration::from_secs(90);
+    let next = |tally: &Tally| {
+        let sources = reached();
+        let outcome = Outcome { generation: Some(4), accepted: Ok(()), sources: &sources, tally };
+        status(&outcome, Some(&first), later)
+    };
+    let same = next(&tally(0, 0, 0));
+    assert!(same.conditions.iter().all(|c| c.last_transition_time.0 == now()));
+    let missed = next(&tally(1, 1, 0));
+    assert_eq!(condition(&missed, "Accepted").last_transition_time.0, now());
+    assert_eq!(condition(&missed, "Injected").last_transition_time.0, later);
+    let turned: Vec<_> = turned(&first, &missed).map(|c| c.type_.as_str()).collect();
+    assert_eq!(turned, ["Injected", "Ready"]);
+}
+
+#[test]
+fn only_changes_are_written_and_counts_at_a_pace() {
+    let before = status_of(Ok(()), &reached(), &tally(2, 0, 0));
+    let second = Duration::from_secs(1);
+    assert_eq!(write(None, &before, None), Write::Now);
+    assert_eq!(write(Some(&before), &before.clone(), Some(second)), Write::Never);
+    let counts = status_of(Ok(()), &reached(), &tally(3, 0, 0));
+    assert_eq!(write(Some(&before), &counts, Some(second)), Write::Later(PACE.checked_sub(second).unwrap()));
+    assert_eq!(write(Some(&before), &counts, Some(PACE)), Write::Now);
+    assert_eq!(write(Some(&before), &counts, None), Write::Now, "a new holder has no last write");
+    let turned = status_of(Ok(()), &reached(), &tally(3, 1, 0));
+    assert_eq!(write(Some(&before), &turned, Some(second)), Write::Now);
+    let mut generation = before.clone();
+    generation.observed_generation = Some(4);
+    assert_eq!(write(Some(&before), &generation, Some(second)), Write::Now);
+}

@@ -1,0 +1,110 @@
+//! Step 2: check everything that can go wrong, so that the steps after it can't.
+
+use std::{collections::BTreeSet, fmt};
+
+use freshet_crds::{
+    CacheBinding,
+    binding::{Binding, Invalid, SourceSpec, StreamLayout, UrlSpec},
+    names,
+};
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{Resource as _, ResourceExt as _};
+
+use super::dereference::Found;
+use crate::sources::{Target, Unreachable};
+
+/// A binding that can be rendered.
+pub struct Validated {
+    /// The object as it was applied.
+    pub object: CacheBinding,
+    /// Who owns what is rendered.
+    pub owner: OwnerReference,
+    /// The namespace of all this.
+    pub namespace: String,
+    /// The ConfigMap that is there, ours or left by a binding of the same name.
+    pub config_map: Option<ConfigMap>,
+    /// The sources to probe, or why they can't be probed.
+    pub targets: Vec<(String, Result<Target, Unreachable>)>,
+}
+
+/// Why a binding is not rendered. What was rendered before stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejected {
+    /// It isn't a binding that this version can read.
+    Unreadable(String),
+    /// Its spec has faults.
+    Invalid(Vec<Invalid>),
+    /// The ConfigMap's name is taken by one that isn't ours.
+    ConfigMapTaken(String),
+}
+
+/// Checks the binding and what it refers to.
+pub fn validate(object: &CacheBinding, found: Found) -> Result<Validated, Rejected> {
+    let binding = Binding::parse(object).map_err(Rejected::Invalid)?;
+    let owner =
+        object.controller_owner_ref(&()).ok_or_else(|| Rejected::Unreadable("it has no uid".into()))?;
+    if let Some(config_map) = &found.config_map
+        && !is_ours(config_map, &owner)
+    {
+        return Err(Rejected::ConfigMapTaken(config_map.name_any()));
+    }
+    let targets = binding.sources.iter().enumerate().map(|(index, source)| {
+        let url = match &source.url {
+            UrlSpec::Plain(url) => Ok(url.clone()),
+            UrlSpec::Secret(secret) => found
+                .urls
+                .get(secret)
+                .cloned()
+                .unwrap_or_else(|| Err(Unreachable::NoSecret(secret.name.clone()))),
+        };
+        let name = source.name.clone();
+        (name.clone(), url.map(|url| Target { name, url, streams: streams(&binding, index, source) }))
+    });
+    Ok(Validated {
+        targets: targets.collect(),
+        namespace: object.namespace().unwrap_or_default(),
+        config_map: found.config_map,
+        object: object.clone(),
+        owner,
+    })
+}
+
+/// Whether a ConfigMap is this binding's, or that of an earlier one of the same name, which is being collected.
+fn is_ours(config_map: &ConfigMap, owner: &OwnerReference) -> bool {
+    let mut owners = config_map.metadata.owner_references.iter().flatten();
+    owners.any(|o| o.kind == owner.kind && o.name == owner.name && o.api_version.starts_with(GROUP))
+}
+
+/// With the slash, so that no other group begins like it.
+const GROUP: &str = "freshet.dev/";
+
+/// The streams that sidecars follow for this source.
+fn streams(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet<String> {
+    match &source.layout {
+        StreamLayout::Routed { stream } => BTreeSet::from([stream.clone()]),
+        StreamLayout::PerTable { prefix } => {
+            let caches = binding.caches.iter().filter(|cache| cache.source == index);
+            let tables = caches.flat_map(|cache| cache.table.iter().chain(&cache.depends_on));
+            tables.map(|table| format!("{prefix}.{table}")).collect()
+        }
+    }
+}
+
+// === impl Rejected ===
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(why) => write!(f, "this operator can't read it: {why}"),
+            Self::Invalid(faults) => {
+                f.write_str(&faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            }
+            Self::ConfigMapTaken(name) => write!(
+                f,
+                "there is a ConfigMap {name} that isn't this binding's ({}<binding> is rendered by Freshet): remove \
+                 it or rename the binding",
+                names::CONFIG_MAP_PREFIX
+            ),
+        }
+    }
+}
