@@ -100,9 +100,8 @@ impl Admin {
     }
 
     async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
-        let service = service_fn(async |request| {
-            Ok::<_, std::convert::Infallible>(self.answer(request, peer).await)
-        });
+        let service =
+            service_fn(async |request| Ok::<_, std::convert::Infallible>(self.answer(request, peer).await));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(EXCHANGE)

@@ -84,7 +84,12 @@ impl Api {
         while connections.join_next().await.is_some() {}
     }
 
-    async fn converse(self, stream: listen::Stream, slot: OwnedSemaphorePermit, mut stop: watch::Receiver<bool>) {
+    async fn converse(
+        self,
+        stream: listen::Stream,
+        slot: OwnedSemaphorePermit,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let patience = Patience::new();
         let io = TokioIo::new(Timed::new(stream, Arc::clone(&patience)));
         let service = service_fn(|request| self.respond(request, &patience));

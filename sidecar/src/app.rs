@@ -68,14 +68,21 @@ fn run(args: Serve) -> ExitCode {
         return fail(&error.to_string(), 2);
     }
     let connections = Arc::new(ConnectionStats::default());
-    let admin = Admin { engine: Arc::clone(&engine), binding: binding.clone(), connections: Arc::clone(&connections), set_level };
+    let admin = Admin {
+        engine: Arc::clone(&engine),
+        binding: binding.clone(),
+        connections: Arc::clone(&connections),
+        set_level,
+    };
     let api = Api::new(Arc::clone(&engine), binding, connections);
     let secrets = args.secrets.clone();
     let sources = Arc::clone(&engine);
     let followers = std::thread::Builder::new().name("sources".into()).spawn(move || {
         runtime().map(|runtime| runtime.block_on(source::supervise(sources, secrets, watch_installed)))
     });
-    let served = followers.context("start the sources' thread").and_then(|_| runtime()?.block_on(serve(args, engine, reloader, admin, api)));
+    let served = followers
+        .context("start the sources' thread")
+        .and_then(|_| runtime()?.block_on(serve(args, engine, reloader, admin, api)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), 1),
@@ -86,7 +93,13 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")
 }
 
-async fn serve(args: Serve, engine: Arc<Engine>, reloader: Reloader, admin: Admin, api: Api) -> anyhow::Result<()> {
+async fn serve(
+    args: Serve,
+    engine: Arc<Engine>,
+    reloader: Reloader,
+    admin: Admin,
+    api: Api,
+) -> anyhow::Result<()> {
     if !args.listen.ip().is_loopback() {
         warn!(address = %args.listen, "the API has no authentication and listens beyond this machine");
     }

@@ -193,7 +193,8 @@ impl Table {
 
 impl Cache {
     fn new(id: u32, spec: CacheSpec, feed: Arc<Feed>, too_new: bool) -> Self {
-        let declared: Option<Box<[Form]>> = spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
+        let declared: Option<Box<[Form]>> =
+            spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
         let seen = spec.table.iter().chain(&spec.depends_on).map(|table| feed.seen(table)).collect();
         let shape = Shape { forms: declared.clone(), integers: None, declared };
         Self {
@@ -256,10 +257,6 @@ impl Shape {
             let narrowed = *integer && declared.kind == KeyType::Auto;
             if narrowed { Form { kind: KeyType::Integer, ..declared } } else { declared }
         });
-        Some(Self {
-            forms: Some(forms.collect()),
-            integers: Some(integers),
-            declared: self.declared.clone(),
-        })
+        Some(Self { forms: Some(forms.collect()), integers: Some(integers), declared: self.declared.clone() })
     }
 }

@@ -128,7 +128,8 @@ impl TableName<'_> {
     /// databases with both also `database.schema.table`.
     pub fn spellings(&self) -> impl Iterator<Item = String> {
         let Self { database, schema, table } = self;
-        let short = if schema.is_empty() { format!("{database}.{table}") } else { format!("{schema}.{table}") };
+        let short =
+            if schema.is_empty() { format!("{database}.{table}") } else { format!("{schema}.{table}") };
         let long = (!schema.is_empty()).then(|| format!("{database}.{schema}.{table}"));
         std::iter::once(short).chain(long)
     }

@@ -85,7 +85,11 @@ impl Continuity {
 
     /// Notes who the server is, and positions streams at their ends; streams positioned before keep their
     /// place. A stream that isn't there yet is positioned before its first entry.
-    pub fn attach(&mut self, server: ServerIdentity, streams: impl IntoIterator<Item = (String, Option<StreamState>)>) {
+    pub fn attach(
+        &mut self,
+        server: ServerIdentity,
+        streams: impl IntoIterator<Item = (String, Option<StreamState>)>,
+    ) {
         self.server = Some(server);
         for (name, state) in streams {
             let state = state.unwrap_or_default();

@@ -58,7 +58,9 @@ pub enum Effect<'a> {
 pub fn effects<'a>(change: &'a Change<'_>, tables: &'a Tables) -> Vec<Effect<'a>> {
     match change {
         Change::Row(row) => find(&row.table, tables).map(|table| row_effects(row, table)).unwrap_or_default(),
-        Change::Table { table, .. } => find(table, tables).map(|t| void_table(t).collect()).unwrap_or_default(),
+        Change::Table { table, .. } => {
+            find(table, tables).map(|t| void_table(t).collect()).unwrap_or_default()
+        }
         Change::Source(_) | Change::Heartbeat(_) | Change::Tombstone | Change::Other => Vec::new(),
     }
 }
@@ -82,7 +84,12 @@ fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table) -> Vec<Effect<'a>> 
     effects
 }
 
-fn row_in_cache<'a>(row: &'a RowChange<'_>, event_key: &Columns<'_>, cache: &'a Arc<Cache>, effects: &mut Vec<Effect<'a>>) {
+fn row_in_cache<'a>(
+    row: &'a RowChange<'_>,
+    event_key: &Columns<'_>,
+    cache: &'a Arc<Cache>,
+    effects: &mut Vec<Effect<'a>>,
+) {
     let named = match &cache.spec.key {
         None => Some(event_key.clone()),
         Some(columns) => columns.iter().map(|c| column(event_key, &c.column)).collect(),
@@ -149,7 +156,8 @@ fn column<'a>(columns: &Columns<'a>, name: &str) -> Option<(Cow<'a, str>, Scalar
 /// Whether an image has every column's value: Debezium puts a placeholder where the database didn't log an
 /// unchanged large one, as text or, for binary columns, in base64.
 fn is_whole(image: &str) -> bool {
-    !image.contains("__debezium_unavailable_value") && !image.contains("X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ")
+    !image.contains("__debezium_unavailable_value")
+        && !image.contains("X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ")
 }
 
 #[cfg(test)]

@@ -222,7 +222,15 @@ impl Engine {
         }
     }
 
-    fn miss(&self, cache: &Arc<Cache>, key: &Key, wanted: Wanted, now: Tick, stale: bool, detail: Option<&'static str>) -> Answer {
+    fn miss(
+        &self,
+        cache: &Arc<Cache>,
+        key: &Key,
+        wanted: Wanted,
+        now: Tick,
+        stale: bool,
+        detail: Option<&'static str>,
+    ) -> Answer {
         let lease = if wanted.lease { self.grant(cache, key, now) } else { None };
         Answer::Miss(Miss { stale, detail, lease })
     }
@@ -285,13 +293,21 @@ impl Engine {
     }
 
     /// Applies one change of a feed; says if it breaks the feed's epoch.
-    pub fn apply(&self, catalog: &Catalog, feed: &Feed, tables: &Tables, change: &Change<'_>, now: Now) -> Option<Break> {
+    pub fn apply(
+        &self,
+        catalog: &Catalog,
+        feed: &Feed,
+        tables: &Tables,
+        change: &Change<'_>,
+        now: Now,
+    ) -> Option<Break> {
         let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         let skew = catalog.freshness.clock_skew;
         bump(&feed.stats.entries);
         match change {
             Change::Heartbeat(heartbeat) => {
-                let age = Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms)).saturating_sub(skew);
+                let age =
+                    Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms)).saturating_sub(skew);
                 feed.set_heartbeat(heartbeat.kind, now.tick.before(age));
             }
             Change::Source(why) => {

@@ -216,7 +216,12 @@ impl Source<'_> {
             return Some(RowVersion::Postgres { lsn });
         }
         let file = self.file.as_ref()?.rsplit_once('.')?.1.parse().ok()?;
-        Some(RowVersion::Binlog { server: self.server_id?, file, offset: self.pos?, row: self.row.unwrap_or(0) })
+        Some(RowVersion::Binlog {
+            server: self.server_id?,
+            file,
+            offset: self.pos?,
+            row: self.row.unwrap_or(0),
+        })
     }
 }
 

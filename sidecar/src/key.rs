@@ -216,7 +216,8 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, KeyError> {
 /// `0`, or an optional minus sign and digits that don't begin with zero.
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    text == "0" || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()))
+    text == "0"
+        || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Whatever databases read as an integer: blanks around it, a sign, leading zeros.

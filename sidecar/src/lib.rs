@@ -34,6 +34,8 @@ pub mod lease;
 pub mod metrics;
 pub mod position;
 pub mod probe;
+#[cfg(test)]
+mod recorded;
 pub mod reload;
 pub mod source;
 pub mod status;

@@ -46,7 +46,10 @@ impl ConnectionStats {
 #[must_use]
 pub fn scrape(engine: &Arc<Engine>, connections: &Arc<ConnectionStats>) -> String {
     let mut registry = Registry::with_prefix("freshet");
-    registry.register_collector(Box::new(Metrics { engine: Arc::clone(engine), connections: Arc::clone(connections) }));
+    registry.register_collector(Box::new(Metrics {
+        engine: Arc::clone(engine),
+        connections: Arc::clone(connections),
+    }));
     let mut out = String::new();
     // Writing to a String can't fail.
     let _ = text::encode(&mut out, &registry);
@@ -79,7 +82,12 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    fn counters(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels<'static>, u64)>) -> fmt::Result {
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Labels<'static>, u64)>,
+    ) -> fmt::Result {
         let rows = rows.into_iter().map(|(labels, n)| (labels, ConstCounter::new(n)));
         self.family(name, help, None, MetricType::Counter, rows)
     }
@@ -107,9 +115,22 @@ impl Collector for Metrics {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         sheet.gauges("build_info", "What is running", None, [(version, 1.0)])?;
         let c = &self.connections;
-        sheet.gauges("connections", "Open connections of the API", None, [(vec![], float(count(&c.open)))])?;
-        sheet.counters("connections_accepted", "Connections the API accepted", [(vec![], count(&c.accepted))])?;
-        sheet.counters("connections_cut", "Connections cut because the client was too slow", [(vec![], count(&c.cut))])?;
+        sheet.gauges(
+            "connections",
+            "Open connections of the API",
+            None,
+            [(vec![], float(count(&c.open)))],
+        )?;
+        sheet.counters(
+            "connections_accepted",
+            "Connections the API accepted",
+            [(vec![], count(&c.accepted))],
+        )?;
+        sheet.counters(
+            "connections_cut",
+            "Connections cut because the client was too slow",
+            [(vec![], count(&c.cut))],
+        )?;
         let Some(catalog) = self.engine.catalog() else { return Ok(()) };
         caches(&mut sheet, &catalog)?;
         sources(&mut sheet, &catalog)?;

@@ -137,7 +137,12 @@ impl Reloader {
         (self.set_level)(&format!("{:?}", binding.sidecar.log_level).to_lowercase());
         let old = self.engine.catalog();
         let catalog = Catalog::build(binding, newer, old.as_deref());
-        info!(binding = catalog.binding, caches = catalog.caches.len(), sources = catalog.feeds.len(), "binding loaded");
+        info!(
+            binding = catalog.binding,
+            caches = catalog.caches.len(),
+            sources = catalog.feeds.len(),
+            "binding loaded"
+        );
         self.engine.install(catalog);
         self.state.send_replace(BindingState::Current);
         self.installed.send_modify(|n| *n += 1);
@@ -173,9 +178,10 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 fn parse(path: &Path, content: &[u8]) -> Result<(Binding, Newer), LoadError> {
     let fault = |error| LoadError::Manifest { path: path.into(), error };
-    let text = std::str::from_utf8(content).map_err(|e| fault(ReadError::Malformed(format!("not UTF-8: {e}"))))?;
+    let text =
+        std::str::from_utf8(content).map_err(|e| fault(ReadError::Malformed(format!("not UTF-8: {e}"))))?;
     let manifest = manifest::read(text).map_err(fault)?;
-    let binding =
-        Binding::parse(&manifest.object).map_err(|faults| LoadError::Binding { path: path.into(), faults })?;
+    let binding = Binding::parse(&manifest.object)
+        .map_err(|faults| LoadError::Binding { path: path.into(), faults })?;
     Ok((binding, Newer { caches: manifest.newer_caches, fields: manifest.newer_fields }))
 }

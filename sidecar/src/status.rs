@@ -123,7 +123,8 @@ fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
 
 fn cache(cache: &Cache) -> Value {
     let stats = &cache.stats;
-    let (hits, misses) = (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses) + count(&stats.bypasses));
+    let (hits, misses) =
+        (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses) + count(&stats.bypasses));
     let mut document = json!({
         "source": cache.feed.spec.name,
         "entries": count(&stats.entries),

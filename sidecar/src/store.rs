@@ -84,7 +84,15 @@ pub struct Value {
 impl Entry {
     /// Makes an entry that is counted in `stats` while it lives. `key` is the length of its key in bytes.
     #[must_use]
-    pub fn new(value: Value, key: usize, seq: Seq, stored: Tick, expires: Tick, hold_off: bool, stats: Arc<CacheStats>) -> Self {
+    pub fn new(
+        value: Value,
+        key: usize,
+        seq: Seq,
+        stored: Tick,
+        expires: Tick,
+        hold_off: bool,
+        stats: Arc<CacheStats>,
+    ) -> Self {
         let Value { body, content_type, absent } = value;
         let etag = etag(&content_type, &body);
         let bytes = OVERHEAD + (key + body.len() + content_type.len()) as u64;

@@ -26,7 +26,9 @@ impl ReadDirectives {
             match (name.as_str(), value) {
                 ("no-cache" | "no-store", _) => read.wanted.reload = true,
                 ("only-if-cached", _) => read.only_if_cached = true,
-                ("max-age", Some(seconds)) => read.wanted.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?)),
+                ("max-age", Some(seconds)) => {
+                    read.wanted.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?))
+                }
                 _ => {}
             }
         }
@@ -53,7 +55,9 @@ impl FillDirectives {
         let mut fill = Self::default();
         for (name, value) in cache_control(headers) {
             match (name.as_str(), value) {
-                ("max-age", Some(seconds)) => fill.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?)),
+                ("max-age", Some(seconds)) => {
+                    fill.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?))
+                }
                 ("no-store", _) => fill.max_age = Some(Duration::ZERO),
                 _ => {}
             }
@@ -83,10 +87,12 @@ impl FillDirectives {
 
 /// Whether an entity tag is among those the client has. Weak comparison, as RFC 9110 asks for reads.
 pub(crate) fn none_match(headers: &HeaderMap, etag: &[u8]) -> bool {
-    headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).any(|tag| {
-        let tag = tag.trim_ascii();
-        tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag
-    })
+    headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).any(
+        |tag| {
+            let tag = tag.trim_ascii();
+            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag
+        },
+    )
 }
 
 /// The text of a header of ours, which must be ASCII.
@@ -109,7 +115,10 @@ fn cache_control(headers: &HeaderMap) -> impl Iterator<Item = (String, Option<St
 fn whole(text: &str, name: &str) -> Result<u64, Problem> {
     let text = text.trim();
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(bad_header(format!("{name} is a whole number, not `{}`", text.chars().take(32).collect::<String>())));
+        return Err(bad_header(format!(
+            "{name} is a whole number, not `{}`",
+            text.chars().take(32).collect::<String>()
+        )));
     }
     // More digits than fit mean "for ever", as RFC 9111 has it.
     Ok(text.parse().unwrap_or(u64::from(u32::MAX)).min(u64::from(u32::MAX)))
@@ -117,13 +126,17 @@ fn whole(text: &str, name: &str) -> Result<u64, Problem> {
 
 /// Checks a position: an RFC 9651 dictionary of strings by source.
 fn position(text: &str, name: &'static str, sources: &[&str]) -> Result<(), Problem> {
-    let fault = |detail: String| Problem::bad_request("position", "Not a position", format!("{name} {detail}"));
+    let fault =
+        |detail: String| Problem::bad_request("position", "Not a position", format!("{name} {detail}"));
     let dictionary = Parser::new(text)
         .parse::<Dictionary>()
         .map_err(|_| fault("is a dictionary by source, as in `cdc=\"lsn:0/157D6E8\"`".into()))?;
     for (source, entry) in &dictionary {
         if !sources.contains(&source.as_str()) {
-            return Err(fault(format!("names the source `{}`, which the binding doesn't have", source.as_str())));
+            return Err(fault(format!(
+                "names the source `{}`, which the binding doesn't have",
+                source.as_str()
+            )));
         }
         if !matches!(entry, ListEntry::Item(item) if matches!(item.bare_item, BareItem::String(_))) {
             return Err(fault("has text values, as in `cdc=\"lsn:0/157D6E8\"`".into()));

@@ -80,7 +80,8 @@ pub async fn tcp(address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
 
 /// Binds with a backlog that outlasts a burst of connections.
 async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let kind = if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
+    let kind =
+        if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
     kind.set_reuseaddr(true)?;
     kind.bind(address)?;
     kind.listen(1024)

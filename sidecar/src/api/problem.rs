@@ -20,7 +20,12 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, slug: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        slug: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { status, slug, title, detail: detail.into(), members: Map::new(), allow: None }
     }
 
@@ -40,7 +45,10 @@ impl Problem {
             StatusCode::NOT_FOUND,
             "no-such-path",
             "No such path",
-            format!("nothing is at `{}`; values are at /v1/<cache>/<key>", path.chars().take(128).collect::<String>()),
+            format!(
+                "nothing is at `{}`; values are at /v1/<cache>/<key>",
+                path.chars().take(128).collect::<String>()
+            ),
         )
     }
 

@@ -28,14 +28,22 @@ use crate::{
 type Reply = Response<Full<Bytes>>;
 
 /// Answers one request.
-pub(crate) async fn answer(engine: &Engine, reload: &status::BindingWatch, request: Request<Incoming>) -> Reply {
+pub(crate) async fn answer(
+    engine: &Engine,
+    reload: &status::BindingWatch,
+    request: Request<Incoming>,
+) -> Reply {
     match route(engine, reload, request).await {
         Ok(reply) => reply,
         Err(problem) => problem.response(),
     }
 }
 
-async fn route(engine: &Engine, binding: &status::BindingWatch, request: Request<Incoming>) -> Result<Reply, Problem> {
+async fn route(
+    engine: &Engine,
+    binding: &status::BindingWatch,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
     let uri = request.uri().clone();
     let path = uri.path();
     let Some(path) = path.strip_prefix("/v1/") else { return Err(Problem::no_such_path(path)) };
@@ -63,7 +71,8 @@ async fn route(engine: &Engine, binding: &status::BindingWatch, request: Request
     }
     let Some(catalog) = engine.catalog() else { return no_binding(&request) };
     let Some(cache) = catalog.caches.get(name) else { return Err(unknown_cache(name, &catalog)) };
-    let key = cache.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).map_err(|e| bad_key(&e))?;
+    let key =
+        cache.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).map_err(|e| bad_key(&e))?;
     match *request.method() {
         Method::GET => read(engine, &catalog, cache, &key, request.headers(), true),
         Method::HEAD => read(engine, &catalog, cache, &key, request.headers(), false),
@@ -127,7 +136,11 @@ async fn fill(
     }
     let body = collect(request.into_body(), catalog.sidecar.max_value).await?;
     if fill.absent && !body.is_empty() {
-        return Err(Problem::bad_request("absent-body", "An absence has no value", "Freshet-Absent: ?1 goes with an empty body"));
+        return Err(Problem::bad_request(
+            "absent-body",
+            "An absence has no value",
+            "Freshet-Absent: ?1 goes with an empty body",
+        ));
     }
     let value = Value { body, content_type, absent: fill.absent };
     engine.fill(catalog, cache, key, &lease, value, fill.max_age, Now::read()).map_err(|_| {
@@ -156,7 +169,13 @@ async fn collect(mut body: Incoming, limit: u64) -> Result<Bytes, Problem> {
     }
     let mut all = BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::bad_request("body", "The body ended early", "the value wasn't received whole: nothing was stored"))?;
+        let frame = frame.map_err(|_| {
+            Problem::bad_request(
+                "body",
+                "The body ended early",
+                "the value wasn't received whole: nothing was stored",
+            )
+        })?;
         if let Some(data) = frame.data_ref() {
             if (all.len() + data.len()) as u64 > limit {
                 return Err(too_large());
@@ -216,7 +235,11 @@ fn no_binding(request: &Request<Incoming>) -> Result<Reply, Problem> {
     match *request.method() {
         Method::GET | Method::HEAD => Ok(miss_reply(Miss { stale: true, detail: Some(reason), lease: None })),
         Method::DELETE => Ok(empty(StatusCode::NO_CONTENT)),
-        Method::PUT => Err(Problem::bad_request("lease", "Not a lease of this sidecar", "without a binding no lease is given")),
+        Method::PUT => Err(Problem::bad_request(
+            "lease",
+            "Not a lease of this sidecar",
+            "without a binding no lease is given",
+        )),
         _ => Err(Problem::method("GET, HEAD, PUT, DELETE")),
     }
 }
@@ -245,14 +268,18 @@ fn bad_key(error: &KeyError) -> Problem {
     let (slug, title) = match error {
         KeyError::TooLong => ("key-too-long", "The key is too long"),
         KeyError::Segment | KeyError::Encoding => ("key-syntax", "The key is malformed"),
-        KeyError::Columns { .. } | KeyError::Form { .. } => ("key-form", "The key isn't one that changes would name"),
+        KeyError::Columns { .. } | KeyError::Form { .. } => {
+            ("key-form", "The key isn't one that changes would name")
+        }
     };
     Problem::bad_request(slug, title, error.to_string())
 }
 
 fn bad_lease(error: BadLease) -> Problem {
     let detail = match error {
-        BadLease::Foreign => "this sidecar never gave that lease: it is of another pod, or from before a restart",
+        BadLease::Foreign => {
+            "this sidecar never gave that lease: it is of another pod, or from before a restart"
+        }
         BadLease::OtherKey => "the lease was given for another key",
     };
     Problem::bad_request("lease", "Not a lease for this", detail)

@@ -1,0 +1,364 @@
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use freshet_crds::{binding::Binding, manifest};
+
+use super::{Answer, BadLease, Engine, Wanted};
+use crate::{
+    catalog::{Cache, Catalog, Newer},
+    clock::{Now, Tick},
+    continuity::Break,
+    envelope::{StreamRole, read},
+    key::Key,
+    recorded::Recording,
+    store::Value,
+};
+
+/// An engine with one source and these caches, its clock in the test's hand.
+struct Bench {
+    engine: Engine,
+    now: Now,
+}
+
+const READ: Wanted =
+    Wanted { reload: false, max_age: None, max_staleness: None, position: false, lease: true };
+
+impl Bench {
+    fn new(caches: &str, more: &str) -> Self {
+        let bench = Self { engine: Engine::new(), now: Now { tick: Tick(100_000), wall_ms: 1_000_000_000 } };
+        bench.install(caches, more);
+        let catalog = bench.engine.catalog().unwrap();
+        let feed = &catalog.feeds[0].0;
+        feed.set_connected(true);
+        feed.set_proven(bench.now.tick);
+        bench.engine.attach(&catalog, catalog.caches.values(), bench.now.tick);
+        bench
+    }
+
+    fn install(&self, caches: &str, more: &str) {
+        let text = format!(
+            "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
+               sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', topicPrefix: shop}}}}],
+               caches: [{caches}] {more}}}}}"
+        );
+        let binding = Binding::parse(&manifest::read(&text).unwrap().object).unwrap();
+        let catalog = Catalog::build(binding, Newer::default(), self.engine.catalog().as_deref());
+        self.engine.install(catalog);
+    }
+
+    /// Time passes, and the stream stays proven.
+    fn pass(&mut self, ms: u64) {
+        self.now = Now { tick: Tick(self.now.tick.0 + ms), wall_ms: self.now.wall_ms + ms };
+        self.engine.catalog().unwrap().feeds[0].0.set_proven(self.now.tick);
+    }
+
+    fn cache(&self, name: &str) -> (Arc<Catalog>, Arc<Cache>) {
+        let catalog = self.engine.catalog().unwrap();
+        let cache = Arc::clone(&catalog.caches[name]);
+        (catalog, cache)
+    }
+
+    fn answer(&self, path: &str, wanted: Wanted) -> Answer {
+        let (name, key) = path.split_once('/').unwrap();
+        let (catalog, cache) = self.cache(name);
+        self.engine.get(&catalog, &cache, &Key::from_path(key, None).unwrap(), wanted, self.now.tick)
+    }
+
+    /// `hit <body> <detail>` or `miss|stale <detail>`.
+    fn get(&self, path: &str) -> String {
+        match self.answer(path, READ) {
+            Answer::Hit(hit) => {
+                let body = std::str::from_utf8(&hit.entry.body).unwrap();
+                format!("hit {body} {}", hit.detail.unwrap_or_default()).trim().to_owned()
+            }
+            Answer::Miss(miss) => {
+                let kind = if miss.stale { "stale" } else { "miss" };
+                format!("{kind} {}", miss.detail.unwrap_or_default()).trim().to_owned()
+            }
+        }
+    }
+
+    fn lease(&self, path: &str) -> Option<String> {
+        match self.answer(path, Wanted { reload: true, ..READ }) {
+            Answer::Miss(miss) => miss.lease.map(|grant| grant.token),
+            Answer::Hit(_) => None,
+        }
+    }
+
+    fn put(&self, path: &str, token: &str, body: &'static str) -> Result<bool, BadLease> {
+        let (name, key) = path.split_once('/').unwrap();
+        let (catalog, cache) = self.cache(name);
+        let key = Key::from_path(key, None).unwrap();
+        let lease = self.engine.lease(&cache, &key, token)?;
+        let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
+        Ok(self.engine.fill(&catalog, &cache, &key, &lease, value, None, self.now).is_ok())
+    }
+
+    fn fill(&self, path: &str, body: &'static str) -> bool {
+        self.put(path, &self.lease(path).unwrap(), body).unwrap()
+    }
+
+    fn apply(&self, key: &str, value: &str) -> Option<Break> {
+        let fields = [(key.as_bytes().to_vec(), value.as_bytes().to_vec())];
+        let catalog = self.engine.catalog().unwrap();
+        let (feed, tables) = &catalog.feeds[0];
+        self.engine.apply(&catalog, feed, tables, &read(&StreamRole::Routed, &fields), self.now)
+    }
+
+    fn change(&self, id: u32, lsn: u64, commit_ms: u64, name: &str) {
+        let event = format!(
+            "{{\"after\":{{\"id\":{id},\"name\":\"{name}\"}},\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"lsn\":{lsn},\
+             \"ts_ms\":{commit_ms}}},\"op\":\"u\",\"ts_ms\":1}}"
+        );
+        assert_eq!(self.apply(&format!("{{\"id\":{id}}}"), &event), None);
+    }
+}
+
+const ROWS: &str = "{name: rows, table: s.t, ttl: 1m}";
+
+#[test]
+fn a_miss_is_filled_hit_and_voided_by_a_change() {
+    let mut bench = Bench::new(ROWS, "");
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
+    bench.change(9, 1, 0, "x");
+    bench.pass(2000);
+    assert_eq!(bench.get("rows/7"), "miss");
+    assert!(bench.fill("rows/7", "one"));
+    assert_eq!(bench.get("rows/7"), "hit one");
+    bench.change(8, 2, 0, "x");
+    assert_eq!(bench.get("rows/7"), "hit one", "another row's change");
+    bench.change(7, 3, 0, "x");
+    assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn a_fill_that_a_change_overtook_is_fenced() {
+    let bench = Bench::new(ROWS, "");
+    bench.change(9, 1, 0, "x");
+    let lease = bench.lease("rows/7").unwrap();
+    bench.change(7, 2, 0, "x");
+    assert_eq!(bench.put("rows/7", &lease, "old"), Ok(false));
+    assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn a_lease_is_for_one_key_of_one_process() {
+    let bench = Bench::new(&format!("{ROWS}, {{name: pages, dependsOn: [s.t]}}"), "");
+    let lease = bench.lease("rows/7").unwrap();
+    assert_eq!(bench.put("rows/8", &lease, "x"), Err(BadLease::OtherKey));
+    assert_eq!(bench.put("pages/7", &lease, "x"), Err(BadLease::OtherKey));
+    let other = Bench::new(ROWS, "");
+    assert_eq!(other.put("rows/7", &lease, "x"), Err(BadLease::Foreign));
+}
+
+#[test]
+fn one_reader_is_told_to_load() {
+    let mut bench = Bench::new(ROWS, "");
+    let you = |bench: &Bench| match bench.answer("rows/7", READ) {
+        Answer::Miss(miss) => miss.lease.unwrap().you,
+        Answer::Hit(_) => panic!("nothing was filled"),
+    };
+    assert!(you(&bench));
+    assert!(!you(&bench));
+    bench.pass(10_000);
+    assert!(you(&bench), "the first one may have died");
+}
+
+#[test]
+fn values_that_depend_on_a_table_end_with_any_change_of_it() {
+    let bench = Bench::new("{name: pages, dependsOn: [s.t, s.u]}", "");
+    bench.change(1, 1, 0, "x");
+    assert!(bench.fill("pages/home", "page"));
+    let lease = bench.lease("pages/other").unwrap();
+    bench.change(2, 2, 0, "x");
+    assert_eq!(bench.get("pages/home"), "miss table-never-seen");
+    assert_eq!(bench.put("pages/other", &lease, "x"), Ok(false));
+}
+
+#[test]
+fn values_expire() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.fill("rows/7", "one");
+    bench.pass(59_999);
+    assert_eq!(bench.get("rows/7"), "hit one table-never-seen");
+    bench.pass(1);
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
+}
+
+#[test]
+fn a_fill_soon_after_a_change_is_held_off() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.change(7, 1, 0, "x");
+    bench.pass(100);
+    assert!(bench.fill("rows/7", "maybe old"));
+    assert_eq!(bench.get("rows/7"), "hit maybe old hold-off");
+    bench.pass(900);
+    assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn deleting_fences_what_is_being_read() {
+    let bench = Bench::new(ROWS, "");
+    let lease = bench.lease("rows/7").unwrap();
+    let (_, cache) = bench.cache("rows");
+    bench.engine.delete(&cache, &Key::from_path("7", None).unwrap(), bench.now.tick);
+    assert_eq!(bench.put("rows/7", &lease, "x"), Ok(false));
+}
+
+#[test]
+fn a_new_epoch_voids_values_and_leases_until_it_is_attached_anew() {
+    let bench = Bench::new(ROWS, "");
+    bench.fill("rows/7", "one");
+    let lease = bench.lease("rows/8").unwrap();
+    let catalog = bench.engine.catalog().unwrap();
+    let feed = &catalog.feeds[0].0;
+    bench.engine.break_epoch(feed, Break::EntriesMissed, true, bench.now.tick);
+    assert_eq!(bench.get("rows/7"), "stale starting");
+    assert_eq!(bench.lease("rows/7"), None, "a fill would not be taken");
+    assert_eq!(bench.put("rows/8", &lease, "x"), Ok(false));
+    bench.engine.attach(&catalog, catalog.caches.values(), bench.now.tick);
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
+    assert_eq!(feed.epoch(), 2);
+}
+
+#[test]
+fn a_silent_stream_is_not_vouched_for() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.fill("rows/7", "one");
+    bench.now.tick = bench.now.tick + Duration::from_millis(2001);
+    assert_eq!(bench.get("rows/7"), "stale lagging");
+    bench.pass(0);
+    assert_eq!(bench.get("rows/7"), "hit one table-never-seen");
+}
+
+#[test]
+fn a_declared_heartbeat_is_needed_and_an_old_one_counts_with_its_age() {
+    let mut bench = Bench::new(ROWS, ", freshness: {maxStaleness: 5s, heartbeat: Debezium, clockSkew: 1s}");
+    assert_eq!(bench.get("rows/7"), "stale starting");
+    let beat =
+        |bench: &Bench, at: u64| bench.apply("{\"serverName\":\"shop\"}", &format!("{{\"ts_ms\":{at}}}"));
+    beat(&bench, bench.now.wall_ms - 10_000);
+    assert_eq!(bench.get("rows/7"), "stale lagging", "a heartbeat from a backlog");
+    beat(&bench, bench.now.wall_ms);
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
+    bench.pass(5001);
+    assert_eq!(bench.get("rows/7"), "stale lagging");
+    beat(&bench, bench.now.wall_ms - 3000);
+    bench.pass(3000);
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen", "5 s less the clocks' difference have passed");
+    bench.pass(1);
+    assert_eq!(bench.get("rows/7"), "stale lagging");
+}
+
+const HYDRATED: &str = "{name: rows, table: s.t, onChange: Hydrate}";
+
+#[test]
+fn images_become_values_unless_something_newer_is_known() {
+    let mut bench = Bench::new(HYDRATED, "");
+    bench.change(7, 100, 0, "new");
+    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"new\"}");
+    bench.change(7, 90, 0, "old");
+    assert_eq!(bench.get("rows/7"), "miss", "a replayed older image voids and nothing else");
+    bench.change(7, 100, 0, "new");
+    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"new\"}");
+    bench.pass(10_000);
+    bench.fill("rows/7", "filled");
+    bench.change(7, 110, bench.now.wall_ms, "before the fill, as far as clocks tell");
+    assert_eq!(bench.get("rows/7"), "miss");
+    bench.change(7, 120, bench.now.wall_ms + 1001, "after");
+    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"after\"}");
+}
+
+#[test]
+fn a_snapshot_begins_a_new_epoch() {
+    let bench = Bench::new(ROWS, "");
+    let event = "{\"after\":{\"id\":7},\"source\":{\"schema\":\"s\",\"table\":\"t\",\"snapshot\":\"first\"},\"op\":\"r\"}";
+    assert_eq!(bench.apply("{\"id\":7}", event), Some(Break::SnapshotBegan));
+    assert_eq!(bench.apply("{\"id\":7}", "what is this"), Some(Break::Unreadable));
+}
+
+#[test]
+fn another_database_server_begins_a_new_epoch() {
+    let bench = Bench::new(ROWS, "");
+    let event = |server| {
+        format!(
+            "{{\"after\":{{\"id\":7}},\"source\":{{\"db\":\"s\",\"table\":\"t\",\"server_id\":{server},\"file\":\"binlog.000002\",\"pos\":4}},\"op\":\"u\"}}"
+        )
+    };
+    assert_eq!(bench.apply("{\"id\":7}", &event(1)), None);
+    assert_eq!(bench.apply("{\"id\":7}", &event(1)), None);
+    assert_eq!(bench.apply("{\"id\":7}", &event(2)), Some(Break::DatabaseChanged));
+}
+
+#[test]
+fn a_changed_definition_starts_empty_and_an_unchanged_one_stays() {
+    let caches =
+        |ttl: &str| format!("{{name: rows, table: s.t, ttl: {ttl}}}, {{name: pages, dependsOn: [s.t]}}");
+    let bench = Bench::new(&caches("1m"), "");
+    bench.fill("rows/7", "one");
+    bench.fill("pages/home", "page");
+    let lease = bench.lease("rows/8").unwrap();
+    bench.install(&caches("2m"), "");
+    assert_eq!(bench.get("rows/7"), "stale starting", "until its streams are positioned");
+    let catalog = bench.engine.catalog().unwrap();
+    bench.engine.attach(&catalog, catalog.caches.values(), bench.now.tick);
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
+    assert_eq!(bench.get("pages/home"), "hit page table-never-seen");
+    assert_eq!(bench.put("rows/8", &lease, "x"), Ok(false), "a lease of the old definition");
+    bench.install(&caches("2m"), ", epoch: '2026'");
+    assert_eq!(bench.get("pages/home"), "stale starting", "a new epoch text voids everything");
+}
+
+#[test]
+fn readers_may_ask_for_more() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.fill("rows/7", "one");
+    bench.pass(5000);
+    let detail = |wanted| match bench.answer("rows/7", wanted) {
+        Answer::Hit(_) => "hit",
+        Answer::Miss(miss) => miss.detail.unwrap_or_default(),
+    };
+    let secs = Duration::from_secs;
+    assert_eq!(detail(Wanted { max_age: Some(secs(5)), ..READ }), "hit");
+    assert_eq!(detail(Wanted { max_age: Some(secs(4)), ..READ }), "max-age");
+    assert_eq!(detail(Wanted { max_staleness: Some(secs(1)), ..READ }), "hit");
+    assert_eq!(detail(Wanted { position: true, ..READ }), "position-unknown");
+    assert_eq!(detail(Wanted { reload: true, ..READ }), "no-cache");
+    bench.now.tick = bench.now.tick + secs(1);
+    let strict = Wanted { max_staleness: Some(Duration::from_millis(999)), ..READ };
+    assert!(
+        matches!(bench.answer("rows/7", strict), Answer::Miss(miss) if miss.detail == Some("max-staleness"))
+    );
+}
+
+/// Applying what the real Debezium wrote leaves, for every product, its last image or nothing.
+#[test]
+fn recorded_changes_end_in_the_last_images() {
+    for name in ["compact", "compact-schemas", "extended", "extended-schemas", "one-stream"] {
+        let bench = Bench::new("{name: products, table: inventory.product, onChange: Hydrate}", "");
+        let catalog = bench.engine.catalog().unwrap();
+        let (feed, tables) = &catalog.feeds[0];
+        let recording = Recording::load(name);
+        let mut last: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for entry in &recording.entries {
+            let change = entry.change();
+            if let crate::change::Change::Row(row) = &change
+                && row.table.table == "product"
+                && let Some(crate::key::Scalar::Number(id)) = row.key.as_ref().map(|key| &key[0].1)
+            {
+                last.insert((*id).to_owned(), row.after.map(|after| after.get().to_owned()));
+            }
+            if let Some(why) = bench.engine.apply(&catalog, feed, tables, &change, bench.now) {
+                bench.engine.break_epoch(feed, why, false, bench.now.tick);
+            }
+        }
+        let mut hits = 0;
+        for (id, image) in &last {
+            let found = bench.get(&format!("products/{id}"));
+            if let Some(found) = found.strip_prefix("hit ") {
+                hits += 1;
+                assert_eq!(Some(found), image.as_deref(), "{name}: {id}");
+            }
+        }
+        assert!(hits >= 4, "{name}: {hits} of {}", last.len());
+    }
+}

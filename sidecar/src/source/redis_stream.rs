@@ -148,7 +148,8 @@ impl Follower {
                     key: secret.key.clone(),
                     why,
                 };
-                let folder = self.secrets.as_ref().ok_or_else(|| fault("no --secrets folder was given".into()))?;
+                let folder =
+                    self.secrets.as_ref().ok_or_else(|| fault("no --secrets folder was given".into()))?;
                 let path = folder.join(&secret.name).join(&secret.key);
                 std::fs::read_to_string(path).map_err(|e| fault(e.kind().to_string()))?.trim().to_owned()
             }
@@ -278,7 +279,8 @@ impl Follower {
             cmd.arg("BLOCK").arg(crate::clock::millis(block));
         }
         cmd.arg("STREAMS");
-        let positioned = || plan.streams.keys().filter_map(|name| self.continuity.cursors().get_key_value(name));
+        let positioned =
+            || plan.streams.keys().filter_map(|name| self.continuity.cursors().get_key_value(name));
         for (name, _) in positioned() {
             cmd.arg(name);
         }
