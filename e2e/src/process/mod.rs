@@ -20,3 +20,8 @@ pub use port::Port;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisBuilder};
 pub use sidecar::{Sidecar, SidecarBuilder};
+
+/// The Debian packages that this needs on the machine. Debezium Server and its Java are fetched when first used, by
+/// Maven and pip.
+pub const PACKAGES: &[&str] =
+    &["redis-server", "postgresql", "maven", "python3", "python3-pip", "unzip", "tar", "util-linux"];

@@ -48,6 +48,12 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// Whether there is a Postgres on this machine to be started.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        programs().is_ok()
+    }
+
     /// The port on 127.0.0.1.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -1,0 +1,189 @@
+//! `cargo xtask setup`: what the chores and tests need on the machine.
+//!
+//! As root it installs what is missing and says what; otherwise it says what to install. With everything there it
+//! takes a fraction of a second.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use freshet_e2e::artefact::{Inputs, artefact};
+use freshet_e2e::{cluster, process};
+
+/// The version of cargo-deny that is installed where there is none.
+const CARGO_DENY: &str = "0.20.2";
+
+/// The oldest Go that fetches by itself the newer one that a module asks for.
+const GO: (u32, u32) = (1, 21);
+
+/// Packages whose program tells that they, or something that does the same, are there. The others are asked of dpkg.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("containerd", "containerd"),
+    ("curl", "curl"),
+    ("docker.io", "dockerd"),
+    ("gcc", "gcc"),
+    ("iproute2", "ip"),
+    ("iptables", "iptables"),
+    ("jq", "jq"),
+    ("maven", "mvn"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mount", "mount"),
+    ("python3", "python3"),
+    ("redis-server", "redis-server"),
+    ("runc", "runc"),
+    ("tar", "tar"),
+    ("unzip", "unzip"),
+    ("util-linux", "setpriv"),
+];
+
+/// Installs what is missing, or fails with what to install.
+pub(crate) fn run() -> Result<()> {
+    let mut packages = [process::PACKAGES, cluster::PACKAGES].concat();
+    packages.sort_unstable();
+    packages.dedup();
+    let missing = missing(&packages);
+    if !missing.is_empty() {
+        if !rustix::process::geteuid().is_root() {
+            bail!(
+                "missing on this machine: {0}\nInstall it and run this again:\n  \
+                 sudo apt-get install --no-install-recommends {0}\n\
+                 (Freshet's chores and tests run on Debian and Ubuntu.)",
+                missing.join(" ")
+            );
+        }
+        install(&missing)?;
+    }
+    check_go()?;
+    let deny = cargo_deny()?;
+    println!("All {} packages, Go and {} are there.", packages.len(), deny.display());
+    Ok(())
+}
+
+/// The path of cargo-deny: the one on the PATH, else one that is built into the cache (minutes, once).
+pub(crate) fn cargo_deny() -> Result<PathBuf> {
+    if let Some(path) = on_path("cargo-deny") {
+        return Ok(path);
+    }
+    let folder = artefact("cargo-deny", &Inputs::new().text(CARGO_DENY), |folder| {
+        let target = folder.join("target");
+        let mut cargo = Command::new("cargo");
+        cargo.args(["install", "--quiet", "--locked", "--version", CARGO_DENY, "--root"]).arg(folder);
+        cargo.arg("cargo-deny").env("CARGO_TARGET_DIR", &target);
+        // It runs for a second; optimising it would take longer than it ever saves.
+        cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        checked(&mut cargo)?;
+        std::fs::remove_dir_all(&target).context("removing what cargo-deny was built in")
+    })?;
+    Ok(folder.join("bin/cargo-deny"))
+}
+
+fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    let (by_program, others): (Vec<&str>, Vec<&str>) =
+        packages.iter().partition(|package| program_of(package).is_some());
+    let installed = installed(&others);
+    let program_is_there =
+        |package: &str| program_of(package).is_some_and(|program| on_path(program).is_some());
+    let without_program = by_program.into_iter().filter(|package| !program_is_there(package));
+    let not_installed = others.into_iter().filter(|package| !installed.iter().any(|other| other == package));
+    without_program.chain(not_installed.filter(|package| !is_there_otherwise(package))).collect()
+}
+
+fn program_of(package: &str) -> Option<&'static str> {
+    PROGRAMS.iter().find(|(other, _)| *other == package).map(|(_, program)| *program)
+}
+
+/// What has no program of its own on the PATH and needn't come from a Debian package.
+fn is_there_otherwise(package: &str) -> bool {
+    match package {
+        "postgresql" => process::Postgres::is_installed(),
+        "python3-pip" => {
+            let pip = Command::new("python3").args(["-c", "import pip"]).output();
+            pip.is_ok_and(|output| output.status.success())
+        }
+        _ => false,
+    }
+}
+
+/// Which of these dpkg knows as installed.
+fn installed(packages: &[&str]) -> Vec<String> {
+    let query = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Package} ${db:Status-Status}\n"])
+        .args(packages)
+        .output();
+    // It fails where one of them is unknown, and on a system without dpkg; what it lists counts.
+    let listed = query.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    listed.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect()
+}
+
+fn install(missing: &[&str]) -> Result<()> {
+    println!("Installing {} (apt-get starts Redis and Postgres as services of the machine where it can).", {
+        missing.join(" ")
+    });
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.arg("--quiet").env("DEBIAN_FRONTEND", "noninteractive");
+        apt
+    };
+    checked(apt().arg("update"))?;
+    checked(apt().args(["install", "--yes", "--no-install-recommends"]).args(missing))
+}
+
+fn check_go() -> Result<()> {
+    let wanted = format!("Go {}.{} or newer is needed (https://go.dev/dl)", GO.0, GO.1);
+    let output = Command::new("go").arg("version").output().with_context(|| wanted.clone())?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    match go_version(&said) {
+        Some(version) if version >= GO => Ok(()),
+        _ => bail!("{wanted}, not: {}", said.trim()),
+    }
+}
+
+/// Major and minor version in `go version go1.26.8 linux/amd64`.
+fn go_version(said: &str) -> Option<(u32, u32)> {
+    let mut numbers = said.split_once(" go1")?.1.split(|c: char| !c.is_ascii_digit());
+    let _ = numbers.next().filter(|rest| rest.is_empty())?;
+    Some((1, numbers.next()?.parse().ok()?))
+}
+
+/// A program of the PATH or of the folders of system programs, which aren't on every user's.
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).to_owned());
+    std::env::split_paths(&path).chain(system).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// Runs a command whose output the user is to see.
+fn checked(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("running {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(missing(&["tar", "freshet-no-such-package"]), ["freshet-no-such-package"]);
+    }
+
+    #[test]
+    fn what_a_program_stands_for_is_needed() {
+        let needed = [process::PACKAGES, cluster::PACKAGES].concat();
+        for (package, _) in PROGRAMS {
+            assert!(needed.contains(package), "{package} is needed by nothing");
+        }
+    }
+
+    #[test]
+    fn go_says_its_version() {
+        assert_eq!(go_version("go version go1.26.8 linux/amd64"), Some((1, 26)));
+        assert_eq!(go_version("go version go1.24 linux/arm64"), Some((1, 24)));
+        assert_eq!(go_version("go version devel go1.27-abc"), Some((1, 27)));
+        assert_eq!(go_version("command not found"), None);
+    }
+}
