@@ -102,9 +102,10 @@ pub async fn keep_lease(
             failed => {
                 // Nothing is known: still holding, until it would be too late.
                 let holds = *leading.borrow() && renewed.elapsed() < DEADLINE;
-                match failed {
-                    Ok(Err(error)) => tracing::warn!(%error, holds, "can't reach the Lease"),
-                    _ => tracing::warn!(holds, "can't reach the Lease in time"),
+                if let Ok(Err(error)) = failed {
+                    tracing::warn!(%error, holds, "can't reach the Lease");
+                } else {
+                    tracing::warn!(holds, "can't reach the Lease in time");
                 }
                 holds
             }
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn a_holder_renews_and_stays_since_when_it_was() {
         let first = written(step("a", None, &mut None, Instant::now(), wall()));
-        let later = wall() + Duration::from_secs(60);
+        let later = wall() + Duration::from_mins(1);
         let second = written(step("a", Some(&first), &mut None, Instant::now(), later));
         assert_eq!(second.acquire_time, first.acquire_time);
         assert_eq!(second.renew_time, Some(MicroTime(later)));

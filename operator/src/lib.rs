@@ -1,12 +1,17 @@
 //! The operator: reconciles CacheBindings, injects sidecars, reports what the fleet does.
 
+pub mod args;
 pub mod binding;
 pub mod ca;
 pub mod errors;
 pub mod events;
 pub mod fleet;
+pub mod health;
 pub mod injection;
 pub mod lease;
 pub mod metrics;
 pub mod ours;
+pub mod run;
+pub mod serve;
 pub mod sources;
+pub mod webhook;

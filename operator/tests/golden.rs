@@ -18,7 +18,7 @@ fn defaults() -> Defaults {
 fn binding(folder: &Path) -> CacheBinding {
     let text = fs::read_to_string(folder.join("binding.yaml"))
         .unwrap_or_else(|_| include_str!("../../crds/tests/shop.yaml").to_owned());
-    manifest::read(&text).unwrap().object
+    manifest::read(&text).expect("a binding").object
 }
 
 #[test]

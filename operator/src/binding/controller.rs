@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use freshet_crds::CacheBinding;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
@@ -37,12 +37,12 @@ const TOUCHED: usize = 1024;
 /// Reconciles all bindings until dropped. Only for the Lease's holder.
 pub async fn run(client: Client, defaults: Defaults, events: Events, metrics: Arc<Metrics>) {
     let fleet = FleetStore::new();
-    let (touched, touches) = mpsc::channel(TOUCHED);
-    let watching = watch_fleet(client.clone(), fleet.clone(), touched);
+    let (touch, touched) = mpsc::channel(TOUCHED);
+    let watching = watch_fleet(client.clone(), fleet.clone(), touch);
     let reconciling = async {
         // Before all pods are known, every count would be too low.
         fleet.until_whole().await;
-        reconcile_all(client, defaults, fleet.clone(), events, metrics, touches).await;
+        reconcile_all(client, defaults, fleet.clone(), events, metrics, touched).await;
     };
     tokio::join!(watching, reconciling);
 }
@@ -53,7 +53,7 @@ async fn reconcile_all(
     fleet: FleetStore,
     events: Events,
     metrics: Arc<Metrics>,
-    touches: mpsc::Receiver<String>,
+    touched: mpsc::Receiver<String>,
 ) {
     let (bindings, writer) = reflector::store();
     let context = Context::new(client.clone(), bindings.clone(), defaults, fleet, events, metrics);
@@ -64,10 +64,10 @@ async fn reconcile_all(
     let rendered = watcher(Api::<PartialObjectMeta<ConfigMap>>::all(client), rendered);
     let rendered = rendered.default_backoff().touched_objects();
     let rendered = rendered.try_filter_map(|config_map| async move { Ok(owner(&config_map)) });
-    let queue = stream::select(stream::select(changes, rendered), in_touched(touches, bindings.clone()));
+    let queue = stream::select(stream::select(changes, rendered), in_touched(touched, bindings.clone()));
     let config = controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY);
     let mut done = pin!(applier(
-        |object, context| Box::pin(reconcile(object, context)),
+        |object, context| reconcile(object, context).boxed(),
         error_policy,
         Arc::new(context),
         bindings,
@@ -84,6 +84,7 @@ async fn reconcile_all(
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "this is how the applier calls it")]
 fn error_policy(_: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let (reason, pause) = match error {
         ReconcileError::Api(error) if is_conflict(error) => ("conflict", Duration::from_millis(500)),
@@ -102,10 +103,10 @@ fn owner(config_map: &PartialObjectMeta<ConfigMap>) -> Option<ObjectRef<Guarded>
 
 /// All bindings of the namespaces in which pods have changed.
 fn in_touched(
-    touches: mpsc::Receiver<String>,
+    touched: mpsc::Receiver<String>,
     bindings: Store<Guarded>,
 ) -> impl Stream<Item = Result<ObjectRef<Guarded>, watcher::Error>> {
-    stream::unfold(touches, |mut touches| async { Some((touches.recv().await?, touches)) })
+    stream::unfold(touched, |mut touched| async { Some((touched.recv().await?, touched)) })
         .map(move |namespace| {
             let there = bindings.state_filter(|binding| binding.namespace().as_deref() == Some(&namespace));
             let refs = there.iter().map(|binding| Ok(ObjectRef::from(binding.as_ref())));

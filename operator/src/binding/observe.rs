@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often sources that answer are asked.
-const PROBE: Duration = Duration::from_secs(60);
+const PROBE: Duration = Duration::from_mins(1);
 /// How often sources that don't answer are asked.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long our own watch may take to show us our own write.

@@ -34,7 +34,7 @@ fn with_secret() -> CacheBinding {
     binding
 }
 
-fn config_map(owner: serde_json::Value) -> Found {
+fn config_map(owner: &serde_json::Value) -> Found {
     let metadata = json!({ "name": "freshet-shop", "ownerReferences": [owner] });
     let config_map = serde_json::from_value(json!({ "metadata": metadata })).unwrap();
     Found { config_map: Some(config_map), ..Found::default() }
@@ -79,16 +79,16 @@ fn a_broken_spec_is_rejected_with_all_faults() {
 #[test]
 fn a_config_map_that_is_not_ours_is_left_alone() {
     let stranger = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "shop", "uid": "x" });
-    let taken = rejected(validate(&shop(), config_map(stranger)));
+    let taken = rejected(validate(&shop(), config_map(&stranger)));
     assert_eq!(taken, Rejected::ConfigMapTaken("freshet-shop".into()));
     let other =
         json!({ "apiVersion": "freshet.dev/v1alpha1", "kind": "CacheBinding", "name": "blog", "uid": "x" });
-    assert!(validate(&shop(), config_map(other)).is_err());
+    assert!(validate(&shop(), config_map(&other)).is_err());
     let own = json!({ "apiVersion": "freshet.dev/v1alpha1", "kind": "CacheBinding", "name": "shop", "uid": "uid-1" });
-    assert!(validate(&shop(), config_map(own)).is_ok());
+    assert!(validate(&shop(), config_map(&own)).is_ok());
     let earlier =
         json!({ "apiVersion": "freshet.dev/v1alpha1", "kind": "CacheBinding", "name": "shop", "uid": "0" });
-    assert!(validate(&shop(), config_map(earlier)).is_ok(), "left by a binding of the same name");
+    assert!(validate(&shop(), config_map(&earlier)).is_ok(), "left by a binding of the same name");
 }
 
 #[test]

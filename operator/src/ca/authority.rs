@@ -144,6 +144,12 @@ impl Authorities {
         Ok(Self { newest: Authority::read(data, NEWEST)?, previous: Authority::read(data, PREVIOUS).ok() })
     }
 
+    /// The certificate as PEM, as it goes into the caBundle.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        self.certificates().map(Certificate::encode).collect()
+    }
+
     /// As a Secret's data.
     #[must_use]
     pub fn write(&self) -> BTreeMap<String, String> {

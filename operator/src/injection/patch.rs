@@ -38,15 +38,15 @@ impl Patch {
 
     /// Puts `values` in front of what the list at `path` has.
     pub(super) fn in_front(&mut self, pod: &Value, path: &str, values: Vec<Value>) {
-        self.into_list(pod, path, values, |index| index.to_string());
+        self.extend(pod, path, values, |index| index.to_string());
     }
 
     /// Puts `values` after what the list at `path` has.
     pub(super) fn behind(&mut self, pod: &Value, path: &str, values: Vec<Value>) {
-        self.into_list(pod, path, values, |_| "-".into());
+        self.extend(pod, path, values, |_| "-".into());
     }
 
-    fn into_list(&mut self, pod: &Value, path: &str, values: Vec<Value>, place: impl Fn(usize) -> String) {
+    fn extend(&mut self, pod: &Value, path: &str, values: Vec<Value>, place: impl Fn(usize) -> String) {
         if values.is_empty() {
         } else if pod.pointer(path).is_some_and(Value::is_array) {
             for (index, value) in values.into_iter().enumerate() {

@@ -69,7 +69,7 @@ pub(super) fn template() -> Value {
 }
 
 /// The address of the sidecar and its socket, for one of the application's containers. Its own settings win.
-fn application(patch: &mut Patch, pod: &Value, path: &str, container: &Value) {
+fn application(patch: &mut Patch, pod: &Value, place: &str, container: &Value) {
     let url = format!("http://127.0.0.1:{API_PORT}");
     let env = container.get("env").and_then(Value::as_array);
     let sets = |name: &str| {
@@ -80,11 +80,11 @@ fn application(patch: &mut Patch, pod: &Value, path: &str, container: &Value) {
     // In front, because `$(FRESHET_URL)` in a variable sees only those before it.
     patch.in_front(
         pod,
-        &format!("{path}/env"),
+        &format!("{place}/env"),
         missing.map(|(name, value)| json!({ "name": name, "value": value })).collect(),
     );
     let mount = json!({ "name": RUN_VOLUME, "mountPath": RUN_FOLDER, "readOnly": true });
-    patch.behind(pod, &format!("{path}/volumeMounts"), vec![mount]);
+    patch.behind(pod, &format!("{place}/volumeMounts"), vec![mount]);
 }
 
 /// The sidecar itself: a native one (restartable init container) that passes the restricted Pod Security Standard
@@ -131,7 +131,9 @@ fn container(shape: &Shape) -> Value {
     });
     if !shape.secrets.is_empty() {
         let mount = json!({ "name": SECRETS_VOLUME, "mountPath": SECRETS_FOLDER, "readOnly": true });
-        container["volumeMounts"].as_array_mut().map(|mounts| mounts.push(mount));
+        if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+            mounts.push(mount);
+        }
     }
     match shape.start_gate {
         StartGate::None => {}
