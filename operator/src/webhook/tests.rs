@@ -92,10 +92,10 @@ impl Stage {
         self.bindings.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(binding))));
     }
 
-    /// Waits until a request is being answered, which holds the webhook beside us and the server.
+    /// Waits until a request is being answered, which holds the webhook beside us, the server and its connection.
     async fn until_answering(&self) {
         let answering = async {
-            while Arc::strong_count(&self.webhook) < 3 {
+            while Arc::strong_count(&self.webhook) < 4 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
