@@ -98,6 +98,7 @@ pub fn of_static_binary(file: &Path, name: &str, binary: &Path) -> Result<()> {
     fs::create_dir_all(content.join("tmp"))?;
     fs::create_dir_all(content.join("etc"))?;
     fs::set_permissions(content.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    fs::write(content.join("etc/nsswitch.conf"), "hosts: files dns\n")?;
     fs::write(content.join("etc/passwd"), "nonroot:x:65532:65532::/:/none\n")?;
     fs::copy(binary, content.join(&base)).with_context(|| format!("copying {}", binary.display()))?;
     let packed = folder.path().join("layer");

@@ -75,16 +75,25 @@ impl Image {
         fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let name = self.name();
-        let inputs = inputs.text(&name).text(serde_json::to_string(config)?).text(root.to_string_lossy());
+        let inputs = inputs
+            .text(&name)
+            .text("layout 2")
+            .text(serde_json::to_string(config)?)
+            .text(root.to_string_lossy());
         let built = artefact(&format!("{}-image", self.label()), &inputs, |into| {
             let scratch = into.join("scratch");
             let own = scratch.join("own");
             fs::create_dir_all(own.join("etc"))?;
             let user = config.user.split(':').next().unwrap_or_default();
             let (label, home) = (self.label(), &config.working_dir);
-            let nobody = "root:x:0:0::/root:/bin/sh\n";
-            fs::write(own.join("etc/passwd"), format!("{nobody}{label}:x:{user}:{user}::{home}:/bin/sh\n"))?;
+            let root_user = "root:x:0:0::/root:/bin/sh\n";
+            fs::write(
+                own.join("etc/passwd"),
+                format!("{root_user}{label}:x:{user}:{user}::{home}:/bin/sh\n"),
+            )?;
             fs::write(own.join("etc/group"), format!("root:x:0:\n{label}:x:{user}:\n"))?;
+            // Without it /etc/hosts is not asked.
+            fs::write(own.join("etc/nsswitch.conf"), "hosts: files dns\n")?;
             fill(&own)?;
             let layer = scratch.join("layer.tar");
             archive::layer(&own, &layer)?;
@@ -124,7 +133,12 @@ impl Image {
         };
         let entrypoint = asset("postgres/entrypoint");
         self.built(root, Inputs::new().path(&entrypoint)?, &config, |own| {
-            for folder in ["usr/local/bin", "var/lib/postgresql/data", "docker-entrypoint-initdb.d"] {
+            for folder in [
+                "usr/local/bin",
+                "var/lib/postgresql/data",
+                "var/run/postgresql",
+                "docker-entrypoint-initdb.d",
+            ] {
                 fs::create_dir_all(own.join(folder))?;
             }
             fs::copy(&entrypoint, own.join("usr/local/bin/docker-entrypoint.sh"))?;
