@@ -57,9 +57,10 @@ fn a_start_that_fails_says_why_at_once() {
     let failed = Redis::builder().set("maxmemory", "a lot").start().unwrap_err();
     assert!(format!("{failed:#}").contains("argument must be a memory value"), "{failed:#}");
     let folder = tempfile::tempdir().unwrap();
-    let mut child = Child::spawn("nothing", Child::command("no-such-program"), &folder.path().join("log"));
-    let status = child.as_mut().unwrap().wait(Duration::from_secs(10)).unwrap();
-    assert_eq!(status.code(), Some(127));
+    let command = Child::command("no-such-program");
+    let mut child = Child::spawn("nothing", command, &folder.path().join("log")).unwrap();
+    let ended = child.await_ready(Duration::from_secs(10), || -> Result<()> { bail!("never") }).unwrap_err();
+    assert!(format!("{ended:#}").contains("no-such-program: not found"), "{ended:#}");
 }
 
 /// Runs itself as another process, has that start a child, and kills it.

@@ -122,7 +122,8 @@ fn install(missing: &[&str]) -> Result<()> {
     });
     let apt = || {
         let mut apt = Command::new("apt-get");
-        apt.arg("--quiet").env("DEBIAN_FRONTEND", "noninteractive");
+        // Without questions, and without restarting the machine's other services where needrestart would.
+        apt.arg("--quiet").env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_SUSPEND", "1");
         apt
     };
     checked(apt().arg("update"))?;
