@@ -33,7 +33,7 @@ pub use lifecycle::{leftovers, sweep};
 pub use owner::{Owner, Process};
 pub use record::name;
 pub use registry::{Source, source};
-pub use tools::KUBERNETES;
+pub use tools::{KUBERNETES, host as host_tools, node as node_programs};
 
 use daemon::Docker;
 use record::Record;

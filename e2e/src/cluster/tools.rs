@@ -13,13 +13,13 @@ use crate::artefact::{Inputs, artefact, folder};
 pub const KUBERNETES: &str = "v1.34.3";
 
 /// What is run on this machine: `kind`, `kubectl` and `helm`, in one folder.
-pub(crate) fn host() -> Result<PathBuf> {
+pub fn host() -> Result<PathBuf> {
     let packages = ["sigs.k8s.io/kind", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm"];
     build("cluster-tools", &packages)
 }
 
 /// What a node image built here consists of: `kubernetes` (the multi-call binary) and `coredns`, in one folder.
-pub(crate) fn node() -> Result<PathBuf> {
+pub fn node() -> Result<PathBuf> {
     build("kubernetes", &["./kubernetes", "github.com/coredns/coredns"])
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 /// How often sources that answer are asked.
 const PROBE: Duration = Duration::from_mins(1);
-/// How often sources that don't answer are asked.
+/// How often it is looked again at what doesn't answer or isn't accepted.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long our own watch may take to show us our own write.
 const ECHO: Duration = Duration::from_secs(5);
@@ -74,7 +74,8 @@ pub(super) async fn observe(object: &Guarded, validated: Option<&Validated>, con
     });
     context.memory.forget_gone(context);
     context.memory.measure(context);
-    let next_probe = probed.as_ref().map_or(PROBE, Probed::left);
+    // What keeps a binding from being accepted may be nothing that is watched: a ConfigMap in the way.
+    let next_probe = probed.as_ref().map_or(RETRY, Probed::left);
     Observed { sources: probed.map(|probed| probed.said).unwrap_or_default(), tally, next_probe }
 }
 
