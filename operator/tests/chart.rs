@@ -10,9 +10,18 @@ fn chart(file: &str) -> String {
 #[test]
 fn the_crd_in_the_chart_is_the_generated_one() {
     let template = chart("templates/crd.yaml");
-    assert!(template.contains("  annotations:\n    helm.sh/resource-policy: keep\n"), "it stays with the bindings");
-    let ours = ["{{- if .Values.crds.enabled }}", "  annotations:", "    helm.sh/resource-policy: keep", "{{- end }}"];
-    let rest: String = template.lines().filter(|line| !ours.contains(line)).map(|line| format!("{line}\n")).collect();
+    assert!(
+        template.contains("  annotations:\n    helm.sh/resource-policy: keep\n"),
+        "it stays with the bindings"
+    );
+    let ours = [
+        "{{- if .Values.crds.enabled }}",
+        "  annotations:",
+        "    helm.sh/resource-policy: keep",
+        "{{- end }}",
+    ];
+    let rest: String =
+        template.lines().filter(|line| !ours.contains(line)).map(|line| format!("{line}\n")).collect();
     assert!(rest == freshet_crds::crd_yaml(), "run `cargo xtask codegen`");
 }
 

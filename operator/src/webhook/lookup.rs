@@ -40,6 +40,7 @@ impl Bindings {
             Err(skip) if skip.reason == SkipReason::BindingNotFound => skip,
             found => return found,
         };
+        tracing::debug!(namespace, ?ask, "waiting for a binding");
         let watching = async {
             loop {
                 sleep(LOOK).await;

@@ -25,7 +25,7 @@ const TOKENS: &str = "admin-token,admin,admin,system:masters\n\
                       operator-token,system:serviceaccount:freshet-system:freshet,freshet\n";
 
 /// A running control plane. Everything of it goes when it is dropped.
-pub struct ControlPlane {
+pub(crate) struct ControlPlane {
     // They end before their folder goes.
     _processes: [Child; 3],
     _ports: [Port; 3],
@@ -35,7 +35,7 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// Starts it; the API server answers when this returns.
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let (programs, tools) = (cluster::node_programs()?, cluster::host_tools()?);
         let folder = tempfile::Builder::new().prefix("freshet-control-plane-").tempdir()?;
         let path = |name: &str| folder.path().join(name);
@@ -56,7 +56,8 @@ impl ControlPlane {
         }
 
         let mut etcd = Child::command(path("etcd"));
-        etcd.args(["--unsafe-no-fsync", "--log-level", "error", "--name", "test", "--data-dir"]).arg(path("data"));
+        etcd.args(["--unsafe-no-fsync", "--log-level", "error", "--name", "test", "--data-dir"])
+            .arg(path("data"));
         etcd.args(["--listen-client-urls", &format!("http://{clients}")]);
         etcd.args(["--advertise-client-urls", &format!("http://{clients}")]);
         etcd.args(["--listen-peer-urls", &format!("http://{peers}")]);
@@ -91,17 +92,17 @@ impl ControlPlane {
     }
 
     /// The kubeconfig with the operator's identity, which may do what the chart grants it.
-    pub fn operator_config(&self) -> PathBuf {
+    pub(crate) fn operator_config(&self) -> PathBuf {
         self.folder.path().join("operator")
     }
 
     /// Where tests may put files.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Renders the chart.
-    pub fn chart(&self, settings: &[&str]) -> Result<String> {
+    pub(crate) fn chart(&self, settings: &[&str]) -> Result<String> {
         let mut helm = Command::new(self.tools.join("helm"));
         helm.args(["template", "freshet"]).arg(cluster::checkout().join("charts/freshet"));
         helm.args(["--namespace", "freshet-system", "--kube-version", cluster::KUBERNETES]).args(settings);
@@ -109,42 +110,42 @@ impl ControlPlane {
     }
 
     /// Runs `kubectl` as an administrator, with `input` for `-f -`.
-    pub fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<Said> {
+    pub(crate) fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<Said> {
         let mut kubectl = Command::new(self.tools.join("kubectl"));
         kubectl.arg("--kubeconfig").arg(self.folder.path().join("admin")).args(arguments);
         said(&mut kubectl, input)
     }
 
     /// Runs `kubectl`, which must succeed, and gives its output.
-    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.try_kubectl(arguments, "").and_then(Said::succeeded)
     }
 
     /// Applies manifests.
-    pub fn apply(&self, manifests: &str) -> Result<String> {
+    pub(crate) fn apply(&self, manifests: &str) -> Result<String> {
         self.try_kubectl(&["apply", "--filename", "-"], manifests).and_then(Said::succeeded)
     }
 
     /// An object as JSON.
-    pub fn get(&self, namespace: &str, object: &str) -> Result<Value> {
+    pub(crate) fn get(&self, namespace: &str, object: &str) -> Result<Value> {
         let text = self.kubectl(&["--namespace", namespace, "get", object, "--output", "json"])?;
         Ok(serde_json::from_str(&text)?)
     }
 }
 
 /// What a command said.
-pub struct Said {
+pub(crate) struct Said {
     /// Whether it succeeded.
-    pub success: bool,
+    pub(crate) success: bool,
     /// Its output.
-    pub output: String,
+    pub(crate) output: String,
     /// Its errors and warnings.
-    pub errors: String,
+    pub(crate) errors: String,
 }
 
 impl Said {
     /// Its output if it succeeded.
-    pub fn succeeded(self) -> Result<String> {
+    pub(crate) fn succeeded(self) -> Result<String> {
         if !self.success {
             bail!("{}", self.errors.trim());
         }

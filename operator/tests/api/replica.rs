@@ -11,17 +11,17 @@ use freshet_e2e::process::{
 use crate::control_plane::ControlPlane;
 
 /// A replica of the operator with the identity and the rights that the chart gives it.
-pub struct Replica {
+pub(crate) struct Replica {
     /// The process.
-    pub child: Child,
+    pub(crate) child: Child,
     /// Where the webhook is.
-    pub webhook: Port,
+    pub(crate) webhook: Port,
     health: Port,
 }
 
 impl Replica {
     /// Starts a replica whose webhook listens on the given port.
-    pub fn start(plane: &ControlPlane, name: &str, webhook: Port) -> Result<Self> {
+    pub(crate) fn start(plane: &ControlPlane, name: &str, webhook: Port) -> Result<Self> {
         let health = Port::free()?;
         let mut command = Child::command(env!("CARGO_BIN_EXE_freshet-operator"));
         command.arg("run").env("KUBECONFIG", plane.operator_config());
@@ -44,7 +44,7 @@ impl Replica {
     }
 
     /// Waits until it is ready.
-    pub fn await_ready(&mut self) -> Result<()> {
+    pub(crate) fn await_ready(&mut self) -> Result<()> {
         let target = Target::Tcp(self.health.address());
         self.child.await_ready(Duration::from_secs(30), || {
             let answer = http::get(&target, "/readyz")?;
@@ -54,7 +54,7 @@ impl Replica {
     }
 
     /// The value of a metric's line.
-    pub fn metric(&self, line: &str) -> Result<f64> {
+    pub(crate) fn metric(&self, line: &str) -> Result<f64> {
         let text = http::get(&Target::Tcp(self.health.address()), "/metrics")?.text();
         let value = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("no {line} in\n{text}"))?.parse()?)

@@ -1,0 +1,445 @@
+//! The operator against a real kube-apiserver: what it asks is accepted, what it answers is understood, and it may
+//! do exactly what the chart grants. One story in the order in which things happen to a cluster.
+
+mod control_plane;
+mod replica;
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use freshet_crds::manifest;
+use freshet_e2e::process::{Port, Redis, until};
+use serde_json::{Value, json};
+
+use control_plane::ControlPlane;
+use replica::Replica;
+
+/// How long what the operator does by itself may take.
+const SOON: Duration = Duration::from_secs(20);
+const SHOP: &str = include_str!("../../../crds/tests/shop.yaml");
+
+#[test]
+fn the_operator_and_a_real_api_server_understand_each_other() {
+    story().unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+fn story() -> Result<()> {
+    let plane = ControlPlane::start()?;
+    let redis = Redis::builder().password("correct-horse").start()?;
+    let (first, second) = (Port::free()?, Port::free()?);
+    chapter("the chart is accepted", || install(&plane, first.number()))?;
+    chapter("bad bindings are refused with a sentence", || bad_bindings(&plane))?;
+    let mut a = Replica::start(&plane, "replica-a", first)?;
+    let mut b = Replica::start(&plane, "replica-b", second)?;
+    chapter("both replicas get ready and one leads", || {
+        a.await_ready()?;
+        b.await_ready()?;
+        until("one leader", SOON, || {
+            let leaders = a.metric("freshet_leader")? + b.metric("freshet_leader")?;
+            ensure!((leaders - 1.0).abs() < 0.1, "{leaders} replicas lead");
+            Ok(())
+        })
+    })?;
+    chapter("the caBundle is written and stays under the chart", || ca_bundle(&plane, a.webhook.number()))?;
+    chapter("a binding is rendered and its state told", || reconciles(&plane, &redis))?;
+    chapter("a broken change keeps what was rendered", || broken_change(&plane))?;
+    chapter("what was rendered is kept as it is", || drift(&plane))?;
+    chapter("a ConfigMap of someone else's is left alone", || taken(&plane))?;
+    chapter("pods that ask get a sidecar", || injects(&plane))?;
+    chapter("pods are counted", || counts(&plane))?;
+    chapter("a binding that comes after its pod", || comes_later(&plane, &a))?;
+    chapter("a binding that never comes", || never_comes(&plane))?;
+    chapter("a deleted binding's ConfigMap goes", || deletes(&plane))?;
+    let (mut leader, mut other) = if a.metric("freshet_leader")? > 0.5 { (a, b) } else { (b, a) };
+    chapter("a killed leader is followed by the other", || {
+        leader.child.kill()?;
+        until("the other leads", Duration::from_secs(40), || {
+            ensure!(other.metric("freshet_leader")? > 0.5, "it doesn't");
+            Ok(())
+        })?;
+        install(&plane, other.webhook.number())?;
+        until("injection by the other", SOON, || injected(&plane, "after-failover").map(drop))
+    })?;
+    chapter("SIGTERM gives the Lease up and ends in order", || {
+        let status = other.child.stop()?;
+        ensure!(status.success(), "it ended with {status}");
+        let lease = plane.get("freshet-system", "lease/freshet")?;
+        ensure!(lease["spec"]["holderIdentity"].is_null(), "it still holds {lease}");
+        Ok(())
+    })?;
+    chapter("without an operator only pods that ask have to wait", || without_operator(&plane))?;
+    chapter("everything asked of the API server was permitted", || {
+        for log in [leader.child.log(), other.child.log()] {
+            let refused: Vec<_> = log.lines().filter(|line| line.contains("forbidden")).collect();
+            ensure!(refused.is_empty(), "{}", refused.join("\n"));
+            ensure!(!log.contains("horse"), "the log has a password");
+        }
+        Ok(())
+    })
+}
+
+fn chapter(name: &str, tell: impl FnOnce() -> Result<()>) -> Result<()> {
+    let start = std::time::Instant::now();
+    let told = tell();
+    eprintln!("{name}: {:.1} s", start.elapsed().as_secs_f64());
+    told.with_context(|| name.to_owned())
+}
+
+/// Applies the chart as it is, but for the webhook's address: there is no Service without nodes.
+fn install(plane: &ControlPlane, webhook: u16) -> Result<()> {
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(&plane.chart(&[])?) {
+        let mut object: Value = serde::Deserialize::deserialize(document)?;
+        if object["kind"] == "MutatingWebhookConfiguration" {
+            let url = format!("https://localhost:{webhook}/inject");
+            ensure!(object["webhooks"][0]["clientConfig"]["caBundle"].is_null(), "the chart has a caBundle");
+            object["webhooks"][0]["clientConfig"] = json!({ "url": url });
+        }
+        documents.push(object.to_string());
+    }
+    // Also as kubelets would see it: the operator's own pods pass the strictest standard.
+    plane.apply(
+        r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "freshet-system", "labels": {
+            "pod-security.kubernetes.io/enforce": "restricted"}}}"#,
+    )?;
+    let all = documents.join("\n---\n");
+    let refused =
+        plane.try_kubectl(&["apply", "--server-side", "--field-manager", "helm", "-f", "-"], &all)?;
+    ensure!(!refused.errors.contains("would violate PodSecurity"), "{}", refused.errors);
+    refused.succeeded()?;
+    plane.kubectl(&["wait", "--for=condition=Established", "crd/cachebindings.freshet.dev"]).map(drop)
+}
+
+fn bad_bindings(plane: &ControlPlane) -> Result<()> {
+    namespace(plane, "bad")?;
+    let apply = ["--namespace", "bad", "apply", "--dry-run=server", "--filename", "-"];
+    plane.try_kubectl(&apply, SHOP)?.succeeded()?;
+    let cases: Vec<BTreeMap<String, String>> =
+        serde_yaml::from_str(include_str!("../../../crds/tests/bad-bindings.yaml"))?;
+    ensure!(cases.len() > 20, "only {} cases", cases.len());
+    for case in cases {
+        let bad = SHOP.replacen(&case["replace"], &case["by"], 1);
+        let said = plane.try_kubectl(&apply, &bad)?;
+        ensure!(!said.success, "{:?} was accepted", case["by"]);
+        ensure!(said.errors.contains(&case["says"]), "{:?}: {}", case["by"], said.errors);
+    }
+    Ok(())
+}
+
+fn ca_bundle(plane: &ControlPlane, webhook: u16) -> Result<()> {
+    let bundle = || {
+        let webhook = plane.get("default", "mutatingwebhookconfiguration/freshet-freshet-system")?;
+        let bundle = webhook["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned);
+        bundle.context("there is no caBundle")
+    };
+    let written = until("a caBundle", SOON, bundle)?;
+    install(plane, webhook)?;
+    ensure!(bundle()? == written, "applying the chart again changed the caBundle");
+    let secret = plane.get("freshet-system", "secret/freshet-ca")?;
+    ensure!(secret["data"]["ca.crt"].as_str() == Some(&written), "it isn't the CA of the Secret");
+    Ok(())
+}
+
+fn reconciles(plane: &ControlPlane, redis: &Redis) -> Result<()> {
+    namespace(plane, "shop")?;
+    plane.apply(&shop_with_secret())?;
+    until_condition(plane, "SourcesReachable", "False", "SecretMissing")?;
+    let url = format!("redis://:wrong-horse@{}", redis.address());
+    secret(plane, &url)?;
+    until_condition(plane, "SourcesReachable", "False", "CredentialsRefused")?;
+    let url = format!("redis://:correct-horse@{}", redis.address());
+    secret(plane, &url)?;
+    until_condition(plane, "SourcesReachable", "True", "Reached")?;
+    until_condition(plane, "Accepted", "True", "Rendered")?;
+    until_condition(plane, "Ready", "True", "NoPods")?;
+    let binding = plane.get("shop", "cachebinding/shop")?;
+    let generation = &binding["metadata"]["generation"];
+    ensure!(binding["status"]["observedGeneration"] == *generation, "{}", binding["status"]);
+    for condition in binding["status"]["conditions"].as_array().context("conditions")? {
+        ensure!(condition["observedGeneration"] == *generation, "{condition}");
+    }
+    let config_map = plane.get("shop", "configmap/freshet-shop")?;
+    let text = config_map["data"]["binding.yaml"].as_str().context("binding.yaml")?;
+    let read = manifest::read(text)?;
+    ensure!(read.rendered_by.is_some() && json!(read.object.metadata.generation) == *generation, "{text}");
+    ensure!(
+        config_map["metadata"]["ownerReferences"][0]["uid"] == binding["metadata"]["uid"],
+        "{config_map}"
+    );
+    let table = plane.kubectl(&["--namespace", "shop", "get", "cb", "shop"])?;
+    ensure!(table.contains("READY") && table.contains("NoPods"), "{table}");
+    Ok(())
+}
+
+fn broken_change(plane: &ControlPlane) -> Result<()> {
+    let before = rendered(plane)?;
+    // The schema's expressions leave such things to us: at least 1Mi.
+    plane.apply(&shop_with_secret().replace("memory: 64Mi", "memory: \"1\""))?;
+    until_condition(plane, "Accepted", "False", "Invalid")?;
+    ensure!(rendered(plane)? == before, "the broken binding was rendered");
+    plane.apply(&shop_with_secret().replace("ttl: 10m", "ttl: 11m"))?;
+    until_condition(plane, "Accepted", "True", "Rendered")?;
+    until("the good change", SOON, || {
+        ensure!(rendered(plane)?.contains("11m"), "not yet");
+        Ok(())
+    })
+}
+
+fn drift(plane: &ControlPlane) -> Result<()> {
+    let before = rendered(plane)?;
+    let spoil = r#"{"data": {"binding.yaml": "spoilt"}}"#;
+    plane.kubectl(&["--namespace", "shop", "patch", "configmap/freshet-shop", "--patch", spoil])?;
+    let restored = || {
+        ensure!(rendered(plane)? == before, "not yet");
+        Ok(())
+    };
+    until("it is restored", SOON, restored)?;
+    plane.kubectl(&["--namespace", "shop", "delete", "configmap/freshet-shop"])?;
+    until("it is made again", SOON, restored)
+}
+
+fn taken(plane: &ControlPlane) -> Result<()> {
+    plane.kubectl(&["--namespace", "shop", "create", "configmap", "freshet-blog", "--from-literal=a=b"])?;
+    plane.apply(&shop_with_secret().replace("name: shop\n", "name: blog\n  namespace: shop\n"))?;
+    let reason = || {
+        let blog = plane.get("shop", "cachebinding/blog")?;
+        condition(&blog, "Accepted").map(|c| c["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let is = |wanted: &str| {
+        let reason = reason()?;
+        ensure!(reason == wanted, "{reason}");
+        Ok(())
+    };
+    until("it is told", SOON, || is("ConfigMapTaken"))?;
+    let theirs = plane.get("shop", "configmap/freshet-blog")?;
+    ensure!(theirs["data"] == json!({ "a": "b" }), "it was overwritten: {theirs}");
+    plane.kubectl(&["--namespace", "shop", "delete", "configmap/freshet-blog"])?;
+    until("the way is free", SOON, || is("Rendered"))?;
+    plane.kubectl(&["--namespace", "shop", "delete", "cachebinding/blog"]).map(drop)
+}
+
+fn injects(plane: &ControlPlane) -> Result<()> {
+    let pod = injected(plane, "web")?;
+    let sidecar = &pod["spec"]["initContainers"][0];
+    ensure!(sidecar["name"] == "freshet" && sidecar["restartPolicy"] == "Always", "{sidecar}");
+    let token = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let mounts = |container: &Value| {
+        let mounts = container["volumeMounts"].as_array().cloned().unwrap_or_default();
+        let at = mounts.iter().filter(|mount| mount["mountPath"] == token);
+        at.map(|mount| mount["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    ensure!(mounts(sidecar) == ["freshet-no-token"], "the sidecar has a token: {sidecar}");
+    let app = &pod["spec"]["containers"][0];
+    ensure!(mounts(app).len() == 1 && mounts(app)[0].starts_with("kube-api-access"), "{app}");
+    // With nothing but a name in common: whoever doesn't ask is not touched in any way.
+    let plain = create(plane, "plain", None, &json!({}))?.0;
+    ensure!(
+        plain["spec"]["initContainers"].is_null() && plain["metadata"]["annotations"].is_null(),
+        "{plain}"
+    );
+    ensure!(plain["spec"]["volumes"].as_array().is_some_and(|volumes| volumes.len() == 1), "{plain}");
+    plane.kubectl(&["--namespace", "shop", "delete", "pod/web", "pod/plain", "--now"]).map(drop)
+}
+
+fn counts(plane: &ControlPlane) -> Result<()> {
+    plane.apply(&replica_set("web", "shop"))?;
+    until_condition(plane, "Injected", "True", "AllInjected")?;
+    let counted = |wanted: Value| {
+        // Counts alone are written at most every 30 s.
+        until(&format!("{wanted}"), Duration::from_secs(45), || {
+            let pods = plane.get("shop", "cachebinding/shop")?["status"]["pods"].clone();
+            ensure!(pods == wanted, "{pods}");
+            Ok(())
+        })
+    };
+    counted(json!({ "matched": 2, "injected": 2, "ready": 0, "missing": 0, "outdated": 0 }))?;
+    // What a kubelet would report.
+    let pods = plane.kubectl(&["--namespace", "shop", "get", "pods", "--output", "name"])?;
+    let started = json!({ "status": { "initContainerStatuses": [{
+        "name": "freshet", "started": true, "ready": true, "restartCount": 0, "image": "i", "imageID": "i",
+        "state": { "running": { "startedAt": "2026-11-21T12:00:00Z" } },
+    }] } });
+    for pod in pods.lines() {
+        let patch = started.to_string();
+        plane.kubectl(&["--namespace", "shop", "patch", pod, "--subresource=status", "--patch", &patch])?;
+    }
+    // The field that running sidecars can't follow.
+    plane.apply(&shop_with_secret().replace("memory: 64Mi", "memory: 128Mi"))?;
+    until_condition(plane, "Injected", "True", "Outdated")?;
+    let binding = plane.get("shop", "cachebinding/shop")?;
+    let message = condition(&binding, "Injected")?["message"].as_str().unwrap_or_default().to_owned();
+    ensure!(message.contains("(resources)"), "{message}");
+    plane.apply(&shop_with_secret())?;
+    until_condition(plane, "Injected", "True", "AllInjected")?;
+    let (_, warning) = create(plane, "host", Some("shop"), &json!({ "hostNetwork": true }))?;
+    ensure!(warning.contains("HostNetwork"), "{warning}");
+    until_condition(plane, "Injected", "False", "MissedInjection")?;
+    until_condition(plane, "Ready", "False", "MissedInjection")?;
+    counted(json!({ "matched": 3, "injected": 2, "ready": 2, "missing": 1, "outdated": 0 }))?;
+    plane.kubectl(&["--namespace", "shop", "delete", "pod/host", "--now"])?;
+    until_condition(plane, "Ready", "True", "Serving")
+}
+
+fn comes_later(plane: &ControlPlane, webhook: &Replica) -> Result<()> {
+    namespace(plane, "later")?;
+    thread::scope(|scope| {
+        let pod = scope.spawn(|| create_in(plane, "later", "web", Some("true"), &json!({})));
+        until("the pod waits in the webhook", SOON, || {
+            ensure!(webhook.child.log().contains("waiting for a binding"), "it doesn't");
+            Ok(())
+        })?;
+        plane.try_kubectl(&["--namespace", "later", "apply", "-f", "-"], SHOP)?.succeeded()?;
+        let (pod, warnings) = pod.join().map_err(|_| anyhow::anyhow!("the thread has failed"))??;
+        ensure!(pod["metadata"]["labels"]["freshet.dev/binding"] == "shop", "{warnings} {pod}");
+        Ok(())
+    })
+}
+
+fn never_comes(plane: &ControlPlane) -> Result<()> {
+    namespace(plane, "never")?;
+    plane.apply(&replica_set("web", "never"))?;
+    until("an Event on the owner", SOON, || {
+        let events = plane.get("never", "events.events.k8s.io")?;
+        let events = events["items"].as_array().context("items")?;
+        let about = |e: &&Value| e["regarding"]["kind"] == "ReplicaSet" && e["reason"] == "BindingNotFound";
+        let event = events.iter().find(about).with_context(|| format!("{} others", events.len()))?;
+        ensure!(event["note"].as_str().is_some_and(|note| note.contains("CacheBinding shop")), "{event}");
+        Ok(())
+    })?;
+    let (pod, warning) = create_in(plane, "never", "single", Some("shop"), &json!({}))?;
+    ensure!(pod["spec"]["initContainers"].is_null(), "{pod}");
+    ensure!(warning.contains("Warning: freshet: ") && warning.contains("BindingNotFound"), "{warning}");
+    plane.try_kubectl(&["--namespace", "never", "apply", "-f", "-"], SHOP)?.succeeded()?;
+    until("they are counted as missing", SOON, || {
+        let binding = plane.get("never", "cachebinding/shop")?;
+        let injected = condition(&binding, "Injected")?;
+        ensure!(injected["reason"] == "MissedInjection", "{injected}");
+        Ok(())
+    })
+}
+
+fn deletes(plane: &ControlPlane) -> Result<()> {
+    plane.kubectl(&["--namespace", "later", "delete", "cachebinding/shop"])?;
+    until("its ConfigMap is gone", SOON, || {
+        let said = plane.try_kubectl(&["--namespace", "later", "get", "configmap/freshet-shop"], "")?;
+        ensure!(!said.success, "it is still there");
+        Ok(())
+    })?;
+    // Made again at once: what is left of the first one is no obstacle.
+    for _ in 0..2 {
+        plane.try_kubectl(&["--namespace", "later", "apply", "-f", "-"], SHOP)?.succeeded()?;
+        until("it is rendered", SOON, || {
+            let binding = plane.get("later", "cachebinding/shop")?;
+            let config_map = plane.get("later", "configmap/freshet-shop")?;
+            let owners = &config_map["metadata"]["ownerReferences"];
+            ensure!(owners[0]["uid"] == binding["metadata"]["uid"], "{owners}");
+            Ok(())
+        })?;
+        plane.kubectl(&["--namespace", "later", "delete", "cachebinding/shop"])?;
+    }
+    Ok(())
+}
+
+fn without_operator(plane: &ControlPlane) -> Result<()> {
+    create(plane, "plain-without", None, &json!({}))?;
+    match create(plane, "asks-without", Some("shop"), &json!({})) {
+        Ok(_) => bail!("a pod that asks was admitted without a sidecar"),
+        Err(error) => {
+            ensure!(format!("{error:#}").contains("failed calling webhook"), "{error:#}");
+            Ok(())
+        }
+    }
+}
+
+// === vocabulary ===
+
+fn namespace(plane: &ControlPlane, name: &str) -> Result<()> {
+    plane.kubectl(&["create", "namespace", name])?;
+    // Pods can't be made before it.
+    until("the ServiceAccount", SOON, || plane.get(name, "serviceaccount/default").map(drop))
+}
+
+fn secret(plane: &ControlPlane, url: &str) -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "redis", "namespace": "shop" },
+        "stringData": { "url": url },
+    });
+    plane.apply(&secret.to_string()).map(drop)
+}
+
+fn shop_with_secret() -> String {
+    let from = "urlFrom: {secretKeyRef: {name: redis, key: url}}";
+    SHOP.replace("name: shop\n", "name: shop\n  namespace: shop\n").replace("url: redis://redis:6379", from)
+}
+
+fn rendered(plane: &ControlPlane) -> Result<String> {
+    let config_map = plane.get("shop", "configmap/freshet-shop")?;
+    Ok(config_map["data"]["binding.yaml"].as_str().context("binding.yaml")?.to_owned())
+}
+
+fn condition(binding: &Value, kind: &str) -> Result<Value> {
+    let conditions = binding["status"]["conditions"].as_array();
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
+    found.cloned().with_context(|| format!("no {kind} in {}", binding["status"]))
+}
+
+fn until_condition(plane: &ControlPlane, kind: &str, status: &str, reason: &str) -> Result<()> {
+    until(&format!("{kind}={status} {reason}"), SOON, || {
+        let binding = plane.get("shop", "cachebinding/shop")?;
+        let condition = condition(&binding, kind)?;
+        ensure!(condition["status"] == status && condition["reason"] == reason, "{condition}");
+        Ok(())
+    })
+}
+
+fn replica_set(name: &str, namespace: &str) -> String {
+    let mut template = pod(name, Some("shop"), &json!({}));
+    if let Some(template) = template.as_object_mut() {
+        template.retain(|key, _| matches!(key.as_str(), "metadata" | "spec"));
+    }
+    template["metadata"]["labels"] = json!({ "app": name });
+    json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": { "name": name, "namespace": namespace },
+        "spec": { "replicas": 2, "selector": { "matchLabels": { "app": name } }, "template": template },
+    })
+    .to_string()
+}
+
+fn pod(name: &str, inject: Option<&str>, more: &Value) -> Value {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name },
+        "spec": { "containers": [{ "name": "app", "image": "app" }] },
+    });
+    if let Some(inject) = inject {
+        pod["metadata"]["annotations"] = json!({ "freshet.dev/inject": inject });
+    }
+    for (key, value) in more.as_object().into_iter().flatten() {
+        pod["spec"][key] = value.clone();
+    }
+    pod
+}
+
+/// Makes a pod and gives it back with what was said about it.
+fn create(plane: &ControlPlane, name: &str, inject: Option<&str>, more: &Value) -> Result<(Value, String)> {
+    create_in(plane, "shop", name, inject, more)
+}
+
+fn create_in(
+    plane: &ControlPlane,
+    namespace: &str,
+    name: &str,
+    inject: Option<&str>,
+    more: &Value,
+) -> Result<(Value, String)> {
+    let pod = pod(name, inject, more).to_string();
+    let said = plane
+        .try_kubectl(&["--namespace", namespace, "create", "--output", "json", "--filename", "-"], &pod)?;
+    let warnings = said.errors.clone();
+    Ok((serde_json::from_str(&said.succeeded()?)?, warnings))
+}
+
+fn injected(plane: &ControlPlane, name: &str) -> Result<Value> {
+    let (pod, warnings) = create(plane, name, Some("shop"), &json!({}))?;
+    ensure!(pod["metadata"]["labels"]["freshet.dev/binding"] == "shop", "{warnings} {pod}");
+    Ok(pod)
+}
