@@ -50,7 +50,7 @@ pub struct Admin {
 
 /// Binds the admin address: the one given, or both families' any-address on the usual port. Where there is no
 /// IPv6, IPv4's stands for it.
-pub async fn bind(address: Option<SocketAddr>) -> io::Result<TcpListener> {
+pub fn bind(address: Option<SocketAddr>) -> io::Result<TcpListener> {
     let wanted = address.unwrap_or(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), ADMIN_PORT));
     match listen(wanted) {
         Err(_) if wanted.ip() == Ipv6Addr::UNSPECIFIED => {

@@ -95,8 +95,9 @@ impl Api {
         let service = service_fn(|request| self.respond(request, &patience));
         let mut http = http1::Builder::new();
         // The head's time limit is the connection's own (see `connection`), and a Date is of no use to anyone
-        // on the same machine.
-        http.header_read_timeout(None).auto_date_header(false).max_buf_size(MAX_HEAD).pipeline_flush(true);
+        // on the same machine. Flushing whole pipelines at once is left off: hyper then holds answers back while
+        // any byte of a further request lies in its buffer, errors about that request included.
+        http.header_read_timeout(None).auto_date_header(false).max_buf_size(MAX_HEAD);
         let mut connection = std::pin::pin!(http.serve_connection(io, service));
         self.stats.opened();
         let mut stopping = false;
@@ -144,19 +145,20 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 /// Tells one client too many so.
 async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-        connection: close\r\ncontent-length: 162\r\n\r\n";
-    let body = format!(
-        "{:<162}",
-        serde_json::json!({
-            "type": "https://freshet.dev/problems/too-many-connections",
-            "title": "Too many connections",
-            "status": 503,
-            "detail": "close idle ones first",
-        })
+    let body = serde_json::json!({
+        "type": "https://freshet.dev/problems/too-many-connections",
+        "title": "Too many connections",
+        "status": 503,
+        "detail": format!("at most {MAX_CONNECTIONS} are open at once: close idle ones first"),
+    })
+    .to_string();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
     );
     let answer = async {
-        stream.write_all(FULL).await?;
+        stream.write_all(head.as_bytes()).await?;
         stream.write_all(body.as_bytes()).await?;
         stream.shutdown().await
     };

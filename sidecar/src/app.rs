@@ -103,11 +103,11 @@ async fn serve(
     if !args.listen.ip().is_loopback() {
         warn!(address = %args.listen, "the API has no authentication and listens beyond this machine");
     }
-    let mut listeners = listen::tcp(args.listen).await?;
+    let mut listeners = listen::tcp(args.listen)?;
     if let Some(path) = &args.socket {
         listeners.push(listen::unix(path)?);
     }
-    let admin_listener = admin::bind(args.admin).await.context("can't listen for health and metrics")?;
+    let admin_listener = admin::bind(args.admin).context("can't listen for health and metrics")?;
     let places: Vec<_> = listeners.iter().map(listen::Listener::describe).collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -9,7 +9,11 @@
 //! Nothing here does I/O or reads a clock.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    cmp::Ordering,
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Release},
+    },
     time::Duration,
 };
 
@@ -76,11 +80,11 @@ impl Fence {
     /// Whether a value that was read at `seq` is still one of this cache.
     #[must_use]
     pub fn holds(&self, seq: Seq) -> bool {
-        seq.0 >= self.seq.load(Ordering::Acquire)
+        seq.0 >= self.seq.load(Acquire)
     }
 
     fn at(&self) -> Option<Tick> {
-        (self.seq.load(Ordering::Acquire) > 0).then(|| Tick(self.at.load(Ordering::Acquire)))
+        (self.seq.load(Acquire) > 0).then(|| Tick(self.at.load(Acquire)))
     }
 }
 
@@ -109,8 +113,8 @@ impl History {
     /// Voids every value and lease of a cache.
     pub fn void_cache(&mut self, fence: &Fence, now: Tick) -> Seq {
         self.seq.0 += 1;
-        fence.at.store(now.0, Ordering::Release);
-        fence.seq.store(self.seq.0, Ordering::Release);
+        fence.at.store(now.0, Release);
+        fence.seq.store(self.seq.0, Release);
         self.seq
     }
 
@@ -151,17 +155,16 @@ impl History {
     /// Either way its version is remembered, and outlives the value.
     pub fn image(&mut self, row: RowHash, version: RowVersion, commit_ms: u64, clock_skew: Duration) -> bool {
         let Some(known) = self.images.get_mut(index(row)) else { return false };
-        let newest = match known.version {
-            None => true,
-            Some(seen) => match version.partial_cmp(&seen) {
-                Some(order) => order.is_ge(),
-                // Another server: this image can't be ranked, the next one can.
-                None => {
-                    known.version = Some(version);
-                    return false;
-                }
-            },
+        let order = match known.version {
+            None => Some(Ordering::Greater),
+            Some(seen) => version.partial_cmp(&seen),
         };
+        let Some(order) = order else {
+            // Another server: this image can't be ranked, the next one can.
+            known.version = Some(version);
+            return false;
+        };
+        let newest = order.is_ge();
         if newest {
             known.version = Some(version);
         }

@@ -193,6 +193,7 @@ mod tests {
         ServerIdentity { run_id: run_id.into(), replication_id: "r".into(), role: "master".into() }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a stream that is there")]
     fn state(ms: u64, added: u64) -> Option<StreamState> {
         Some(StreamState { last: EntryId { ms, n: 0 }, added })
     }

@@ -55,6 +55,7 @@ pub enum Effect<'a> {
 
 /// What a change does to the caches of its source. Heartbeats and changes of tables that no cache uses do
 /// nothing.
+#[must_use]
 pub fn effects<'a>(change: &'a Change<'_>, tables: &'a Tables) -> Vec<Effect<'a>> {
     match change {
         Change::Row(row) => find(&row.table, tables).map(|table| row_effects(row, table)).unwrap_or_default(),

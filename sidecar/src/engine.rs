@@ -18,7 +18,7 @@ use bytes::Bytes;
 use freshet_crds::OnChange;
 
 use crate::{
-    catalog::{Cache, Catalog},
+    catalog::{Cache, Catalog, Shape},
     change::{Change, TableReason},
     clock::{Now, Tick},
     coherence::{Fenced, History, RowHash},
@@ -108,6 +108,17 @@ pub struct Grant {
     pub token: String,
     /// Whether the caller is the one to load.
     pub you: bool,
+}
+
+/// What was read under a lease.
+#[derive(Debug)]
+pub struct Fill {
+    /// The lease.
+    pub lease: Lease,
+    /// The value, or the knowledge that there is none.
+    pub value: Value,
+    /// How long it may live, if shorter than its cache's `ttl`.
+    pub max_age: Option<Duration>,
 }
 
 /// Why a lease isn't one for this.
@@ -201,17 +212,14 @@ impl Engine {
         match entry {
             Some(entry) if refused.is_none() => {
                 let age = now.since(entry.stored).as_secs();
-                let (ttl, detail) = match served_stale {
-                    Some((reason, beyond)) => {
-                        bump(&stats.stale_hits);
-                        (-i64::try_from(beyond.as_secs()).unwrap_or(i64::MAX).max(1), Some(reason.as_str()))
-                    }
-                    None => {
-                        bump(&stats.hits);
-                        let left = entry.expires.since(now).as_secs();
-                        let detail = if entry.hold_off { Some("hold-off") } else { unseen };
-                        (i64::try_from(left).unwrap_or(i64::MAX), detail)
-                    }
+                let (ttl, detail) = if let Some((reason, beyond)) = served_stale {
+                    bump(&stats.stale_hits);
+                    (-i64::try_from(beyond.as_secs()).unwrap_or(i64::MAX).max(1), Some(reason.as_str()))
+                } else {
+                    bump(&stats.hits);
+                    let left = entry.expires.since(now).as_secs();
+                    let detail = if entry.hold_off { Some("hold-off") } else { unseen };
+                    (i64::try_from(left).unwrap_or(i64::MAX), detail)
                 };
                 Answer::Hit(Hit { entry, age, ttl, detail })
             }
@@ -261,11 +269,10 @@ impl Engine {
         catalog: &Catalog,
         cache: &Arc<Cache>,
         key: &Key,
-        lease: &Lease,
-        value: Value,
-        max_age: Option<Duration>,
+        fill: Fill,
         now: Now,
     ) -> Result<(), Fenced> {
+        let Fill { lease, value, max_age } = fill;
         let mut core = self.core();
         core.loaders.end(lease.row);
         let admitted = if lease.cache == cache.id {
@@ -341,14 +348,24 @@ impl Engine {
         None
     }
 
+    /// Learns from a change that came before a stream's position: that its table is there, and how its keys
+    /// look. Nothing depends on the change itself.
+    pub fn recall(&self, tables: &Tables, change: &Change<'_>, now: Tick) {
+        let Some(table) = change.table().and_then(|name| find(name, tables)) else { return };
+        table.seen.store(true, Ordering::Relaxed);
+        let mut core = self.core();
+        for effect in effects(change, tables) {
+            if let Effect::Reshape { cache, shape } = effect {
+                self.reshape(&mut core, cache, shape, now);
+            }
+        }
+    }
+
     fn perform(&self, core: &mut Core, effect: Effect<'_>, skew: Duration, now: Now) {
         match effect {
             Effect::VoidRow { cache, key } => self.void_row(core, cache, &key, now.tick),
             Effect::VoidCache { cache } => self.void_cache(core, cache, now.tick),
-            Effect::Reshape { cache, shape } => {
-                cache.set_shape(shape);
-                self.void_cache(core, cache, now.tick);
-            }
+            Effect::Reshape { cache, shape } => self.reshape(core, cache, shape, now.tick),
             Effect::Hydrate { cache, key, image, version, commit_ms } => {
                 let row = self.row(cache, &key);
                 if !core.history.image(row, version, commit_ms, skew) {
@@ -402,7 +419,7 @@ impl Engine {
     /// Without `thorough` it walks only if something became void since the last time.
     pub fn sweep(&self, now: Tick, thorough: bool) {
         if !self.dirty.swap(false, Ordering::AcqRel) && !thorough {
-            return;
+            return self.store.load().tidy();
         }
         let Some(catalog) = self.catalog() else { return };
         let live: std::collections::HashMap<u32, &Arc<Cache>> =
@@ -416,6 +433,14 @@ impl Engine {
     #[must_use]
     pub fn weight(&self) -> u64 {
         self.store.load().weight()
+    }
+
+    fn reshape(&self, core: &mut Core, cache: &Cache, shape: Shape, now: Tick) {
+        cache.set_shape(shape);
+        // Nothing was there before the first lease, and so there is nothing to void.
+        if cache.attached.load(Ordering::Acquire) {
+            self.void_cache(core, cache, now);
+        }
     }
 
     fn void_row(&self, core: &mut Core, cache: &Cache, key: &Key, now: Tick) {

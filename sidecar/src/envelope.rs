@@ -42,6 +42,7 @@ pub enum StreamRole {
 }
 
 /// Reads one entry: its fields as name and value, in order.
+#[must_use]
 pub fn read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'a> {
     try_read(fields).unwrap_or_else(|About(table)| match (table, role) {
         (Some(table), _) => Change::Table { table, why: TableReason::Unreadable },
@@ -76,7 +77,7 @@ fn try_read(fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Change<'_>, About<'_>> {
         return Ok(schema_change(&value));
     }
     match (value.op.as_deref(), &value.source) {
-        (Some("m"), _) => message(&value),
+        (Some("m"), _) => Ok(message(&value)),
         (Some(op), Some(source)) => data(op, &value, source, &entry),
         _ => Err(About(None)),
     }
@@ -227,17 +228,16 @@ impl Source<'_> {
 
 /// A logical message: our heartbeat, whose content is `<sequence>` or `<sequence>:<milliseconds>`, or somebody
 /// else's.
-fn message<'a>(value: &Value<'a>) -> Result<Change<'a>, About<'a>> {
+fn message<'a>(value: &Value<'_>) -> Change<'a> {
     // A message is about no table, so one that can't be read concerns none.
     let Some(message) = value.message.as_ref().filter(|m| m.prefix == HEARTBEAT_PREFIX) else {
-        return Ok(Change::Other);
+        return Change::Other;
     };
     let content = message.content.as_deref().and_then(|c| BASE64_STANDARD.decode(c).ok());
     let sent = content.as_deref().and_then(|c| std::str::from_utf8(c).ok()?.split_once(':')?.1.parse().ok());
-    match sent.or(value.ts_ms) {
-        Some(at_ms) => Ok(Change::Heartbeat(Heartbeat { kind: freshet_crds::Heartbeat::Database, at_ms })),
-        None => Ok(Change::Other),
-    }
+    sent.or(value.ts_ms).map_or(Change::Other, |at_ms| {
+        Change::Heartbeat(Heartbeat { kind: freshet_crds::Heartbeat::Database, at_ms })
+    })
 }
 
 /// DDL: the one table it names, else everything.

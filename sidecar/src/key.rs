@@ -177,7 +177,6 @@ impl Form {
 
     fn check(self, text: &str) -> Result<(), KeyError> {
         let form = match self.kind {
-            KeyType::Text => return Ok(()),
             KeyType::Integer if is_integer(text) => return Ok(()),
             KeyType::Integer => "a decimal integer without leading zeros, plus sign or blanks",
             KeyType::Uuid if is_uuid(text) => return Ok(()),
@@ -188,7 +187,7 @@ impl Form {
             KeyType::Auto if looks_like_uuid(text) && !is_uuid(text) => {
                 "a canonical UUID, lower case with dashes (declare the column as Text if it is one)"
             }
-            KeyType::Auto => return Ok(()),
+            KeyType::Auto | KeyType::Text => return Ok(()),
         };
         Err(KeyError::Form { text: text.chars().take(64).collect(), form })
     }

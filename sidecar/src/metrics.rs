@@ -77,6 +77,9 @@ impl Sheet<'_> {
     ) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit, kind)?;
         for (labels, value) in rows {
+            if labels.is_empty() {
+                return value.encode(metric);
+            }
             value.encode(metric.encode_family(&labels)?)?;
         }
         Ok(())

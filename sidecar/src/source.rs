@@ -28,7 +28,7 @@ pub async fn supervise(engine: Arc<Engine>, secrets: Option<PathBuf>, mut instal
         });
         for feed in feeds {
             followers.entry(Arc::as_ptr(&feed)).or_insert_with(|| {
-                let span = info_span!("source", name = feed.spec.name);
+                let span = info_span!("follow", source = feed.spec.name);
                 let follower = follow(Arc::clone(&engine), Arc::clone(&feed), secrets.clone());
                 (feed, tokio::spawn(follower.instrument(span)))
             });

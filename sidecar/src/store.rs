@@ -166,6 +166,11 @@ impl Store {
                 self.map.invalidate(&*key);
             }
         }
+        self.tidy();
+    }
+
+    /// Does the housekeeping that writes left over: what was dropped is freed.
+    pub fn tidy(&self) {
         self.map.run_pending_tasks();
     }
 

@@ -27,7 +27,7 @@ impl ReadDirectives {
                 ("no-cache" | "no-store", _) => read.wanted.reload = true,
                 ("only-if-cached", _) => read.only_if_cached = true,
                 ("max-age", Some(seconds)) => {
-                    read.wanted.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?))
+                    read.wanted.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?));
                 }
                 _ => {}
             }
@@ -56,7 +56,7 @@ impl FillDirectives {
         for (name, value) in cache_control(headers) {
             match (name.as_str(), value) {
                 ("max-age", Some(seconds)) => {
-                    fill.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?))
+                    fill.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?));
                 }
                 ("no-store", _) => fill.max_age = Some(Duration::ZERO),
                 _ => {}

@@ -63,13 +63,13 @@ pub enum ListenError {
 }
 
 /// Listens on a TCP address; on IPv4 loopback also on IPv6 loopback, where there is one.
-pub async fn tcp(address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
-    let listener = bind(address).await.map_err(|error| ListenError::Tcp { address, error })?;
+pub fn tcp(address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
+    let listener = bind(address).map_err(|error| ListenError::Tcp { address, error })?;
     let port = listener.local_addr().map_or(address.port(), |a| a.port());
     let mut all = vec![Listener::Tcp(listener)];
     if address.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
         let twin = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port);
-        match bind(twin).await {
+        match bind(twin) {
             Ok(listener) => all.push(Listener::Tcp(listener)),
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
             Err(error) => warn!(%error, address = %twin, "not listening on IPv6 loopback"),
@@ -79,7 +79,7 @@ pub async fn tcp(address: SocketAddr) -> Result<Vec<Listener>, ListenError> {
 }
 
 /// Binds with a backlog that outlasts a burst of connections.
-async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let kind =
         if address.is_ipv4() { tokio::net::TcpSocket::new_v4()? } else { tokio::net::TcpSocket::new_v6()? };
     kind.set_reuseaddr(true)?;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     catalog::{Cache, Catalog},
     clock::{Now, Tick},
-    engine::{Answer, BadLease, Engine, Hit, Miss, ROW_TYPE},
+    engine::{Answer, BadLease, Engine, Fill, Hit, Miss, ROW_TYPE},
     freshness::Reason,
     key::{Key, KeyError},
     status,
@@ -143,7 +143,7 @@ async fn fill(
         ));
     }
     let value = Value { body, content_type, absent: fill.absent };
-    engine.fill(catalog, cache, key, &lease, value, fill.max_age, Now::read()).map_err(|_| {
+    engine.fill(catalog, cache, key, Fill { lease, value, max_age: fill.max_age }, Now::read()).map_err(|_| {
         Problem::new(
             StatusCode::CONFLICT,
             "fenced",
@@ -154,21 +154,15 @@ async fn fill(
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
+/// The whole body, if it has at most `limit` bytes. A larger one is read and dropped as far as is bearable,
+/// because a client that is still sending would lose the answer with the connection.
 async fn collect(mut body: Incoming, limit: u64) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "value-too-large",
-            "The value is too large",
-            format!("a value has at most {limit} bytes (spec.sidecar.maxValue)"),
-        )
-        .with("limit", limit)
-    };
-    if body.size_hint().lower() > limit {
-        return Err(too_large());
-    }
-    let mut all = BytesMut::with_capacity(usize::try_from(body.size_hint().lower()).unwrap_or(0));
-    while let Some(frame) = body.frame().await {
+    const BEARABLE: u64 = 16 << 20;
+    let announced = body.size_hint().lower();
+    let mut all = BytesMut::with_capacity(usize::try_from(announced.min(limit)).unwrap_or(0));
+    let mut received = 0;
+    while received <= limit + BEARABLE && announced <= limit + BEARABLE {
+        let Some(frame) = body.frame().await else { break };
         let frame = frame.map_err(|_| {
             Problem::bad_request(
                 "body",
@@ -176,14 +170,22 @@ async fn collect(mut body: Incoming, limit: u64) -> Result<Bytes, Problem> {
                 "the value wasn't received whole: nothing was stored",
             )
         })?;
-        if let Some(data) = frame.data_ref() {
-            if (all.len() + data.len()) as u64 > limit {
-                return Err(too_large());
-            }
+        let Some(data) = frame.data_ref() else { continue };
+        received += data.len() as u64;
+        if received <= limit {
             all.extend_from_slice(data);
         }
     }
-    Ok(all.freeze())
+    if received.max(announced) <= limit {
+        return Ok(all.freeze());
+    }
+    Err(Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "value-too-large",
+        "The value is too large",
+        format!("a value has at most {limit} bytes (spec.sidecar.maxValue)"),
+    )
+    .with("limit", limit))
 }
 
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {

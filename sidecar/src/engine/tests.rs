@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use freshet_crds::{binding::Binding, manifest};
 
-use super::{Answer, BadLease, Engine, Wanted};
+use super::{Answer, BadLease, Engine, Fill, Wanted};
 use crate::{
     catalog::{Cache, Catalog, Newer},
     clock::{Now, Tick},
@@ -90,7 +90,7 @@ impl Bench {
         let key = Key::from_path(key, None).unwrap();
         let lease = self.engine.lease(&cache, &key, token)?;
         let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
-        Ok(self.engine.fill(&catalog, &cache, &key, &lease, value, None, self.now).is_ok())
+        Ok(self.engine.fill(&catalog, &cache, &key, Fill { lease, value, max_age: None }, self.now).is_ok())
     }
 
     fn fill(&self, path: &str, body: &'static str) -> bool {

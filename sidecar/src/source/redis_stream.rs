@@ -7,7 +7,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,6 @@ use super::{
 use crate::{
     clock::{Now, Tick},
     continuity::{Break, Continuity, ServerIdentity, StreamState},
-    effect::find,
     engine::Engine,
     envelope::{self, StreamRole},
     feed::Feed,
@@ -39,8 +38,8 @@ const REPLY: Duration = Duration::from_secs(2);
 const CHECK: Duration = Duration::from_secs(1);
 /// Entries per stream and read: large enough to amortize the round trip, small enough to bound the reply.
 const COUNT: usize = 1000;
-/// Entries looked back at to see which tables a routed stream carries.
-const LOOK_BACK: usize = 256;
+/// Entries looked back at when a stream of one table, or of all, is positioned.
+const LOOK_BACK: (usize, usize) = (4, 256);
 /// The pauses between attempts to connect, doubling from the first to the second, jittered.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -170,41 +169,40 @@ impl Follower {
         if self.continuity.lacks(plan.streams.keys()) {
             let (server, states, _) = self.survey(redis, plan, false).await?;
             for (stream, _) in states.iter().filter(|(_, state)| state.is_some_and(|state| state.added > 0)) {
-                self.note_seen(redis, plan, stream).await?;
+                self.look_back(redis, plan, stream).await?;
             }
             self.continuity.attach(server, states);
         }
-        if plan.caches.iter().any(|cache| !cache.attached.load(std::sync::atomic::Ordering::Acquire)) {
+        if plan.caches.iter().any(|cache| !cache.attached.load(Ordering::Acquire)) {
             self.engine.attach(&plan.catalog, &plan.caches, Tick::now());
         }
         Ok(())
     }
 
-    /// Notes which tables a stream has carried before.
-    async fn note_seen(
+    /// Learns from a stream's newest entries which tables it carries and how their keys look.
+    async fn look_back(
         &self,
         redis: &mut MultiplexedConnection,
         plan: &Plan,
         stream: &str,
     ) -> Result<(), SessionError> {
-        let mark = |name: &str| {
-            if let Some(table) = plan.tables.get(name) {
-                table.seen.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-        };
-        match &plan.streams[stream] {
-            StreamRole::Table(table) => mark(table),
-            role @ StreamRole::Routed => {
-                let mut look = redis::cmd("XREVRANGE");
-                look.arg(stream).arg("+").arg("-").arg("COUNT").arg(LOOK_BACK);
-                for (_, fields) in reply::entries(ask(redis, &look, REPLY).await?)? {
-                    let change = envelope::read(role, &fields);
-                    if let Some(table) = change.table().and_then(|name| find(name, &plan.tables)) {
-                        table.seen.store(true, std::sync::atomic::Ordering::Relaxed);
-                    }
+        let role = &plan.streams[stream];
+        let count = match role {
+            StreamRole::Table(table) => {
+                // Its entries may all be trimmed; that there were some is enough.
+                if let Some(table) = plan.tables.get(table) {
+                    table.seen.store(true, Ordering::Relaxed);
                 }
+                LOOK_BACK.0
             }
-            StreamRole::Schema | StreamRole::Control => {}
+            StreamRole::Routed => LOOK_BACK.1,
+            StreamRole::Schema | StreamRole::Control => return Ok(()),
+        };
+        let mut look = redis::cmd("XREVRANGE");
+        look.arg(stream).arg("+").arg("-").arg("COUNT").arg(count);
+        // Oldest first, so that the newest has the last word.
+        for (_, fields) in reply::entries(ask(redis, &look, REPLY).await?)?.into_iter().rev() {
+            self.engine.recall(&plan.tables, &envelope::read(role, &fields), Tick::now());
         }
         Ok(())
     }

@@ -1,0 +1,200 @@
+//! Bad input gets a clear answer: what was wrong, where, what to do.
+
+use freshet_e2e::process::{
+    Redis, Sidecar,
+    http::{Connection, Response},
+};
+
+use crate::shop::{CACHES, Shop, event, executable, manifest};
+
+fn problem(answer: &Response, status: u16, slug: &str, says: &str) {
+    assert_eq!(answer.status, status, "{slug}: {answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let body = answer.json().unwrap();
+    assert_eq!(body["type"], format!("https://freshet.dev/problems/{slug}"), "{body}");
+    assert_eq!(body["status"], status);
+    assert!(body["detail"].as_str().unwrap().contains(says), "{body}");
+}
+
+#[test]
+fn requests_that_cannot_be_answered_are_told_why() {
+    let shop = Shop::open();
+    let long = format!("/v1/products/{}", "x".repeat(1025));
+    for (path, status, slug, says) in [
+        ("/v1/nope/1", 404, "unknown-cache", "it has: pages, products, rows, stock"),
+        ("/nope", 404, "no-such-path", "/v1/<cache>/<key>"),
+        ("/v1/products", 404, "no-such-path", "/v1/<cache>/<key>"),
+        ("/v1/_tags/x", 404, "reserved", "%5F"),
+        ("/v1/products/_batch", 404, "reserved", "%5F"),
+        ("/v1/products/1?x=1", 400, "query", "%3F"),
+        ("/v1/products/", 400, "key-syntax", "empty"),
+        ("/v1/products/a//b", 400, "key-syntax", "empty"),
+        ("/v1/products/..", 400, "key-syntax", "`..`"),
+        ("/v1/products/%zz", 400, "key-syntax", "percent-encoded"),
+        ("/v1/products/%ff", 400, "key-syntax", "UTF-8"),
+        ("/v1/products/007", 400, "key-form", "`007`"),
+        ("/v1/products/seven", 400, "key-form", "`seven`"),
+        (&long, 400, "key-too-long", "1024 bytes"),
+    ] {
+        problem(&shop.sidecar.get(path).unwrap(), status, slug, says);
+    }
+    let caches = shop.sidecar.get("/v1/nope/1").unwrap().json().unwrap()["caches"].clone();
+    assert_eq!(caches, serde_json::json!(["pages", "products", "rows", "stock"]));
+    let post = shop.sidecar.request("POST", "/v1/products/1", &[], b"").unwrap();
+    problem(&post, 405, "method-not-allowed", "GET, HEAD, PUT, DELETE");
+    assert_eq!(post.header("allow"), Some("GET, HEAD, PUT, DELETE"));
+    assert_eq!(shop.sidecar.request("PUT", "/v1/status", &[], b"").unwrap().status, 405);
+}
+
+#[test]
+fn what_is_not_http_is_told_so() {
+    let shop = Shop::open();
+    for bytes in [
+        &b"garbage\r\n\r\n"[..],
+        b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+    ] {
+        let mut connection = Connection::open(&shop.sidecar.tcp()).unwrap();
+        connection.send(bytes).unwrap();
+        assert_eq!(connection.response("GET").unwrap().status, 400, "{bytes:?}");
+    }
+}
+
+#[test]
+fn fills_that_cannot_be_taken_are_told_why() {
+    let shop = Shop::open();
+    let (mine, other) = (shop.lease("/v1/products/1"), shop.lease("/v1/products/2"));
+    let mine = ("freshet-lease", mine.as_str());
+    let put = |headers: &[(&str, &str)], body: &[u8]| {
+        shop.sidecar.request("PUT", "/v1/products/1", headers, body).unwrap()
+    };
+    problem(&put(&[], b"x"), 428, "lease-required", "GET first");
+    problem(&put(&[("freshet-lease", "AAAA")], b"x"), 400, "lease", "never gave");
+    problem(&put(&[("freshet-lease", &other)], b"x"), 400, "lease", "another key");
+    problem(&put(&[mine], &vec![0; (1 << 20) + 1]), 413, "value-too-large", "1048576");
+    problem(
+        &put(&[mine, ("freshet-depends", "a.b")], b"x"),
+        400,
+        "depends-unsupported",
+        "nothing was stored",
+    );
+    problem(&put(&[mine, ("freshet-absent", "?1")], b"x"), 400, "absent-body", "empty body");
+    problem(&put(&[mine, ("freshet-absent", "yes")], b""), 400, "header", "?1 or ?0");
+    problem(&put(&[mine, ("cache-control", "max-age=soon")], b"x"), 400, "header", "max-age");
+    problem(&put(&[mine, ("content-encoding", "gzip")], b"x"), 415, "media-type", "Content-Encoding");
+    problem(&put(&[mine, ("freshet-position", "22674008")], b"x"), 400, "position", "dictionary");
+    assert_eq!(shop.get("/v1/products/1"), "miss", "nothing was stored");
+    assert_eq!(put(&[mine], b"x").status, 204, "and nothing was used up");
+}
+
+#[test]
+fn directives_that_are_not_understood_are_told_so() {
+    let shop = Shop::open();
+    let get = |name, value| shop.sidecar.request("GET", "/v1/products/1", &[(name, value)], b"").unwrap();
+    problem(&get("freshet-min-position", "22674008"), 400, "position", "dictionary");
+    problem(&get("freshet-min-position", "other=\"lsn:0/1\""), 400, "position", "`other`");
+    problem(&get("freshet-min-position", "cdc=7"), 400, "position", "text values");
+    problem(&get("freshet-max-staleness", "1s"), 400, "header", "whole number");
+    problem(&get("cache-control", "max-age=x"), 400, "header", "max-age");
+    let undecidable = get("freshet-min-position", "cdc=\"lsn:0/157D6E8\"");
+    assert_eq!(undecidable.status, 404);
+    assert!(undecidable.header("cache-status").unwrap().ends_with("detail=position-unknown"));
+    assert!(undecidable.header("freshet-lease").is_some());
+}
+
+/// What a sidecar says of a binding that it refuses.
+fn refusal(binding: &str) -> String {
+    let (status, said) = Sidecar::builder(executable(), binding).refused().unwrap();
+    assert_eq!(status.code(), Some(2), "{said}");
+    said
+}
+
+#[test]
+fn a_binding_that_cannot_be_used_ends_the_start_with_its_place() {
+    let redis = Redis::start().unwrap();
+    let good = manifest(&redis, CACHES, "");
+    for (from, to, says) in [
+        ("kind: CacheBinding", "kind: [", "line"),
+        ("kind: CacheBinding", "kind: Pod", "not a freshet.dev/v1alpha1 CacheBinding"),
+        ("{name: stock, table:", "{name: stock, tabel:", "unknown field `spec.caches[3].tabel` at line 12"),
+        ("ttl: 10m", "ttl: [10m]", "spec.caches[0].ttl: invalid type: sequence, expected a string at line 9"),
+        ("ttl: 10m", "ttl: long", "spec.caches[products].ttl: `long` isn't a duration"),
+        ("url: 'redis://", "url: 'redis://:secret@", "urlFrom"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let said = refusal(&good.replacen(from, to, 1));
+        assert!(said.contains(says), "{to}: `{says}` isn't in\n{said}");
+        assert!(said.contains("binding.yaml"), "the file is named: {said}");
+    }
+    assert!(!refusal(&good.replacen("url: 'redis://", "url: 'redis://:hunter2@", 1)).contains("hunter2"));
+}
+
+#[test]
+fn arguments_that_cannot_be_used_are_told_so() {
+    let redis = Redis::start().unwrap();
+    let taken = redis.address();
+    let (status, said) =
+        Sidecar::builder(executable(), &manifest(&redis, CACHES, "")).flag("--nonsense").refused().unwrap();
+    assert_eq!(status.code(), Some(2));
+    assert!(said.contains("--nonsense"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let binding = folder.path().join("shop.yaml");
+    std::fs::write(&binding, manifest(&redis, CACHES, "")).unwrap();
+    let busy = std::process::Command::new(executable())
+        .args(["--admin", "127.0.0.1:0", "--listen", &taken, "--binding"])
+        .arg(binding)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&busy.stderr).into_owned();
+    assert!(busy.status.code() == Some(1) && said.contains(&format!("can't listen on {taken}")), "{said}");
+}
+
+#[test]
+fn entries_that_cannot_be_read_void_what_they_may_concern_and_stop_nothing() {
+    let mut shop = Shop::open();
+    let stream = "shop.inventory.product";
+    for fields in [
+        vec![("{\"id\":1}", "not JSON")],
+        vec![("a", "b"), ("c", "d")],
+        vec![("key", "{\"id\":1}"), ("value", "\u{0}")],
+        vec![("not JSON", event("product", "u", "null").leak() as &str)],
+    ] {
+        shop.fill("/v1/products/7", "x");
+        shop.fill("/v1/stock/7", "x");
+        let before = shop.sidecar.status().unwrap()["sources"]["cdc"]["unreadable"].as_u64().unwrap();
+        shop.redis.xadd(stream, &fields).unwrap();
+        shop.until_get("/v1/products/7", "miss");
+        assert_eq!(shop.get("/v1/stock/7"), "hit x", "another table");
+        let after = shop.sidecar.status().unwrap()["sources"]["cdc"]["unreadable"].as_u64().unwrap();
+        assert_eq!(after, before + 1, "{fields:?} is counted");
+    }
+    shop.change("product", "{\"id\":70}", "c", "{\"id\":70}");
+    shop.until_get("/v1/rows/70", "hit {\"id\":70}");
+}
+
+#[test]
+fn a_key_that_is_not_in_the_event_voids_the_cache() {
+    let caches = "\n  - {name: skus, table: inventory.product, key: [{column: sku}]}";
+    let redis = Redis::start().unwrap();
+    let text = manifest(&redis, caches, "");
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    shop.fill("/v1/skus/a", "x");
+    shop.change("product", "{\"id\":7}", "u", "{\"id\":7}");
+    shop.until_get("/v1/skus/a", "miss");
+}
+
+#[test]
+fn what_came_before_an_unreadable_entry_in_one_stream_is_all_void() {
+    let redis = Redis::start().unwrap();
+    let text = manifest(&redis, CACHES, "").replace("topicPrefix: shop", "stream: all");
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    shop.fill("/v1/products/7", "x");
+    shop.fill("/v1/stock/7", "x");
+    let epoch = shop.epoch();
+    shop.redis.xadd("all", &[("{\"id\":1}", "not JSON")]).unwrap();
+    shop.until_fresh_after(epoch);
+    assert_eq!(shop.get("/v1/products/7"), "miss");
+    assert_eq!(shop.get("/v1/stock/7"), "miss");
+    shop.redis.xadd("all", &[("{\"id\":70}", &event("product", "c", "{\"id\":70}"))]).unwrap();
+    shop.until_get("/v1/rows/70", "hit {\"id\":70}");
+}

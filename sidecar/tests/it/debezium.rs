@@ -1,0 +1,77 @@
+//! The whole path on this machine: Postgres, the real Debezium Server, Redis, the sidecar.
+
+use std::time::Duration;
+
+use freshet_e2e::process::{
+    Debezium, Postgres, Redis, Sidecar,
+    debezium::{Format, Routing, Settings},
+};
+
+use crate::shop::{Shop, executable, manifest};
+
+const CACHES: &str = "
+  - {name: products, table: inventory.product}
+  - {name: rows, table: inventory.product, onChange: Hydrate}
+  - {name: pages, dependsOn: [inventory.product, inventory.category]}";
+
+/// Debezium's start is most of what takes time here, so one pipeline tells one story.
+fn story(settings: Settings, place: &str) {
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    postgres
+        .execute(
+            "CREATE SCHEMA inventory; 
+             CREATE TABLE inventory.product (id int PRIMARY KEY, name text, note text DEFAULT 'none');
+             CREATE TABLE inventory.category (id int PRIMARY KEY, name text);
+             INSERT INTO inventory.product VALUES (1, 'hammer'), (2, 'saw')",
+        )
+        .unwrap();
+    let debezium = Debezium::start(settings, &postgres, &redis).unwrap();
+    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
+    let text = manifest(&redis, CACHES, freshness).replacen("topicPrefix: shop", place, 1);
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+
+    shop.fill("/v1/products/1", "hammer");
+    shop.fill("/v1/products/2", "saw");
+    shop.fill("/v1/pages/home", "2 products");
+    postgres.execute("UPDATE inventory.product SET name = 'sledgehammer', note = NULL WHERE id = 1").unwrap();
+    shop.until_get("/v1/rows/1", "hit {\"id\":1,\"name\":\"sledgehammer\",\"note\":null}");
+    assert_eq!(shop.get("/v1/products/1"), "miss");
+    assert_eq!(shop.get("/v1/products/2"), "hit saw");
+    assert_eq!(shop.get("/v1/pages/home"), "miss");
+
+    postgres.execute("INSERT INTO inventory.product VALUES (3, 'axe')").unwrap();
+    shop.until_get("/v1/rows/3", "hit {\"id\":3,\"name\":\"axe\",\"note\":\"none\"}");
+    postgres.execute("UPDATE inventory.product SET id = 30 WHERE id = 3").unwrap();
+    shop.until_get("/v1/rows/30", "hit {\"id\":30,\"name\":\"axe\",\"note\":\"none\"}");
+    assert_eq!(shop.get("/v1/rows/3"), "miss");
+    shop.fill("/v1/pages/home", "3 products");
+    postgres.execute("INSERT INTO inventory.category VALUES (1, 'tools')").unwrap();
+    shop.until_get("/v1/pages/home", "miss");
+    assert_eq!(shop.get("/v1/products/2"), "hit saw", "an unrelated table");
+    postgres.execute("TRUNCATE inventory.product").unwrap();
+    shop.until_get("/v1/products/2", "miss");
+    assert_eq!(shop.get("/v1/rows/30"), "miss");
+    drop(debezium);
+    shop.until_get("/v1/products/2", "stale lagging");
+}
+
+#[test]
+fn one_stream_per_table_compact_with_schemas() {
+    let settings = Settings::default().routing(Routing::PerTable).format(Format::Compact).schemas(true);
+    story(settings, "topicPrefix: shop");
+}
+
+#[test]
+fn one_stream_for_all_extended() {
+    let settings = Settings::default().routing(Routing::OneStream);
+    let stream = settings.stream("inventory.product");
+    story(settings, &format!("stream: {stream}"));
+}
+
+/// The time from commit to no longer served is measured in `bench/`; here it only must not be Debezium's default
+/// of half a second per poll by mistake.
+#[test]
+fn the_recommended_settings_poll_often() {
+    let interval = Settings::default().properties()["debezium.source.poll.interval.ms"].clone();
+    assert!(Duration::from_millis(interval.parse().unwrap()) <= Duration::from_millis(20));
+}

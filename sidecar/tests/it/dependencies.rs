@@ -1,0 +1,33 @@
+//! What the sidecar is made of.
+
+use std::process::Command;
+
+/// The sidecar has no Kubernetes client and no TLS towards one: it needs no credentials, and its memory is for
+/// values.
+#[test]
+fn no_kubernetes_client_is_linked() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let tree = Command::new(cargo)
+        .args([
+            "tree",
+            "--package",
+            "freshet-sidecar",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--manifest-path",
+            manifest,
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(tree.stdout).unwrap();
+    assert!(text.contains("kube-core v"), "the tree was read: {}", String::from_utf8_lossy(&tree.stderr));
+    for unwanted in ["kube-client", "kube-runtime", "rustls", "openssl", "freshet-e2e"] {
+        assert!(
+            !text.lines().any(|line| line.starts_with(&format!("{unwanted} v"))),
+            "{unwanted} is in\n{text}"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! Redis gone, slow, emptied or changed: the sidecar comes back by itself and holds nothing it can't vouch for.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use freshet_e2e::process::{Redis, Sidecar};
+
+use crate::shop::{CACHES, SOON, Shop, executable, manifest};
+
+#[test]
+fn a_restarted_redis_voids_everything() {
+    let redis = Redis::builder().append_only().start().unwrap();
+    let text = manifest(&redis, CACHES, "");
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    shop.fill("/v1/products/7", "x");
+    let epoch = shop.epoch();
+    shop.redis.restart().unwrap();
+    shop.until_fresh_after(epoch);
+    assert_eq!(shop.get("/v1/products/7"), "miss");
+    shop.change("product", "{\"id\":7}", "c", "{\"id\":7}");
+    shop.until_get("/v1/rows/7", "hit {\"id\":7}");
+}
+
+#[test]
+fn without_redis_nothing_is_vouched_for_and_the_sidecar_still_answers() {
+    let mut shop = Shop::open();
+    shop.fill("/v1/products/7", "x");
+    shop.redis.kill().unwrap();
+    shop.until_get("/v1/products/7", "stale disconnected");
+    let reason = shop.sidecar.status().unwrap()["sources"]["cdc"]["reason"].clone();
+    assert!(reason.is_string(), "{reason}");
+    assert_eq!(freshet_e2e::process::http::get(&shop.sidecar.admin(), "/readyz").unwrap().status, 503);
+    assert_eq!(freshet_e2e::process::http::get(&shop.sidecar.admin(), "/livez").unwrap().status, 200);
+}
+
+#[test]
+fn a_sidecar_that_starts_before_redis_waits_for_it() {
+    let mut redis = Redis::start().unwrap();
+    redis.kill().unwrap();
+    let text = manifest(&redis, CACHES, "");
+    let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
+    let mut shop = Shop { redis, sidecar };
+    assert_eq!(shop.get("/v1/products/7"), "stale disconnected");
+    assert_eq!(shop.sidecar.get("/v1/products/7").unwrap().header("freshet-lease"), None);
+    shop.redis.restart().unwrap();
+    shop.until_fresh();
+    shop.fill("/v1/products/7", "x");
+}
+
+#[test]
+fn a_stopped_redis_is_noticed_and_what_it_still_has_is_caught_up() {
+    let mut shop = Shop::open();
+    shop.settle();
+    shop.fill("/v1/products/7", "x");
+    shop.fill("/v1/products/8", "y");
+    shop.redis.pause().unwrap();
+    shop.sidecar
+        .until("nothing is vouched for", SOON, |sidecar| {
+            let status = sidecar.get("/v1/products/7")?.header("cache-status").unwrap_or_default().to_owned();
+            ensure!(status.contains("fwd=stale"), "{status}");
+            Ok(())
+        })
+        .unwrap();
+    shop.redis.resume().unwrap();
+    shop.until_get("/v1/products/7", "hit x");
+    shop.change("product", "{\"id\":7}", "u", "null");
+    shop.until_get("/v1/products/7", "miss");
+    assert_eq!(shop.get("/v1/products/8"), "hit y", "a pause without loss drops nothing");
+}
+
+#[test]
+fn a_cut_connection_without_loss_drops_nothing() {
+    let mut shop = Shop::open();
+    shop.settle();
+    shop.fill("/v1/products/7", "x");
+    let epoch = shop.epoch();
+    let connects = |shop: &Shop| {
+        shop.sidecar.metrics().unwrap().contains("freshet_source_connects_total{source=\"cdc\"} 2")
+    };
+    shop.redis.command::<i64>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).unwrap();
+    shop.sidecar
+        .until("it is connected again", SOON, |sidecar| {
+            ensure!(sidecar.metrics()?.contains("freshet_source_connects_total{source=\"cdc\"} 2"));
+            Ok(())
+        })
+        .unwrap();
+    shop.until_fresh();
+    assert!(connects(&shop));
+    assert_eq!((shop.get("/v1/products/7").as_str(), shop.epoch()), ("hit x", epoch));
+}
+
+#[test]
+fn a_lost_stream_voids_everything() {
+    for commands in [
+        &[&["FLUSHALL"][..]][..],
+        &[&["DEL", "shop.inventory.stock"]],
+        // Gone and made anew before anyone looked, with ids from before and with later ones.
+        &[&["DEL", "shop.inventory.stock"], &["XADD", "shop.inventory.stock", "1-1", "a", "b"]],
+        &[&["DEL", "shop.inventory.stock"], &["XADD", "shop.inventory.stock", "*", "a", "b"]],
+    ] {
+        let mut shop = Shop::open();
+        shop.settle();
+        shop.fill("/v1/products/7", "x");
+        let epoch = shop.epoch();
+        for command in commands {
+            shop.redis.command::<String>(command).unwrap();
+        }
+        shop.until_fresh_after(epoch);
+        assert_eq!(shop.get("/v1/products/7"), "miss", "{commands:?}");
+    }
+}
+
+#[test]
+fn entries_trimmed_before_they_were_read_void_everything() {
+    let mut shop = Shop::open();
+    shop.settle();
+    shop.fill("/v1/products/7", "x");
+    let epoch = shop.epoch();
+    // In one step, so that the waiting read finds nothing.
+    let script = "redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2]); return redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)";
+    let event = crate::shop::event("product", "u", "null");
+    let stream = "shop.inventory.product";
+    shop.redis.command::<i64>(&["EVAL", script, "1", stream, "{\"id\":7}", &event]).unwrap();
+    shop.until_fresh_after(epoch);
+    assert_eq!(shop.get("/v1/products/7"), "miss");
+}
+
+#[test]
+fn a_key_that_is_no_stream_is_reported_and_mended() {
+    let mut shop = Shop::open();
+    shop.settle();
+    shop.fill("/v1/products/7", "x");
+    shop.redis.command::<i64>(&["DEL", "shop.inventory.stock"]).unwrap();
+    shop.redis.command::<String>(&["SET", "shop.inventory.stock", "oops"]).unwrap();
+    shop.sidecar
+        .until("the wrong type is reported", SOON, |sidecar| {
+            let status = sidecar.status()?;
+            ensure!(
+                status["sources"]["cdc"]["reason"] == "`shop.inventory.stock` isn't a stream",
+                "{status}"
+            );
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(shop.get("/v1/products/7"), "stale disconnected");
+    shop.redis.command::<i64>(&["DEL", "shop.inventory.stock"]).unwrap();
+    shop.until_fresh();
+    assert_eq!(shop.get("/v1/products/7"), "miss");
+}
+
+#[test]
+fn a_wrong_password_is_told_and_a_right_one_is_taken_without_a_restart() {
+    let redis = Redis::builder().password("right-one").start().unwrap();
+    let from = "urlFrom: {secretKeyRef: {name: redis, key: url}}";
+    let text = manifest(&redis, CACHES, "").replacen(&format!("url: '{}'", redis.url()), from, 1);
+    let url = |password: &str| format!("redis://:{password}@{}/", redis.address());
+    let sidecar =
+        Sidecar::builder(executable(), &text).secret("redis", "url", &url("wrong-one")).start().unwrap();
+    let right = url("right-one");
+    let mut shop = Shop { redis, sidecar };
+    shop.sidecar
+        .until("the refusal is told", SOON, |sidecar| {
+            let status = sidecar.status()?;
+            let reason = status["sources"]["cdc"]["reason"].as_str().unwrap_or_default().to_owned();
+            ensure!(reason.to_lowercase().contains("auth") || reason.contains("WRONGPASS"), "{status}");
+            Ok(())
+        })
+        .unwrap();
+    std::fs::write(shop.sidecar.folder().join("secrets/redis/url"), right).unwrap();
+    shop.until_fresh();
+    let seen =
+        [shop.sidecar.log(), shop.sidecar.status().unwrap().to_string(), shop.sidecar.metrics().unwrap()];
+    for password in ["wrong-one", "right-one"] {
+        assert!(seen.iter().all(|text| !text.contains(password)), "a password was told");
+    }
+}
+
+#[test]
+fn a_missing_secret_is_told_and_waited_for() {
+    let redis = Redis::start().unwrap();
+    let from = "urlFrom: {secretKeyRef: {name: redis, key: url}}";
+    let text = manifest(&redis, CACHES, "").replacen(&format!("url: '{}'", redis.url()), from, 1);
+    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    shop.sidecar
+        .until("the missing Secret is named", SOON, |sidecar| {
+            let status = sidecar.status()?;
+            let reason = status["sources"]["cdc"]["reason"].as_str().unwrap_or_default().to_owned();
+            ensure!(reason.contains("Secret `redis`, key `url`"), "{status}");
+            Ok(())
+        })
+        .unwrap();
+    let folder = shop.sidecar.folder().join("secrets/redis");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("url"), format!("{}\n", shop.redis.url())).unwrap();
+    shop.until_fresh();
+}
+
+#[test]
+fn a_stopped_sidecar_serves_nothing_old_when_it_wakes() {
+    let mut shop = Shop::open();
+    shop.settle();
+    shop.fill("/v1/products/7", "old");
+    shop.sidecar.process().pause().unwrap();
+    shop.change("product", "{\"id\":7}", "u", "null");
+    // Longer than continuity alone vouches for, so that only a look at the clock can tell.
+    std::thread::sleep(Duration::from_millis(2500));
+    shop.sidecar.process().resume().unwrap();
+    let first = shop.get("/v1/products/7");
+    assert!(first.starts_with("stale") || first == "miss", "{first}");
+    shop.until_get("/v1/products/7", "miss");
+}
+
+#[test]
+fn a_heartbeat_that_is_declared_bounds_staleness() {
+    let redis = Redis::start().unwrap();
+    let freshness = "  freshness: {maxStaleness: 3s, heartbeat: Debezium}";
+    let text = manifest(&redis, CACHES, freshness);
+    let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
+    let mut shop = Shop { redis, sidecar };
+    shop.until_get("/v1/products/7", "stale starting");
+    let beat = |shop: &Shop| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let value = format!("{{\"ts_ms\":{now}}}");
+        shop.redis.xadd("__debezium-heartbeat.shop", &[("{\"serverName\":\"shop\"}", &value)]).unwrap();
+    };
+    beat(&shop);
+    shop.until_get("/v1/products/7", "miss");
+    shop.until_get("/v1/products/7", "stale lagging");
+    beat(&shop);
+    shop.until_get("/v1/products/7", "miss");
+}

@@ -1,0 +1,160 @@
+//! The named limits: what a client may cost.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use freshet_e2e::process::http::Connection;
+
+use crate::shop::{SOON, Shop};
+
+#[test]
+fn a_head_that_is_too_large_is_refused() {
+    let shop = Shop::open();
+    let long = "x".repeat(20_000);
+    let answer = shop.sidecar.request("GET", "/v1/products/1", &[("x-long", &long)], b"").unwrap();
+    assert_eq!(answer.status, 431);
+    let fits = "x".repeat(12_000);
+    assert_eq!(shop.sidecar.request("GET", "/v1/products/1", &[("x-long", &fits)], b"").unwrap().status, 404);
+}
+
+#[test]
+fn a_client_that_never_ends_its_head_is_cut() {
+    let shop = Shop::open();
+    let mut slow = Connection::open(&shop.sidecar.tcp()).unwrap();
+    slow.send(b"GET /v1/products/1 HTTP/1.1\r\nhost:").unwrap();
+    let started = Instant::now();
+    freshet_e2e::process::until("the connection is cut", SOON, || {
+        ensure!(slow.closed()?, "it is open");
+        Ok(())
+    })
+    .unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(4), "not before its time");
+    assert!(shop.sidecar.metrics().unwrap().contains("freshet_connections_cut_total 1"));
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut() {
+    let shop = Shop::open();
+    let large = "x".repeat(1 << 20);
+    shop.fill("/v1/products/1", &large);
+    let mut deaf = Connection::open(&shop.sidecar.tcp()).unwrap();
+    // More answers than all buffers on the way hold, and none of them is read.
+    for _ in 0..24 {
+        deaf.send(b"GET /v1/products/1 HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    }
+    freshet_e2e::process::until("the client is cut", Duration::from_secs(30), || {
+        let metrics = shop.sidecar.metrics()?;
+        ensure!(metrics.contains("freshet_connections_cut_total 1"), "{metrics}");
+        Ok(())
+    })
+    .unwrap();
+    assert!(shop.get("/v1/products/1").starts_with("hit"), "others are served");
+}
+
+#[test]
+fn one_connection_too_many_is_told_so_and_room_comes_back() {
+    let shop = Shop::open();
+    let target = shop.sidecar.socket();
+    let mut held: Vec<_> = (0..1024).map(|_| Connection::open(&target).unwrap()).collect();
+    // A connection counts once it is accepted: an answer on the last one says that all are.
+    let last = held.last_mut().unwrap();
+    assert_eq!(last.request("GET", "/v1/status", &[], b"").unwrap().status, 200);
+    let mut refused = Connection::open(&target).unwrap();
+    let answer = refused.response("GET").unwrap();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json().unwrap()["type"], "https://freshet.dev/problems/too-many-connections");
+    held.truncate(1000);
+    freshet_e2e::process::until("there is room again", SOON, || {
+        let status = Connection::open(&target)?.request("GET", "/v1/status", &[], b"")?.status;
+        ensure!(status == 200, "{status}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn requests_on_one_connection_follow_each_other() {
+    let shop = Shop::open();
+    shop.fill("/v1/products/1", "one");
+    let mut connection = Connection::open(&shop.sidecar.tcp()).unwrap();
+    let request = b"GET /v1/products/1 HTTP/1.1\r\nhost: x\r\n\r\n";
+    connection.send(&request.repeat(50)).unwrap();
+    for _ in 0..50 {
+        assert_eq!(connection.response("GET").unwrap().text(), "one");
+    }
+    // One and a half: the first is answered although the second isn't whole.
+    connection.send(&[&request[..], b"GET /v1/pro"].concat()).unwrap();
+    assert_eq!(connection.response("GET").unwrap().text(), "one");
+}
+
+#[test]
+fn sigterm_lets_what_is_under_way_end() {
+    let mut shop = Shop::open();
+    let lease = shop.lease("/v1/products/1");
+    let mut upload = Connection::open(&shop.sidecar.tcp()).unwrap();
+    let head = format!(
+        "PUT /v1/products/1 HTTP/1.1\r\nhost: x\r\nfreshet-lease: {lease}\r\ncontent-length: 4\r\n\r\nab"
+    );
+    upload.send(head.as_bytes()).unwrap();
+    let mut idle = Connection::open(&shop.sidecar.socket()).unwrap();
+    assert_eq!(idle.request("GET", "/v1/status", &[], b"").unwrap().status, 200);
+    let pid = shop.sidecar.process().pid().to_string();
+    assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+    freshet_e2e::process::until("new connections are refused", SOON, || {
+        ensure!(Connection::open(&shop.sidecar.tcp()).is_err(), "one was accepted");
+        Ok(())
+    })
+    .unwrap();
+    upload.send(b"cd").unwrap();
+    assert_eq!(upload.response("PUT").unwrap().status, 204, "the fill under way was ended");
+    assert_eq!(shop.sidecar.process().wait(SOON).unwrap().code(), Some(0));
+    assert!(!shop.sidecar.folder().join("freshet.sock").exists(), "the socket's file is removed");
+}
+
+#[test]
+fn a_killed_sidecars_socket_is_replaced_and_a_living_ones_is_not() {
+    let mut shop = Shop::open();
+    shop.sidecar.kill().unwrap();
+    let socket = shop.sidecar.folder().join("freshet.sock");
+    assert!(socket.exists(), "a killed process can't remove it");
+    shop.sidecar.start_again().unwrap();
+    assert_eq!(
+        Connection::open(&shop.sidecar.socket())
+            .unwrap()
+            .request("GET", "/v1/status", &[], b"")
+            .unwrap()
+            .status,
+        200
+    );
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&socket).unwrap());
+    assert_eq!(mode & 0o777, 0o666, "any user may connect");
+    let second = std::process::Command::new(crate::shop::executable())
+        .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--binding"])
+        .arg(shop.sidecar.binding_path())
+        .arg("--socket")
+        .arg(&socket)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1) && said.contains("another process listens"), "{said}");
+}
+
+#[test]
+fn the_probes_answer_as_the_kubelet_asks() {
+    let shop = Shop::open();
+    let probe = |which: &str, admin: &str| {
+        std::process::Command::new(crate::shop::executable())
+            .args(["probe", which, "--admin", admin])
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    let admin = match shop.sidecar.admin() {
+        freshet_e2e::process::http::Target::Tcp(address) => address.to_string(),
+        freshet_e2e::process::http::Target::Unix(_) => unreachable!("the admin listener is TCP"),
+    };
+    assert_eq!(probe("startup", &admin), Some(0));
+    assert_eq!(probe("live", &admin), Some(0));
+    assert_eq!(probe("live", "127.0.0.1:1"), Some(1));
+}

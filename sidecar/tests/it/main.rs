@@ -1,0 +1,12 @@
+//! The sidecar as a process, on real Redis and the real Debezium.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers are tests")]
+
+mod answers;
+mod bad_input;
+mod debezium;
+mod dependencies;
+mod faults;
+mod limits;
+mod reload;
+mod shop;

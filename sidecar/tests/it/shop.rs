@@ -1,0 +1,181 @@
+//! The vocabulary: a Redis, a sidecar that follows it, and what an application does.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use freshet_e2e::process::{
+    Redis, Sidecar, SidecarBuilder,
+    http::{Connection, Response, Target},
+};
+
+/// How long anything that should happen may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(15);
+
+/// The caches of most tests.
+pub(crate) const CACHES: &str = "
+  - {name: products, table: inventory.product, ttl: 10m}
+  - {name: rows, table: inventory.product, onChange: Hydrate}
+  - {name: pages, dependsOn: [inventory.product, inventory.category]}
+  - {name: stock, table: inventory.stock}";
+
+/// The sidecar's executable.
+pub(crate) fn executable() -> &'static str {
+    env!("CARGO_BIN_EXE_freshet-sidecar")
+}
+
+/// A manifest over the streams of `shop` in `redis`; `more` is further YAML of the spec.
+pub(crate) fn manifest(redis: &Redis, caches: &str, more: &str) -> String {
+    format!(
+        "apiVersion: freshet.dev/v1alpha1
+kind: CacheBinding
+metadata: {{name: shop}}
+spec:
+  sources:
+  - name: cdc
+    redisStream: {{url: '{}', topicPrefix: shop}}
+  caches:{caches}
+{more}",
+        redis.url()
+    )
+}
+
+/// A Redis and a sidecar that follows it.
+pub(crate) struct Shop {
+    pub(crate) redis: Redis,
+    pub(crate) sidecar: Sidecar,
+}
+
+impl Shop {
+    pub(crate) fn open() -> Self {
+        let redis = Redis::start().unwrap();
+        // What happened before tells the sidecar that the tables are captured and how their keys look.
+        for table in ["product", "category", "stock"] {
+            redis
+                .xadd(&format!("shop.inventory.{table}"), &[("{\"id\":1}", &event(table, "u", "null"))])
+                .unwrap();
+        }
+        let sidecar = Sidecar::builder(executable(), &manifest(&redis, CACHES, ""));
+        Self::with(redis, sidecar)
+    }
+
+    pub(crate) fn with(redis: Redis, sidecar: SidecarBuilder) -> Self {
+        let mut shop = Self { redis, sidecar: sidecar.start().unwrap() };
+        shop.until_fresh();
+        shop
+    }
+
+    /// Waits until the source is vouched for.
+    pub(crate) fn until_fresh(&mut self) {
+        self.until_state("Fresh");
+    }
+
+    pub(crate) fn until_state(&mut self, state: &str) {
+        self.sidecar
+            .until(&format!("the source is {state}"), SOON, |sidecar| {
+                let status = sidecar.status()?;
+                ensure!(status["sources"]["cdc"]["state"] == state, "{status}");
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.sidecar.status().unwrap()["sources"]["cdc"]["epoch"].as_u64().unwrap()
+    }
+
+    /// Waits until the source is fresh in a later epoch.
+    pub(crate) fn until_fresh_after(&mut self, epoch: u64) {
+        self.sidecar
+            .until("a new epoch", SOON, |sidecar| {
+                let status = sidecar.status()?;
+                let source = &status["sources"]["cdc"];
+                ensure!(source["epoch"].as_u64() > Some(epoch) && source["state"] == "Fresh", "{status}");
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// `hit <body>`, `absent`, `miss` or `stale <reason>`.
+    pub(crate) fn get(&self, path: &str) -> String {
+        outcome(&self.sidecar.get(path).unwrap())
+    }
+
+    /// Waits until a read answers so.
+    pub(crate) fn until_get(&mut self, path: &str, expected: &str) {
+        self.sidecar
+            .until(&format!("{path} is `{expected}`"), SOON, |sidecar| {
+                let found = outcome(&sidecar.get(path)?);
+                if found == expected { Ok(()) } else { bail!("{found}") }
+            })
+            .unwrap();
+    }
+
+    /// A lease for a path, whatever is cached.
+    pub(crate) fn lease(&self, path: &str) -> String {
+        let headers = [("cache-control", "no-cache")];
+        let answer = self.sidecar.request("GET", path, &headers, b"").unwrap();
+        answer.header("freshet-lease").unwrap_or_else(|| panic!("no lease: {answer:?}")).to_owned()
+    }
+
+    pub(crate) fn put(&self, path: &str, lease: &str, body: &str) -> u16 {
+        let headers = [("freshet-lease", lease), ("content-type", "text/plain")];
+        self.sidecar.request("PUT", path, &headers, body.as_bytes()).unwrap().status
+    }
+
+    /// Reads and fills, as an application does on a miss.
+    pub(crate) fn fill(&self, path: &str, body: &str) {
+        assert_eq!(self.put(path, &self.lease(path), body), 204, "{path}");
+    }
+
+    /// A row's change as Debezium writes it (`compact`, without schemas).
+    pub(crate) fn change(&self, table: &str, id: &str, op: &str, after: &str) -> String {
+        self.redis.xadd(&format!("shop.inventory.{table}"), &[(id, &event(table, op, after))]).unwrap()
+    }
+
+    /// Changes another row and waits until the sidecar has applied it, and so everything before it.
+    pub(crate) fn settle(&mut self) {
+        let applied = |sidecar: &Sidecar| -> Result<u64> {
+            Ok(sidecar.status()?["sources"]["cdc"]["entries"].as_u64().unwrap_or(0))
+        };
+        let before = applied(&self.sidecar).unwrap();
+        self.change("stock", "{\"id\":999}", "u", "{\"id\":999}");
+        self.sidecar
+            .until("the change is applied", SOON, |sidecar| {
+                let now = applied(sidecar)?;
+                if now > before { Ok(()) } else { bail!("{now} entries are applied") }
+            })
+            .unwrap();
+    }
+}
+
+/// An event's value.
+pub(crate) fn event(table: &str, op: &str, after: &str) -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static LSN: AtomicU64 = AtomicU64::new(1000);
+    let lsn = LSN.fetch_add(8, Ordering::Relaxed);
+    // Far in the future: never outranked by a fill.
+    format!(
+        "{{\"before\":null,\"after\":{after},\"source\":{{\"connector\":\"postgresql\",\"db\":\"postgres\",\
+         \"schema\":\"inventory\",\"table\":\"{table}\",\"snapshot\":null,\"lsn\":{lsn},\"ts_ms\":4000000000000}},\
+         \"op\":\"{op}\",\"ts_ms\":1}}"
+    )
+}
+
+/// What an answer says, by its Cache-Status.
+pub(crate) fn outcome(answer: &Response) -> String {
+    let status = answer.header("cache-status").unwrap_or_else(|| panic!("no Cache-Status: {answer:?}"));
+    match (answer.status, status.contains("; hit")) {
+        (200, true) => format!("hit {}", answer.text()),
+        (404, true) => "absent".to_owned(),
+        (404, false) if status.contains("fwd=stale") => {
+            format!("stale {}", status.rsplit_once("detail=").map_or("", |(_, detail)| detail))
+        }
+        (404, false) => "miss".to_owned(),
+        _ => panic!("{answer:?}"),
+    }
+}
+
+/// One request on a new connection.
+pub(crate) fn ask(target: &Target, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+    Connection::open(target).unwrap().request(method, path, headers, b"").unwrap()
+}
