@@ -5,6 +5,7 @@ mod codegen;
 mod images;
 mod record;
 mod setup;
+mod verify;
 
 use std::path::Path;
 
@@ -21,6 +22,8 @@ struct Args {
 enum Chore {
     /// Installs what the chores and tests need, or says what to install.
     Setup,
+    /// Runs every check: formatting, lints, licences, unit and process tests, documentation, end to end.
+    Test,
     /// Writes the generated files: the CRD.
     Codegen,
     /// Records what the real Debezium writes into Redis, for the sidecar's tests.
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the checkout");
     match Args::parse().chore {
         Chore::Setup => setup::run(),
+        Chore::Test => verify::run(root),
         Chore::Codegen => codegen::run(root),
         Chore::Cluster(verb) => cluster::run(verb),
         Chore::Images => images::run(),

@@ -1,0 +1,77 @@
+//! `cargo xtask test`: everything that must hold, in the order in which a fault is cheapest to find.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{cluster, setup};
+
+/// Runs every check, says how long each took, and stops at the first that fails.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let mut steps = Steps { root, taken: Vec::new() };
+    steps.step("set-up", |_| setup::run())?;
+    steps.cargo("formatting", &["fmt", "--all", "--check"], &[])?;
+    steps.cargo(
+        "lints",
+        &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
+        &[],
+    )?;
+    steps.step("licences, bans, sources", |root| {
+        let deny = setup::cargo_deny()?;
+        checked(
+            Command::new(deny)
+                .args(["--workspace", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
+                .current_dir(root),
+        )
+    })?;
+    steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
+    let strict = [("RUSTDOCFLAGS", "-D warnings")];
+    steps.cargo(
+        "documentation",
+        &["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"],
+        &strict,
+    )?;
+    steps.step("end to end", |root| cluster::e2e(root, &[]))?;
+    steps.report();
+    Ok(())
+}
+
+struct Steps<'a> {
+    root: &'a Path,
+    taken: Vec<(&'static str, Duration)>,
+}
+
+impl Steps<'_> {
+    fn step(&mut self, name: &'static str, run: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        println!("── {name}");
+        let started = Instant::now();
+        run(self.root).with_context(|| format!("{name} failed"))?;
+        self.taken.push((name, started.elapsed()));
+        Ok(())
+    }
+
+    fn cargo(&mut self, name: &'static str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+        self.step(name, |root| {
+            checked(Command::new("cargo").args(args).envs(environment.iter().copied()).current_dir(root))
+        })
+    }
+
+    fn report(&self) {
+        println!("── all good");
+        for (name, taken) in &self.taken {
+            println!("{:>7.1} s  {name}", taken.as_secs_f64());
+        }
+    }
+}
+
+fn checked(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
