@@ -199,10 +199,13 @@ impl Authorities {
 // === impl Leaf ===
 
 impl Leaf {
-    /// Whether this leaf has to be replaced: it ends soon, or another authority signs now.
+    /// Whether this leaf has to be replaced: it ends soon, or another authority signs now. One that has appeared out
+    /// of nowhere, since someone removed the Secret, is given its time to be published, too.
     #[must_use]
     pub fn is_due(&self, authorities: &Authorities, now: Timestamp) -> bool {
-        now + LEAF_RENEWAL >= self.not_after || self.signer != authorities.signer(now).certificate
+        let signer = authorities.signer(now);
+        now + LEAF_RENEWAL >= self.not_after
+            || (self.signer != signer.certificate && now >= signer.made() + PUBLISHING)
     }
 }
 

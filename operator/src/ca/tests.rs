@@ -80,7 +80,8 @@ fn a_leaf_is_replaced_half_way_and_with_its_signer() {
     assert!(!leaf.is_due(&authorities, now() + days(3)));
     assert!(leaf.is_due(&authorities, now() + days(4)));
     let other = Authorities::first(now()).unwrap();
-    assert!(leaf.is_due(&other, now()), "another authority took over");
+    assert!(!leaf.is_due(&other, now() + 9.minutes()), "another authority is being published");
+    assert!(leaf.is_due(&other, now() + 11.minutes()), "another authority took over");
     let near_the_end = authorities.signer(now()).sign(&hosts(), now() + days(364)).unwrap();
     assert_eq!(near_the_end.not_after, authorities.not_after(), "no leaf outlives its authority");
 }

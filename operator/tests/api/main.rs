@@ -7,6 +7,7 @@ mod replica;
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use freshet_crds::manifest;
 use freshet_e2e::process::{Port, Redis, until};
 use serde_json::{Value, json};
@@ -46,6 +47,12 @@ fn story() -> Result<()> {
     chapter("what was rendered is kept as it is", || drift(&plane))?;
     chapter("a ConfigMap of someone else's is left alone", || taken(&plane))?;
     chapter("pods that ask get a sidecar", || injects(&plane))?;
+    chapter("a namespace of the strictest standard", || strict(&plane))?;
+    chapter("the CA's Secret is removed, and nobody notices", || {
+        plane.kubectl(&["--namespace", "freshet-system", "delete", "secret/freshet-ca"])?;
+        injected(&plane, "without-secret").map(drop)?;
+        plane.kubectl(&["--namespace", "shop", "delete", "pod/without-secret", "--now"]).map(drop)
+    })?;
     chapter("pods are counted", || counts(&plane))?;
     chapter("a binding that comes after its pod", || comes_later(&plane, &a))?;
     chapter("a binding that never comes", || never_comes(&plane))?;
@@ -59,6 +66,19 @@ fn story() -> Result<()> {
         })?;
         install(&plane, other.webhook.number())?;
         until("injection by the other", SOON, || injected(&plane, "after-failover").map(drop))
+    })?;
+    chapter("the CA's Secret was made again and is trusted beside the lost one", || {
+        until("a caBundle of both", SOON, || {
+            let secret = plane.get("freshet-system", "secret/freshet-ca")?;
+            let made = STANDARD.decode(secret["data"]["ca.crt"].as_str().context("ca.crt")?)?;
+            let bundle = STANDARD.decode(ca_bundle_of(&plane)?)?;
+            ensure!(
+                bundle.starts_with(&made) && bundle.len() > made.len(),
+                "{}",
+                String::from_utf8_lossy(&bundle)
+            );
+            Ok(())
+        })
     })?;
     chapter("SIGTERM gives the Lease up and ends in order", || {
         let status = other.child.stop()?;
@@ -127,17 +147,18 @@ fn bad_bindings(plane: &ControlPlane) -> Result<()> {
 }
 
 fn ca_bundle(plane: &ControlPlane, webhook: u16) -> Result<()> {
-    let bundle = || {
-        let webhook = plane.get("default", "mutatingwebhookconfiguration/freshet-freshet-system")?;
-        let bundle = webhook["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned);
-        bundle.context("there is no caBundle")
-    };
-    let written = until("a caBundle", SOON, bundle)?;
+    let written = until("a caBundle", SOON, || ca_bundle_of(plane))?;
     install(plane, webhook)?;
-    ensure!(bundle()? == written, "applying the chart again changed the caBundle");
+    ensure!(ca_bundle_of(plane)? == written, "applying the chart again changed the caBundle");
     let secret = plane.get("freshet-system", "secret/freshet-ca")?;
     ensure!(secret["data"]["ca.crt"].as_str() == Some(&written), "it isn't the CA of the Secret");
     Ok(())
+}
+
+fn ca_bundle_of(plane: &ControlPlane) -> Result<String> {
+    let webhook = plane.get("default", "mutatingwebhookconfiguration/freshet-freshet-system")?;
+    let bundle = webhook["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned);
+    bundle.context("there is no caBundle")
 }
 
 fn reconciles(plane: &ControlPlane, redis: &Redis) -> Result<()> {
@@ -239,6 +260,28 @@ fn injects(plane: &ControlPlane) -> Result<()> {
     );
     ensure!(plain["spec"]["volumes"].as_array().is_some_and(|volumes| volumes.len() == 1), "{plain}");
     plane.kubectl(&["--namespace", "shop", "delete", "pod/web", "pod/plain", "--now"]).map(drop)
+}
+
+/// What is added passes the restricted Pod Security Standard wherever the pod itself does.
+fn strict(plane: &ControlPlane) -> Result<()> {
+    namespace(plane, "strict")?;
+    plane.kubectl(&["label", "namespace", "strict", "pod-security.kubernetes.io/enforce=restricted"])?;
+    plane
+        .try_kubectl(
+            &["--namespace", "strict", "apply", "-f", "-"],
+            &shop_with_secret().replace("  namespace: shop\n", ""),
+        )?
+        .succeeded()?;
+    let own = json!({
+        "containers": [{ "name": "app", "image": "app", "securityContext": {
+            "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        } }],
+    });
+    let (pod, warnings) = create_in(plane, "strict", "web", Some("true"), &own)?;
+    ensure!(pod["spec"]["initContainers"][0]["name"] == "freshet", "{warnings} {pod}");
+    ensure!(create_in(plane, "strict", "bad", None, &json!({})).is_err(), "the standard isn't enforced");
+    Ok(())
 }
 
 fn counts(plane: &ControlPlane) -> Result<()> {
