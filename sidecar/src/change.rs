@@ -121,6 +121,17 @@ impl<'a> Change<'a> {
     }
 }
 
+impl Change<'_> {
+    /// Whether it stands for an entry that couldn't be read.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(
+            self,
+            Self::Table { why: TableReason::Unreadable, .. } | Self::Source(SourceReason::Unreadable)
+        )
+    }
+}
+
 // === impl TableName ===
 
 impl TableName<'_> {

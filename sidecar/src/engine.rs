@@ -19,7 +19,7 @@ use freshet_crds::OnChange;
 
 use crate::{
     catalog::{Cache, Catalog, Shape},
-    change::{Change, TableReason},
+    change::{Change, SourceReason, TableReason},
     clock::{Now, Tick},
     coherence::{Fenced, History, RowHash},
     continuity::Break,
@@ -318,7 +318,11 @@ impl Engine {
                 feed.set_heartbeat(heartbeat.kind, now.tick.before(age));
             }
             Change::Source(why) => {
-                bump(&feed.stats.unreadable);
+                bump(if *why == SourceReason::Unreadable {
+                    &feed.stats.unreadable
+                } else {
+                    &feed.stats.tables
+                });
                 return Some((*why).into());
             }
             Change::Row(row) => {

@@ -6,6 +6,7 @@
 //! and reads to their ends, so that the three answers belong together.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -48,6 +49,8 @@ pub(super) struct Follower {
     feed: Arc<Feed>,
     secrets: Option<PathBuf>,
     continuity: Continuity,
+    /// Streams of which an unreadable entry was told already.
+    told: HashSet<String>,
 }
 
 /// Why a session ended. None of them ends the follower.
@@ -71,7 +74,7 @@ enum SessionError {
 
 impl Follower {
     pub(super) fn new(engine: Arc<Engine>, feed: Arc<Feed>, secrets: Option<PathBuf>) -> Self {
-        Self { engine, feed, secrets, continuity: Continuity::default() }
+        Self { engine, feed, secrets, continuity: Continuity::default(), told: HashSet::new() }
     }
 
     /// Follows until the source is gone from the binding.
@@ -298,6 +301,9 @@ impl Follower {
                 self.continuity.advance(&stream, id)?;
                 let now = Now::read();
                 let change = envelope::read(role, &fields);
+                if change.is_unreadable() && self.told.insert(stream.clone()) {
+                    warn!(stream, %id, "an entry can't be read: what it may concern is void; further ones are only counted");
+                }
                 if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
                     self.announce(why, false);
                 }

@@ -170,6 +170,7 @@ fn entries_that_cannot_be_read_void_what_they_may_concern_and_stop_nothing() {
     }
     shop.change("product", "{\"id\":70}", "c", "{\"id\":70}");
     shop.until_get("/v1/rows/70", "hit {\"id\":70}");
+    assert_eq!(shop.sidecar.log().matches("an entry can't be read").count(), 1, "it is told once");
 }
 
 #[test]

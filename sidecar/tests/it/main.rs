@@ -6,6 +6,7 @@ mod answers;
 mod bad_input;
 mod debezium;
 mod dependencies;
+mod documents;
 mod faults;
 mod limits;
 mod reload;
