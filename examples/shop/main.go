@@ -1,0 +1,135 @@
+// A small shop that reads products through the cache beside it.
+//
+//	shop                       serves GET /product/{id}, /row/{id} and /page/{category}
+//	shop once ID               reads a product until the cache has it, prints each read, ends (for a Job)
+//	shop measure [-runs N] [-id ID] URL...
+//	                           how long after a commit each replica answers with the new price
+//
+// The database is named by the PG* environment variables, the cache's socket by FRESHET_SOCKET.
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	_ "github.com/lib/pq"
+)
+
+func main() {
+	log.SetFlags(log.Lmicroseconds)
+	// The first process of a container ignores signals that it doesn't handle.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	database, err := sql.Open("postgres", "sslmode=disable connect_timeout=5")
+	if err != nil {
+		return err
+	}
+	defer database.Close()
+	// Each replica keeps some connections open: making one costs more than most queries.
+	database.SetMaxIdleConns(8)
+	shop := &Shop{NewCache(os.Getenv("FRESHET_SOCKET")), database}
+	switch {
+	case len(args) == 0:
+		return serve(ctx, shop)
+	case args[0] == "once" && len(args) == 2:
+		id, err := strconv.Atoi(args[1])
+		if err != nil {
+			return fmt.Errorf("once: %q is not an id", args[1])
+		}
+		return once(ctx, shop, id)
+	case args[0] == "measure":
+		return measure(ctx, database, args[1:])
+	default:
+		return fmt.Errorf("shop, shop once ID or shop measure URL..., not: shop %q", args)
+	}
+}
+
+func serve(ctx context.Context, shop *Shop) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /product/{id}", answer("product", shop.Product))
+	mux.HandleFunc("GET /row/{id}", answer("row", shop.Row))
+	mux.HandleFunc("GET /page/{id}", answer("page", shop.Page))
+	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
+	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(drain)
+	}()
+	log.Printf("serving at %s, cache at %q", server.Addr, os.Getenv("FRESHET_SOCKET"))
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+func answer(what string, read func(context.Context, int) (Read, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		id, err := strconv.Atoi(r.PathValue("id"))
+		if err != nil {
+			http.Error(w, "an id is a number", http.StatusBadRequest)
+			return
+		}
+		got, err := read(r.Context(), id)
+		if err != nil {
+			log.Printf("%s %d: %v", what, id, err)
+			http.Error(w, "the database can't be read", http.StatusBadGateway)
+			return
+		}
+		show(what, id, got)
+		w.Header().Set("Content-Type", jsonType)
+		if got.Product == nil {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		// The client may have left.
+		_ = json.NewEncoder(w).Encode(got)
+	}
+}
+
+// Reads the product until the cache has it. A sidecar that has just started gives no lease before it knows that it
+// follows the changes, so that the first reads may be the database's.
+func once(ctx context.Context, shop *Shop, id int) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		got, err := shop.Product(ctx, id)
+		if err != nil {
+			return err
+		}
+		show("product", id, got)
+		if got.Source == "cache" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("product %d: not cached in time", id)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func show(what string, id int, got Read) {
+	stored := ""
+	if got.stored {
+		stored = ", stored"
+	}
+	log.Printf("%s %d: %s, %d µs%s", what, id, got.Source, got.Micros, stored)
+}
