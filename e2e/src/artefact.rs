@@ -32,6 +32,13 @@ pub fn folder() -> PathBuf {
     std::path::absolute(&folder).unwrap_or(folder)
 }
 
+/// The cache folder of the tests that make and kill runs of their own. Always the same one, so that what a killed test
+/// leaves is found by the next; it shares the artefacts.
+#[must_use]
+pub fn folder_for_killed_runs() -> PathBuf {
+    folder().join("killed-runs")
+}
+
 /// Everything an artefact is made from, as a running hash. The order of the calls counts.
 #[derive(Clone, Default)]
 pub struct Inputs {
@@ -57,6 +64,13 @@ impl Inputs {
     pub fn path(mut self, path: impl AsRef<Path>) -> anyhow::Result<Self> {
         self.tree(path.as_ref())?;
         Ok(self)
+    }
+
+    /// Adds an artefact, or a file of one, by its name and key, which stand for all it was made from.
+    #[must_use]
+    pub fn artefact(self, path: &Path) -> Self {
+        let store = folder().join("artefacts");
+        self.text(path.strip_prefix(&store).unwrap_or(path).to_string_lossy())
     }
 
     /// The key: 16 hexadecimal digits, the first 64 bits of the hash.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
+use freshet_e2e::artefact;
 use freshet_e2e::cluster::{self, Cluster, Owner, program, show, step};
 
 /// What can be done with the cluster by hand.
@@ -78,10 +79,22 @@ pub(crate) fn run(verb: Verb) -> Result<()> {
 pub(crate) fn e2e(root: &Path, filter: &[String]) -> Result<()> {
     cluster::stop_on_signals()?;
     if filter.is_empty() {
-        tests(root, "leftovers", filter)?;
+        tests(root, "leftovers", filter).inspect_err(|_| {
+            // The test may have been ended in the middle of a run that it made.
+            cluster::take_stop();
+            let swept = std::env::current_exe().map_err(anyhow::Error::from).and_then(|xtask| {
+                let mut sweep = program(xtask);
+                show(
+                    sweep.args(["cluster", "sweep"]).env("FRESHET_CACHE", artefact::folder_for_killed_runs()),
+                )
+            });
+            if let Err(error) = swept {
+                eprintln!("removing what the tests of leftovers left: {error:#}");
+            }
+        })?;
     }
     let cluster = Cluster::up("", Owner::this())?;
-    let tested = tests(root, "cluster", filter);
+    let tested = tests(root, "cluster", filter).and_then(|()| tests(root, "story", filter));
     // The clean-up must not be ended by the signal that ended the tests.
     let stopped = cluster::take_stop();
     let removed = cluster.down();

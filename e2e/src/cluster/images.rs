@@ -75,11 +75,7 @@ impl Image {
         fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let name = self.name();
-        let inputs = inputs
-            .text(&name)
-            .text("layout 2")
-            .text(serde_json::to_string(config)?)
-            .text(root.to_string_lossy());
+        let inputs = inputs.text(&name).text("layout 2").text(serde_json::to_string(config)?).artefact(&root);
         let built = artefact(&format!("{}-image", self.label()), &inputs, |into| {
             let scratch = into.join("scratch");
             let own = scratch.join("own");
@@ -160,7 +156,7 @@ impl Image {
             working_dir: "/debezium".to_owned(),
             ..Config::default()
         };
-        let inputs = Inputs::new().text(distribution.to_string_lossy()).text(java.to_string_lossy());
+        let inputs = Inputs::new().artefact(&distribution).artefact(&java);
         self.built(root, inputs, &config, |own| {
             fs::create_dir(own.join("opt"))?;
             // Hard links: half a gigabyte needn't be copied to be packed.

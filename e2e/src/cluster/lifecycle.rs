@@ -1,8 +1,9 @@
 //! Making a cluster and removing it without a trace, whatever became of the run that made it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -26,6 +27,9 @@ const NODE: &str =
 
 /// What a cold build and a cluster need at most, in bytes.
 const DISK: u64 = 15 << 30;
+
+/// How long kind may take until it starts the control plane.
+const CREATE: Duration = Duration::from_mins(3);
 
 /// How long the whole system may take to be ready after the control plane is.
 const READY: Duration = Duration::from_mins(2);
@@ -53,7 +57,8 @@ impl Cluster {
             }
             let docker = choose_daemon()?;
             let checkout = checkout();
-            let record = Record { name, owner, own_daemon: docker.is_own(), checkout };
+            // Half a cluster is of no use to anyone: it belongs to this process until it is whole.
+            let record = Record { name, owner: Owner::this(), own_daemon: docker.is_own(), checkout };
             record.keep()?;
             if docker.is_own() {
                 let started = step("our own Docker daemon", || daemon::start(&daemon_folder()));
@@ -72,6 +77,7 @@ impl Cluster {
             }
             return Err(error);
         }
+        Record { owner, ..record }.keep()?;
         Ok(cluster)
     }
 
@@ -109,10 +115,31 @@ impl Cluster {
             PIPELINE.iter().map(|image| image.archive(pull)).collect::<Result<Vec<_>>>()
         })?;
         step("network", || self.network())?;
-        step("kind create cluster", || self.create(&image))?;
-        step("nodes, CoreDNS and the default ServiceAccount are ready", || self.await_ready())?;
-        step("pipeline images in the nodes", || {
-            pipeline.iter().try_for_each(|archive| self.load_image(archive))
+        self.create_with(&image, &pipeline)?;
+        step("nodes, CoreDNS and the default ServiceAccount are ready", || self.await_ready())
+    }
+
+    /// Makes the nodes, and loads the images while the control plane starts, which mostly waits.
+    fn create_with(&self, image: &str, pipeline: &[PathBuf]) -> Result<()> {
+        let log = Record::folder(&self.name).join("kind.log");
+        let created = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let loading = scope.spawn(|| {
+                // Before that, kind restarts the nodes' containerd.
+                until("kind starts the control plane", CREATE, || {
+                    let text = fs::read_to_string(&log)?;
+                    let started = text.contains("Starting control-plane") || created.load(Ordering::SeqCst);
+                    if started { Ok(()) } else { bail!("{text}") }
+                })?;
+                step("pipeline images in the nodes", || {
+                    pipeline.iter().try_for_each(|it| self.load_image(it))
+                })
+            });
+            let making = step("kind create cluster", || self.create(image, &log));
+            created.store(true, Ordering::SeqCst);
+            // Without nodes, loading fails too; what was first counts.
+            let loaded = loading.join().unwrap_or_else(|_| bail!("the thread that loads images panicked"));
+            making.and(loaded)
         })
     }
 
@@ -171,13 +198,13 @@ impl Cluster {
         output(&mut create).map(drop)
     }
 
-    fn create(&self, image: &str) -> Result<()> {
+    fn create(&self, image: &str, log: &Path) -> Result<()> {
         let mut kind = self.kind();
         kind.args([
             "create", "cluster", "--name", &self.name, "--image", image, "--wait", "180s", "--config",
         ]);
         kind.arg(checkout().join("kind-config.yaml")).arg("--kubeconfig").arg(self.kubeconfig());
-        logged(&mut kind, &Record::folder(&self.name).join("kind.log"))
+        logged(&mut kind, log)
     }
 
     /// `kind --wait` looks at the control plane alone.

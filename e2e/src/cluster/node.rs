@@ -61,8 +61,7 @@ pub(crate) fn image() -> Result<NodeImage> {
     let root = debian::root("node-root", Base::Minimal, &SYSTEM, &HOOKS)?;
     let iptables = debian::root("iptables-root", Base::Extract, &["iptables"], &[])?;
     let recipe = Inputs::new().path(asset("node"))?.text(KUBERNETES).text("layout 1");
-    let inputs =
-        [&programs, &root, &iptables].into_iter().fold(recipe, |inputs, part| inputs.text(key(part)));
+    let inputs = recipe.artefact(&programs).artefact(&root).artefact(&iptables);
     let name = format!("freshet-node:{KUBERNETES}-{}", inputs.key());
     let built = artefact("node-image", &inputs, |into| {
         let scratch = into.join("scratch");
@@ -83,12 +82,6 @@ pub(crate) fn image() -> Result<NodeImage> {
         Ok(fs::remove_dir_all(&scratch)?)
     })?;
     Ok(NodeImage { name, archive: built.join("node.tar") })
-}
-
-/// The name of the artefact that it is or lies in, which holds the hash of what it was made from.
-fn key(part: &Path) -> String {
-    let folder = if part.is_file() { part.parent().unwrap_or(part) } else { part };
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// One image under all the names that kubeadm asks for.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 pub(crate) struct Rules {
     /// By table, the chains that Docker uses.
     chains: BTreeMap<String, Vec<String>>,
-    forward_policy: Option<String>,
+    forward_policy: String,
     forwarding: String,
 }
 
@@ -29,7 +30,8 @@ impl Rules {
 
     fn read(saved: &str, forwarding: &str) -> Self {
         let mut chains = BTreeMap::<String, Vec<String>>::new();
-        let mut forward_policy = None;
+        // The kernel's, where the table isn't even loaded.
+        let mut forward_policy = "ACCEPT".to_owned();
         for (table, line) in by_table(saved) {
             let Some(declared) = line.strip_prefix(':') else { continue };
             let mut words = declared.split(' ');
@@ -37,7 +39,7 @@ impl Rules {
             if name.starts_with("DOCKER") {
                 chains.entry(table.to_owned()).or_default().push(name.to_owned());
             } else if table == "filter" && name == "FORWARD" {
-                forward_policy = Some(policy.to_owned());
+                policy.clone_into(&mut forward_policy);
             }
         }
         Self { chains, forward_policy, forwarding: forwarding.to_owned() }
@@ -56,8 +58,8 @@ impl Rules {
             let _ = write!(script, "*{table}\n{}\nCOMMIT\n", lines.join("\n"));
         }
         let now = Self::read(&saved, "");
-        if let (Some(before), true) = (&self.forward_policy, now.forward_policy != self.forward_policy) {
-            let _ = write!(script, "*filter\n:FORWARD {before} [0:0]\nCOMMIT\n");
+        if now.forward_policy != self.forward_policy {
+            let _ = write!(script, "*filter\n:FORWARD {} [0:0]\nCOMMIT\n", self.forward_policy);
         }
         if !script.is_empty() {
             fed(program("iptables-restore").arg("--noflush"), Some(script.as_bytes()))?;
@@ -78,14 +80,17 @@ impl Rules {
             };
             has(&now) && !has(self)
         };
+        // A published port has a rule that names its container's address alone; the bridge's own rule has the network.
+        let of_bridges = saved.lines().filter(|line| names_bridge(line, bridges));
+        let networks: Vec<Network> = of_bridges.filter_map(source).collect();
         for (table, line) in by_table(saved) {
             let Some(rule) = line.strip_prefix("-A ") else { continue };
             let mut words = rule.split(' ');
             let chain = words.next().unwrap_or_default();
             let target =
                 rule.split(" -j ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
-            let of_bridge = rule.split(' ').any(|word| word.starts_with(bridges));
-            if !new(table, chain) && (of_bridge || new(table, target)) {
+            let ours = names_bridge(rule, bridges) || source(rule).is_some_and(|from| from.within(&networks));
+            if !new(table, chain) && (ours || new(table, target)) {
                 removal.entry(table.to_owned()).or_default().push(format!("-D {rule}"));
             }
         }
@@ -97,6 +102,34 @@ impl Rules {
             }
         }
         removal
+    }
+}
+
+fn names_bridge(rule: &str, bridges: &str) -> bool {
+    rule.split(' ').any(|word| word.starts_with(bridges))
+}
+
+/// What a rule's `-s` says.
+fn source(rule: &str) -> Option<Network> {
+    let (address, length) = rule.split("-s ").nth(1)?.split(' ').next()?.split_once('/')?;
+    Some(Network {
+        address: address.parse().ok()?,
+        length: length.parse().ok().filter(|length| *length <= 32)?,
+    })
+}
+
+struct Network {
+    address: Ipv4Addr,
+    /// 0 to 32.
+    length: u32,
+}
+
+impl Network {
+    fn within(&self, networks: &[Self]) -> bool {
+        networks.iter().any(|outer| {
+            let mask = u32::MAX.checked_shl(32 - outer.length).unwrap_or(0);
+            self.length >= outer.length && (self.address.to_bits() ^ outer.address.to_bits()) & mask == 0
+        })
     }
 }
 
@@ -123,7 +156,9 @@ mod tests {
     const AFTER: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [1:2]\n:DOCKER - [0:0]\n:DOCKER-USER - [0:0]\n\
         -A INPUT -p tcp -j ACCEPT\n-A FORWARD -j DOCKER-USER\n-A FORWARD -o fr0a1b-01234567 -j DOCKER\n\
         -A FORWARD -i virbr0 -j ACCEPT\n-A DOCKER-USER -j RETURN\nCOMMIT\n\
-        *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.18.0.0/16 ! -o fr0a1b-01234567 -j MASQUERADE\nCOMMIT\n";
+        *nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 172.18.0.0/16 ! -o fr0a1b-01234567 -j MASQUERADE\n\
+        -A POSTROUTING -s 172.18.0.3/32 -d 172.18.0.3/32 -p tcp -m tcp --dport 6443 -j MASQUERADE\n\
+        -A POSTROUTING -s 172.19.0.3/32 -d 172.19.0.3/32 -p tcp -m tcp --dport 6443 -j MASQUERADE\nCOMMIT\n";
 
     #[test]
     fn what_the_daemon_added_is_removed_and_nothing_else() {
@@ -139,13 +174,20 @@ mod tests {
                 "-X DOCKER-USER",
             ]
         );
-        assert_eq!(removal["nat"], ["-D POSTROUTING -s 172.18.0.0/16 ! -o fr0a1b-01234567 -j MASQUERADE"]);
+        assert_eq!(
+            removal["nat"],
+            [
+                "-D POSTROUTING -s 172.18.0.0/16 ! -o fr0a1b-01234567 -j MASQUERADE",
+                "-D POSTROUTING -s 172.18.0.3/32 -d 172.18.0.3/32 -p tcp -m tcp --dport 6443 -j MASQUERADE",
+            ]
+        );
     }
 
     #[test]
     fn chains_of_another_daemon_stay() {
         let before = Rules::read(AFTER, "1");
         assert_eq!(before.removal(AFTER, "frffff-"), BTreeMap::new());
-        assert_eq!(before.forward_policy.as_deref(), Some("DROP"));
+        assert_eq!(before.forward_policy, "DROP");
+        assert_eq!(Rules::read("", "1").forward_policy, "ACCEPT");
     }
 }

@@ -66,9 +66,12 @@ impl Cluster {
         let archive = archive.as_ref();
         let mut kind = program(self.tools.join("kind"));
         self.docker.directs(&mut kind);
-        let workers =
-            self.kubectl(&["get", "nodes", "--selector=!node-role.kubernetes.io/control-plane", "-oname"])?;
-        let workers: Vec<&str> = workers.lines().filter_map(|line| line.strip_prefix("node/")).collect();
+        // From Docker: the API server may be only starting.
+        let of_cluster = format!("label=io.x-k8s.kind.cluster={}", self.name);
+        let mut list = self.docker.cli();
+        list.args(["ps", "--filter", &of_cluster, "--filter", "label=io.x-k8s.kind.role=worker"]);
+        let workers = output(list.args(["--format", "{{.Names}}"]))?;
+        let workers: Vec<&str> = workers.lines().collect();
         if workers.is_empty() {
             bail!("the cluster {} has no worker", self.name);
         }

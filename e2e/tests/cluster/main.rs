@@ -1,0 +1,7 @@
+//! Tests on a real cluster: `cargo xtask e2e` makes it, runs them and removes it; to run them again and again, make
+//! one by `cargo xtask cluster up` and use `cargo test -p freshet-e2e --test cluster`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod pipeline;
+mod static_image;
