@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 fn chart(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/freshet").join(file);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fs::read_to_string(path).expect("the chart is beside the operator")
 }
 
 #[test]
@@ -37,5 +37,6 @@ fn versions_agree() {
 #[test]
 fn the_webhook_is_the_chart_s_and_has_no_ca_bundle() {
     let template = chart("templates/webhook.yaml");
-    assert!(!template.contains("caBundle:"), "the operator writes it");
+    let written = template.lines().any(|line| line.trim_start().starts_with("caBundle"));
+    assert!(!written, "the operator writes it");
 }

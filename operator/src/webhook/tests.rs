@@ -79,8 +79,8 @@ impl Stage {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let tls = acceptor(leaf.subscribe()).unwrap();
-        let served = Arc::clone(&webhook);
-        let answer = move |request| Arc::clone(&served).answer(request);
+        let shared = Arc::clone(&webhook);
+        let answer = move |request| Arc::clone(&shared).answer(request);
         let server = tokio::spawn(serve(listener, Some(tls), answer, stopped));
         Self { address, authorities, leaf, bindings, warnings, metrics, webhook, stop, server }
     }
