@@ -3,3 +3,4 @@
 pub mod artefact;
 pub mod cluster;
 pub mod process;
+pub mod shop;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod codegen;
+mod demo;
 mod images;
 mod record;
 mod setup;
@@ -36,6 +37,12 @@ enum Chore {
     Cluster(cluster::Verb),
     /// Builds what the cluster consists of, so that the first one comes up sooner.
     Images,
+    /// Shows the whole thing for real, on a kind cluster that stays.
+    Demo {
+        /// Removes what the demo left running.
+        #[arg(long)]
+        clean: bool,
+    },
     /// Runs the tests on a real cluster, and removes it.
     E2e {
         /// Names of tests; without any, all.
@@ -51,6 +58,8 @@ fn main() -> anyhow::Result<()> {
         Chore::Codegen => codegen::run(root),
         Chore::Cluster(verb) => cluster::run(verb),
         Chore::Images => images::run(),
+        Chore::Demo { clean: false } => demo::run(),
+        Chore::Demo { clean: true } => demo::clean(),
         Chore::E2e { names } => cluster::e2e(root, &names),
         Chore::Record { names } => record::run(root, &names),
     }

@@ -1,0 +1,60 @@
+//! A Job reads through the cache, and the sidecar doesn't keep it from ending.
+
+use freshet_e2e::shop::ROLLOUT;
+use serde_json::Value;
+
+use crate::stage::Stage;
+
+const JOB: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+spec:
+  backoffLimit: 0
+  template:
+    metadata:
+      annotations: {freshet.dev/inject: shop}
+    spec:
+      restartPolicy: Never
+      automountServiceAccountToken: false
+      securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+      containers:
+        - name: shop
+          image: ghcr.io/freshet-dev/freshet-example-shop:0.1.0
+          args: [once, "1"]
+          env:
+            - {name: PGHOST, value: postgres.shop}
+            - {name: PGDATABASE, value: shop}
+            - {name: PGUSER, value: shop}
+            - name: PGPASSWORD
+              valueFrom: {secretKeyRef: {name: postgres, key: POSTGRES_PASSWORD}}
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+"#;
+
+#[test]
+fn a_job_reads_through_the_cache_and_ends() {
+    let (stage, _guard) = Stage::shared();
+    let place = stage.place("job");
+    place.apply(&place.manifest("00-binding.yaml").unwrap()).unwrap();
+    place.apply(JOB).unwrap();
+    place.cluster.wait_for(&place.namespace, "job/once", "condition=complete", ROLLOUT).unwrap();
+
+    let log = place.kubectl(&["logs", "job/once", "--container", "shop"]).unwrap();
+    assert_eq!(log.matches(", stored").count(), 1, "filled once: {log}");
+    assert!(log.lines().last().unwrap().contains("product 1: cache"), "then read from the cache: {log}");
+
+    let pods = place.get(&["pods", "--selector", "job-name=once"]).unwrap();
+    let status = &pods["items"][0]["status"];
+    assert_eq!(status["phase"], "Succeeded");
+    assert_eq!(status["initContainerStatuses"][0]["name"], "freshet", "it was injected");
+    let container = seconds(stage, &status["containerStatuses"][0]["state"]["terminated"]["finishedAt"]);
+    let job = seconds(stage, &place.get(&["job", "once"]).unwrap()["status"]["completionTime"]);
+    eprintln!("the Job ended {} s after its container", job - container);
+    assert!((0..=5).contains(&(job - container)), "{} s", job - container);
+}
+
+/// A time of Kubernetes in seconds, by the database, which knows how to read it.
+fn seconds(stage: &Stage, time: &Value) -> i64 {
+    let time = time.as_str().unwrap();
+    stage.sql(&format!("SELECT extract(epoch FROM '{time}'::timestamptz)::bigint")).unwrap().parse().unwrap()
+}
