@@ -29,6 +29,15 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         )
     })?;
     steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
+    steps.step("chart", |root| {
+        let helm = freshet_e2e::cluster::host_tools()?.join("helm");
+        checked(Command::new(helm).args(["lint", "--strict", "--quiet", "charts/freshet"]).current_dir(root))
+    })?;
+    steps.cargo(
+        "operator on a real API server",
+        &["test", "--package", "freshet-operator", "--test", "api"],
+        &[],
+    )?;
     let strict = [("RUSTDOCFLAGS", "-D warnings")];
     steps.cargo(
         "documentation",
