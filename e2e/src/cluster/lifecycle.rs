@@ -29,10 +29,10 @@ const NODE: &str =
 const DISK: u64 = 15 << 30;
 
 /// How long kind may take until it starts the control plane.
-const CREATE: Duration = Duration::from_mins(3);
+const CREATE: Duration = Duration::from_mins(5);
 
 /// How long the whole system may take to be ready after the control plane is.
-const READY: Duration = Duration::from_mins(2);
+const READY: Duration = Duration::from_mins(5);
 
 /// The label of our Docker objects.
 const LABEL: &str = "dev.freshet.cluster";
@@ -201,7 +201,7 @@ impl Cluster {
     fn create(&self, image: &str, log: &Path) -> Result<()> {
         let mut kind = self.kind();
         kind.args([
-            "create", "cluster", "--name", &self.name, "--image", image, "--wait", "180s", "--config",
+            "create", "cluster", "--name", &self.name, "--image", image, "--wait", "300s", "--config",
         ]);
         kind.arg(checkout().join("kind-config.yaml")).arg("--kubeconfig").arg(self.kubeconfig());
         logged(&mut kind, log)
@@ -270,7 +270,7 @@ fn remove_locked(record: &Record, tools: &Path) -> Result<()> {
     let docker = record.docker();
     if docker.answers() {
         // A killed `kind` may have left a container in the making: it shows a moment later.
-        until("Docker has nothing of the cluster", Duration::from_secs(30), || {
+        until("Docker has nothing of the cluster", Duration::from_mins(1), || {
             output(kind(&docker, tools, &record.name).args(["delete", "cluster", "--name", &record.name]))?;
             let ours = format!("name=^{}$", record.name);
             let networks = output(docker.cli().args(["network", "ls", "--quiet", "--filter", &ours]))?;

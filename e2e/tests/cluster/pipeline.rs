@@ -19,7 +19,7 @@ impl Pipeline {
         let cluster = Cluster::attach("").unwrap();
         cluster.apply(checkout().join("examples/pipeline")).unwrap();
         for workload in ["statefulset/redis", "statefulset/postgres", "deployment/debezium"] {
-            cluster.wait_for("shop", workload, "rollout", Duration::from_mins(3)).unwrap();
+            cluster.wait_for("shop", workload, "rollout", Duration::from_mins(5)).unwrap();
         }
         Self { cluster }
     }
