@@ -222,7 +222,7 @@ mod tests {
         let bridge = ours.bridge("freshet-0123abcd");
         assert_eq!(bridge.len(), 15);
         assert!(bridge.starts_with(&ours.bridges()));
-        assert_ne!(ours.bridges(), Ours::of(Path::new("/root/.cache/freshet/docker")).bridges());
+        assert_ne!(ours.bridges(), Ours::of(Path::new("/var/cache/freshet/docker")).bridges());
     }
 
     #[test]
