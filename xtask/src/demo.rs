@@ -35,13 +35,11 @@ pub(crate) fn run() -> Result<()> {
 /// Removes what the demo left.
 pub(crate) fn clean() -> Result<()> {
     cluster::stop_on_signals()?;
-    match Cluster::find(PURPOSE)? {
-        Some(cluster) => cluster.down(),
-        None => {
-            println!("The demo isn't running.");
-            cluster::sweep(false)
-        }
-    }
+    let Some(cluster) = Cluster::find(PURPOSE)? else {
+        println!("The demo isn't running.");
+        return cluster::sweep(false);
+    };
+    cluster.down()
 }
 
 fn tell(cluster: &Cluster, shop: &Shop) -> Result<()> {

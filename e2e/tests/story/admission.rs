@@ -90,11 +90,12 @@ fn the_rendered_chart_is_accepted() {
     let (stage, _guard) = Stage::shared();
     let chart = checkout().join("charts/freshet");
     let chart = chart.to_str().unwrap();
-    for set in ["replicas=1", "injection.enabled=false", "serviceAccount.create=false", "replicas=3"] {
-        // Another name: objects of the installed release are Helm's.
-        let template = ["template", "other", chart, "--namespace", "default", "--set", set];
-        let rendered =
-            stage.cluster.helm(&[&template[..], &["--set", "crds.enabled=false"]].concat()).unwrap();
+    let own_account = "serviceAccount.create=false,serviceAccount.name=own";
+    for set in ["replicas=1", "injection.enabled=false", own_account, "replicas=3"] {
+        // Under another name, and without the CRD: there is one, and it is the installed release's.
+        let template = ["template", "other", chart, "--validate", "--namespace", "default"];
+        let values = ["--set", set, "--set", "crds.enabled=false"];
+        let rendered = stage.cluster.helm(&[&template[..], &values].concat()).unwrap();
         let apply = ["apply", "--dry-run=server", "--filename", "-"];
         let said = stage.cluster.kubectl_fed(&apply, &rendered).unwrap();
         assert!(said.lines().count() > 4, "{set}: {said}");
