@@ -59,6 +59,18 @@ func (c *Cache) Get(ctx context.Context, cache, key string) (Answer, error) {
 	return Answer{Hit: true, Value: body}, nil
 }
 
+// Vouches says whether values of this cache would be served: a sidecar that has just started stores them, but serves
+// none before it has seen that it follows the changes. It asks without taking a lease.
+func (c *Cache) Vouches(ctx context.Context, cache, key string) bool {
+	response, err := c.do(ctx, http.MethodHead, cache, key, nil, nil)
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	status := response.Header.Get("Cache-Status")
+	return status != "" && !strings.Contains(status, "fwd=stale")
+}
+
 // Put stores what was read with the lease; nil stands for "there is no such row". False: a change came in between,
 // so the value may be used once and is not kept.
 func (c *Cache) Put(ctx context.Context, cache, key, lease string, value []byte) (bool, error) {

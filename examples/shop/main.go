@@ -1,7 +1,7 @@
 // A small shop that reads products through the cache beside it.
 //
 //	shop                       serves GET /product/{id}, /row/{id} and /page/{category}
-//	shop once ID               reads a product until the cache has it, prints each read, ends (for a Job)
+//	shop once ID               waits for the cache, reads a product until it is cached, ends (for a Job)
 //	shop measure [-runs N] [-id ID] URL...
 //	                           how long after a commit each replica answers with the new price
 //
@@ -104,11 +104,18 @@ func answer(what string, read func(context.Context, int) (Read, error)) http.Han
 	}
 }
 
-// Reads the product until the cache has it. A sidecar that has just started gives no lease before it knows that it
-// follows the changes, so that the first reads may be the database's.
+// Reads the product until the cache has it. Services just start reading; a Job, whose life is short, does well to wait
+// a moment until the sidecar that started with it is of use.
 func once(ctx context.Context, shop *Shop, id int) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	started := time.Now()
+	for !shop.cache.Vouches(ctx, "products", strconv.Itoa(id)) {
+		if !pause(ctx) {
+			return errors.New("the cache was of no use in time")
+		}
+	}
+	log.Printf("the cache was of use after %d ms", time.Since(started).Milliseconds())
 	for {
 		got, err := shop.Product(ctx, id)
 		if err != nil {
@@ -118,11 +125,19 @@ func once(ctx context.Context, shop *Shop, id int) error {
 		if got.Source == "cache" {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if !pause(ctx) {
 			return fmt.Errorf("product %d: not cached in time", id)
-		case <-time.After(50 * time.Millisecond):
 		}
+	}
+}
+
+// A moment; false when there is no time left.
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(20 * time.Millisecond):
+		return true
 	}
 }
 
