@@ -37,16 +37,16 @@ pub struct Serve {
     /// The CacheBinding manifest, YAML or JSON; it is read again when it changes.
     #[arg(long, env = "FRESHET_BINDING", value_name = "FILE")]
     pub binding: PathBuf,
-    /// Where the API listens; 127.0.0.1 brings [::1] with it.
+    /// Where the API listens; IPv4 loopback brings IPv6 loopback with it.
     #[arg(long, env = "FRESHET_LISTEN", default_value_t = API, value_name = "ADDRESS")]
     pub listen: SocketAddr,
     /// The Unix socket on which the API listens as well.
     #[arg(long, env = "FRESHET_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Where health and metrics are; [::]:3738, or 0.0.0.0:3738 where there is no IPv6.
+    /// Where health and metrics are; by default port 3738 of every address.
     #[arg(long, env = "FRESHET_ADMIN", value_name = "ADDRESS")]
     pub admin: Option<SocketAddr>,
-    /// The folder of mounted Secrets: a secretKeyRef reads DIR/<name>/<key>.
+    /// The folder of mounted Secrets: a secretKeyRef reads DIR/NAME/KEY.
     #[arg(long, env = "FRESHET_SECRETS", value_name = "DIR")]
     pub secrets: Option<PathBuf>,
 }
