@@ -33,6 +33,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         let helm = freshet_e2e::cluster::host_tools()?.join("helm");
         checked(Command::new(helm).args(["lint", "--strict", "--quiet", "charts/freshet"]).current_dir(root))
     })?;
+    steps.step("example shop", |root| {
+        checked(Command::new("go").args(["vet", "./..."]).current_dir(root.join("examples/shop")))
+    })?;
     steps.cargo(
         "operator on a real API server",
         &["test", "--package", "freshet-operator", "--test", "api"],
