@@ -15,6 +15,12 @@ pub fn static_binary(package: &str) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(checkout()).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    // What a Cargo that runs us says of us. Build scripts look at it, and would do everything anew for each other caller.
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
     cargo.args(["build", "--profile", "e2e", "--target", &target, "--package", package, "--bin", package]);
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let messages = output(&mut cargo)?;
