@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, io, net::SocketAddr, time::Duration};
 
+use names::{RESOLV_CONF, is_temporary, names};
 use redis::{
     AsyncConnectionConfig, Client, ErrorKind, FromRedisValue as _, IntoConnectionInfo as _, RedisError,
     ServerErrorKind, Value, aio::MultiplexedConnection, io::AsyncDNSResolver,
@@ -91,7 +92,6 @@ async fn ask(target: &Target, namespace: &str) -> Result<Reached, Unreachable> {
     if !target.url.starts_with("redis://") {
         return Err(Unreachable::InvalidUrl);
     }
-    // A host without a dot is a Service beside the pod, not beside us.
     let resolver = InNamespace(namespace.to_owned());
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(DEADLINE))
@@ -154,23 +154,15 @@ const NO_ADDRESS: &str = "no address for ";
 struct InNamespace(String);
 
 impl InNamespace {
-    /// The names to try, in order.
-    fn candidates(&self, host: &str) -> Vec<String> {
-        let mut names = Vec::new();
-        if !host.contains(['.', ':']) && host != "localhost" {
-            names.push(format!("{host}.{}.svc", self.0));
-        }
-        names.push(host.to_owned());
-        names
-    }
-
     async fn addresses(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        for name in self.candidates(host) {
-            if let Ok(addresses) = tokio::net::lookup_host((name.as_str(), port)).await {
-                let addresses: Vec<_> = addresses.collect();
-                if !addresses.is_empty() {
-                    return Ok(addresses);
-                }
+        // Each time anew, since it may change; it is a few lines on a local disk.
+        let ours = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+        for name in names(host, &self.0, &ours) {
+            match tokio::net::lookup_host((name.as_str(), port)).await.map(Vec::from_iter) {
+                Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+                // What can't be asked now may exist, and then the next name would be another server's.
+                Err(error) if is_temporary(&error) => break,
+                Ok(_) | Err(_) => {}
             }
         }
         Err(io::Error::other(format!("{NO_ADDRESS}{host}")))
@@ -190,5 +182,6 @@ impl AsyncDNSResolver for InNamespace {
     }
 }
 
+mod names;
 #[cfg(test)]
 mod tests;

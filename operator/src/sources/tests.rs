@@ -74,12 +74,3 @@ async fn a_url_that_is_none_is_told_without_it() {
         assert!(!error.to_string().contains("hush"));
     }
 }
-
-#[test]
-fn a_host_without_a_dot_is_a_service_beside_the_pod() {
-    let resolver = InNamespace("shop".into());
-    assert_eq!(resolver.candidates("redis"), ["redis.shop.svc", "redis"]);
-    assert_eq!(resolver.candidates("redis.data"), ["redis.data"]);
-    assert_eq!(resolver.candidates("localhost"), ["localhost"]);
-    assert_eq!(resolver.candidates("127.0.0.1"), ["127.0.0.1"]);
-}
