@@ -33,7 +33,7 @@ pub struct Run {
     #[arg(long, env = "FRESHET_POD_NAME")]
     pub pod_name: String,
     /// The Lease by which replicas agree who writes.
-    #[arg(long, env = "FRESHET_LEASE", default_value = "freshet-operator")]
+    #[arg(long, env = "FRESHET_LEASE", default_value = "freshet")]
     pub lease: String,
     /// The Secret that holds the webhook's CA; made if it isn't there.
     #[arg(long, env = "FRESHET_CA_SECRET", default_value = "freshet-ca")]
@@ -50,7 +50,7 @@ pub struct Run {
     )]
     pub webhook_hosts: Vec<String>,
     /// The MutatingWebhookConfiguration whose caBundle we write, if it is there.
-    #[arg(long, env = "FRESHET_WEBHOOK_CONFIGURATION", default_value = "freshet")]
+    #[arg(long, env = "FRESHET_WEBHOOK_CONFIGURATION", default_value = "freshet-freshet-system")]
     pub webhook_configuration: String,
     /// Where /livez, /readyz and /metrics are.
     #[arg(long, env = "FRESHET_HEALTH_LISTEN", default_value = "[::]:8080")]

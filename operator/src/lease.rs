@@ -25,6 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long one call to the API server may take.
 const CALL: Duration = Duration::from_secs(4);
+/// How often in a row the Lease is written while others write it, too.
+const TRIES: usize = 3;
 
 /// A record as last seen, and since when it has looked like that.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,9 +122,13 @@ pub async fn keep_lease(
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }
-    let held = leading.send_replace(false);
-    if held && let Err(error) = give_up(&api, &name, &me).await {
-        tracing::warn!(%error, "can't give up the Lease; it ends by itself");
+    if !leading.send_replace(false) {
+        return;
+    }
+    match tokio::time::timeout(CALL, give_up(&api, &name, &me)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "can't give up the Lease; it ends by itself"),
+        Err(_) => tracing::warn!("can't give up the Lease in time; it ends by itself"),
     }
 }
 
@@ -133,16 +139,20 @@ async fn attempt(
     me: &str,
     seen: &mut Option<Seen>,
 ) -> Result<bool, kube::Error> {
-    let lease = api.get_opt(name).await?;
-    let spec = lease.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
-    match step(me, spec.as_ref(), seen, Instant::now(), Timestamp::now()) {
-        Step::Wait => Ok(false),
-        Step::Write(spec) => match write(api, name, lease.as_ref(), *spec).await {
-            Ok(()) => Ok(true),
-            // Someone else was faster; who, the next look tells.
-            Err(error) if is_conflict(&error) => Ok(false),
-            Err(error) => Err(error),
-        },
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let lease = api.get_opt(name).await?;
+        let spec = lease.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
+        let Step::Write(spec) = step(me, spec.as_ref(), seen, Instant::now(), Timestamp::now()) else {
+            return Ok(false);
+        };
+        match write(api, name, lease.as_ref(), *spec).await {
+            Ok(()) => return Ok(true),
+            // Someone else wrote it: another replica, or somebody a label. Who holds it now, the next look tells.
+            Err(error) if is_conflict(&error) && tries < TRIES => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -22,8 +22,9 @@ use tokio_rustls::TlsAcceptor;
 const CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long a request's head may take, and a kept connection may be idle.
-const HEAD: Duration = Duration::from_secs(75);
+/// How long a request's head may take, and with it how long a kept connection may be idle: hyper counts them as one.
+/// Whoever sends nothing holds one of the connections for so long.
+const HEAD: Duration = Duration::from_secs(20);
 /// How long requests that are being answered may still take when all else has stopped.
 const DRAIN: Duration = Duration::from_secs(10);
 
