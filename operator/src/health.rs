@@ -6,7 +6,7 @@ use hyper::{Method, Request, StatusCode, body::Incoming};
 use tokio::sync::watch;
 
 use crate::{
-    ca::Leaf,
+    ca::Serving,
     metrics::Metrics,
     serve::{Answer, answer, text},
 };
@@ -14,8 +14,8 @@ use crate::{
 /// What the answers depend on.
 #[derive(Clone)]
 pub struct Health {
-    /// The webhook's certificate: without one it can't answer.
-    pub leaf: watch::Receiver<Option<Arc<Leaf>>>,
+    /// The webhook's certificate: without one that the API server trusts, all pods that ask would be refused.
+    pub serving: watch::Receiver<Serving>,
     /// Whether the bindings have been listed: without them it would answer slowly.
     pub listed: watch::Receiver<bool>,
     /// Whether the process is ending.
@@ -54,8 +54,9 @@ impl Health {
     fn not_ready(&self) -> Vec<&'static str> {
         let blockers = [
             (
-                self.leaf.borrow().is_none(),
-                "the webhook has no certificate yet: can the CA's Secret be read?",
+                !self.serving.borrow().trusted,
+                "the webhook has no certificate that is in the caBundle: can the CA's Secret and the webhook \
+                 configuration be read, and is there a replica with the Lease, which writes the caBundle?",
             ),
             (!*self.listed.borrow(), "the bindings are not listed yet: is the CRD installed?"),
             (*self.stopping.borrow(), "stopping"),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
+use k8s_openapi::jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
@@ -35,7 +36,7 @@ pub struct InjectionLabels {
 /// Why a reconcile failed.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct FailureLabels {
-    /// `api` or `timeout`.
+    /// `api`, `refused`, `conflict` or `timeout`.
     reason: &'static str,
 }
 
@@ -67,8 +68,7 @@ pub struct Metrics {
     pub leader: Gauge<i64, AtomicI64>,
     /// The end of the webhook's certificate.
     pub leaf_not_after: Gauge<i64, AtomicI64>,
-    /// The end of the newest CA, as the Lease's holder knows it.
-    pub ca_not_after: Gauge<i64, AtomicI64>,
+    ca_not_after: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 
 // === impl Metrics ===
@@ -90,7 +90,7 @@ impl Metrics {
             pods: Family::default(),
             leader: Gauge::default(),
             leaf_not_after: Gauge::default(),
-            ca_not_after: Gauge::default(),
+            ca_not_after: Family::default(),
         };
         metrics.registered(version)
     }
@@ -133,6 +133,18 @@ impl Metrics {
         self.pods.get_or_create(&PodLabels { state }).set(count.into());
     }
 
+    /// Sets the end of the newest CA.
+    pub fn ca_not_after(&self, at: Timestamp) {
+        self.ca_not_after.get_or_create(&[]).set(at.as_second());
+    }
+
+    /// Takes back what only the Lease's holder knows: another one says it from now on.
+    pub fn retire(&self) {
+        self.leader.set(0);
+        self.pods.clear();
+        self.ca_not_after.clear();
+    }
+
     /// All of them as OpenMetrics text.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
@@ -160,5 +172,20 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn who_lost_the_lease_tells_nothing_of_what_its_holder_knows() {
+        let metrics = Metrics::new("1.2.3");
+        metrics.leader.set(1);
+        metrics.pods("missing", 2);
+        metrics.ca_not_after(Timestamp::from_second(5).unwrap());
+        assert!(metrics.encode().unwrap().contains("freshet_webhook_ca_not_after_timestamp_seconds{} 5"));
+        metrics.retire();
+        let text = metrics.encode().unwrap();
+        let values = text.lines().filter(|line| !line.starts_with('#'));
+        let told: Vec<_> =
+            values.filter(|l| l.contains("freshet_pods") || l.contains("ca_not_after")).collect();
+        assert!(told.is_empty() && text.contains("freshet_leader 0"), "{told:?}");
     }
 }

@@ -19,13 +19,13 @@ use kube::{
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 
 use crate::{
     args::Run,
     binding::{self, Guarded},
-    ca::{SecretStore, keep_bundle, keep_leaf},
+    ca::{SecretStore, Serving, keep_bundle, keep_leaf},
     events::{self, Events},
     health::Health,
     injection::Defaults,
@@ -96,7 +96,7 @@ pub async fn run(settings: Run) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new(VERSION));
     let (events, waiting) = Events::new(Arc::clone(&metrics));
     let store = SecretStore::new(client.clone(), &namespace, &ca_secret);
-    let (leaf, current_leaf) = watch::channel(None);
+    let (serving, is_serving) = watch::channel(Serving::default());
     let (listed, is_listed) = watch::channel(false);
     let (leading, is_leading) = watch::channel(false);
     // Two stages: first the Lease is given up and the webhook lingers, then everything ends.
@@ -106,7 +106,15 @@ pub async fn run(settings: Run) -> Result<(), RunError> {
     let mut parts = JoinSet::new();
     let (watched, writer) = reflector::store();
     parts.spawn(named("bindings", watch_bindings(client.clone(), writer, listed)));
-    parts.spawn(named("leaf", keep_leaf(store.clone(), webhook_hosts, leaf, Arc::clone(&metrics))));
+    let leaf = keep_leaf(
+        client.clone(),
+        store.clone(),
+        webhook_configuration.clone(),
+        webhook_hosts,
+        serving,
+        Arc::clone(&metrics),
+    );
+    parts.spawn(named("leaf", leaf));
     parts.spawn(named("events", events::publish(client.clone(), pod_name.clone(), waiting)));
     let leader = Leader {
         client: client.clone(),
@@ -119,33 +127,40 @@ pub async fn run(settings: Run) -> Result<(), RunError> {
     parts.spawn(named("leader", leader.run(is_leading)));
 
     let mut servers = JoinSet::new();
-    let tls = webhook::acceptor(current_leaf.clone())?;
+    let tls = webhook::acceptor(is_serving.clone())?;
     let bindings = Bindings { watched, client: client.clone() };
     let webhook = Arc::new(Webhook { bindings, defaults, events, metrics: Arc::clone(&metrics) });
     let answer = move |request| Arc::clone(&webhook).answer(request);
-    servers.spawn(serve(webhook_listener, Some(tls), answer, is_ending.clone()));
-    let health = Health { leaf: current_leaf, listed: is_listed, stopping: is_stopping.clone(), metrics };
+    servers.spawn(named("webhook", serve(webhook_listener, Some(tls), answer, is_ending.clone())));
+    let health = Health { serving: is_serving, listed: is_listed, stopping: is_stopping.clone(), metrics };
     let answer = move |request| std::future::ready(health.answer(&request));
-    servers.spawn(serve(health_listener, None, answer, is_ending));
-    let lease = tokio::spawn(keep_lease(client, namespace, lease, pod_name, leading, is_stopping));
+    servers.spawn(named("health", serve(health_listener, None, answer, is_ending)));
+    // A set of its own, because it ends before the others.
+    let mut holding = JoinSet::new();
+    let keeping = keep_lease(client, namespace, lease, pod_name, leading, is_stopping);
+    holding.spawn(named("lease", keeping));
 
+    let ended = |ended: Result<&'static str, JoinError>| {
+        Err(RunError::Part(ended.map_or_else(|error| error.to_string(), str::to_owned)))
+    };
     let stopped = tokio::select! {
         signal = terminated() => signal.map_err(RunError::from),
-        Some(ended) = parts.join_next() => {
-            let part = ended.map_or_else(|error| error.to_string(), str::to_owned);
-            Err(RunError::Part(part))
-        }
+        Some(part) = parts.join_next() => ended(part),
+        Some(part) = servers.join_next() => ended(part),
+        Some(part) = holding.join_next() => ended(part),
     };
     tracing::info!("stopping");
     stopping.send_replace(true);
-    if let Err(error) = lease.await {
-        tracing::warn!(%error, "the Lease's part has failed");
+    while let Some(ended) = holding.join_next().await {
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the Lease's part has failed");
+        }
     }
     if stopped.is_ok() {
         tokio::time::sleep(LINGER).await;
     }
     ending.send_replace(true);
-    servers.join_all().await;
+    while servers.join_next().await.is_some() {}
     tracing::info!("stopped");
     stopped
 }
@@ -204,11 +219,15 @@ impl Leader {
     async fn run(self, mut leading: watch::Receiver<bool>) {
         while leading.wait_for(|leading| *leading).await.is_ok() {
             self.metrics.leader.set(1);
-            tokio::select! {
-                () = self.lead() => {}
-                _ = leading.wait_for(|leading| !*leading) => {}
+            let told = tokio::select! {
+                () = self.lead() => true,
+                lost = leading.wait_for(|leading| !*leading) => lost.is_ok(),
+            };
+            self.metrics.retire();
+            if !told {
+                // Nobody keeps the Lease anymore, so nobody may write.
+                break;
             }
-            self.metrics.leader.set(0);
         }
         pending::<()>().await;
     }

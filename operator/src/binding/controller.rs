@@ -17,7 +17,7 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
-use super::{Context, Guarded, ReconcileError, reconcile};
+use super::{Context, Guarded, ReconcileError, pace::paced, reconcile};
 use crate::{
     errors::is_conflict,
     events::Events,
@@ -27,8 +27,8 @@ use crate::{
     ours,
 };
 
-/// Requests for one binding within this time are one.
-const DEBOUNCE: Duration = Duration::from_millis(300);
+/// The least time between two looks at a namespace because of its pods.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Bindings reconciled at the same time: a source that doesn't answer holds up its own binding only.
 const CONCURRENCY: u16 = 16;
 /// Namespaces that wait for being looked at; the watches wait with them.
@@ -38,7 +38,7 @@ const TOUCHED: usize = 1024;
 pub async fn run(client: Client, defaults: Defaults, events: Events, metrics: Arc<Metrics>) {
     let fleet = FleetStore::new();
     let (touch, touched) = mpsc::channel(TOUCHED);
-    let watching = watch_fleet(client.clone(), fleet.clone(), touch);
+    let watching = watch_fleet(client.clone(), fleet.clone(), events.clone(), touch);
     let reconciling = async {
         // Before all pods are known, every count would be too low.
         fleet.until_whole().await;
@@ -56,7 +56,7 @@ async fn reconcile_all(
     touched: mpsc::Receiver<String>,
 ) {
     let (bindings, writer) = reflector::store();
-    let context = Context::new(client.clone(), bindings.clone(), defaults, fleet, events, metrics);
+    let context = Arc::new(Context::new(client.clone(), bindings.clone(), defaults, fleet, events, metrics));
     let changes = watcher(Api::<Guarded>::all(client.clone()), watcher::Config::default());
     let changes = reflector::reflector(writer, changes).default_backoff().touched_objects();
     let changes = changes.map_ok(|binding| ObjectRef::from(&binding));
@@ -65,23 +65,28 @@ async fn reconcile_all(
     let rendered = rendered.default_backoff().touched_objects();
     let rendered = rendered.try_filter_map(|config_map| async move { Ok(owner(&config_map)) });
     let queue = stream::select(stream::select(changes, rendered), in_touched(touched, bindings.clone()));
-    let config = controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY);
     let mut done = pin!(applier(
         |object, context| reconcile(object, context).boxed(),
         error_policy,
-        Arc::new(context),
+        Arc::clone(&context),
         bindings,
         queue,
-        config,
+        config(),
     ));
     while let Some(done) = done.next().await {
         match done {
             Ok((binding, _)) => tracing::debug!(%binding, "reconciled"),
-            // It was removed while its turn came.
-            Err(controller::Error::ObjectNotFound(_)) => {}
+            // It was removed, and nothing else would make its pods be counted no more.
+            Err(controller::Error::ObjectNotFound(_)) => context.count_what_is_left(),
             Err(error) => tracing::warn!(%error, "can't reconcile"),
         }
     }
+}
+
+/// Without kube's debounce: it puts a run off with each new request, so that pods that come and go faster than it
+/// lasts would keep their bindings from ever being looked at.
+fn config() -> controller::Config {
+    controller::Config::default().debounce(Duration::ZERO).concurrency(CONCURRENCY)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "this is how the applier calls it")]
@@ -106,11 +111,56 @@ fn in_touched(
     touched: mpsc::Receiver<String>,
     bindings: Store<Guarded>,
 ) -> impl Stream<Item = Result<ObjectRef<Guarded>, watcher::Error>> {
-    stream::unfold(touched, |mut touched| async { Some((touched.recv().await?, touched)) })
+    paced(touched, PAUSE)
         .map(move |namespace| {
             let there = bindings.state_filter(|binding| binding.namespace().as_deref() == Some(&namespace));
             let refs = there.iter().map(|binding| Ok(ObjectRef::from(binding.as_ref())));
             stream::iter(refs.collect::<Vec<_>>())
         })
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use freshet_crds::manifest;
+    use kube::{core::DeserializeGuard, runtime::watcher::Event};
+
+    use super::*;
+
+    /// A Job's pods come and go some ten times a second; its binding is looked at all the same, and not each time.
+    #[tokio::test(start_paused = true)]
+    async fn pods_that_come_and_go_do_not_starve_their_binding() {
+        let (bindings, mut writer) = reflector::store();
+        let mut binding = manifest::read(include_str!("../../../crds/tests/shop.yaml")).unwrap().object;
+        binding.metadata.namespace = Some("shop".into());
+        for event in [Event::Init, Event::InitApply(DeserializeGuard(Ok(binding))), Event::InitDone] {
+            writer.apply_watcher_event(&event);
+        }
+        let (touch, touched) = mpsc::channel(TOUCHED);
+        let churn = async {
+            for _ in 0..600 {
+                touch.send("shop".to_owned()).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let runs = Arc::new(AtomicU32::new(0));
+        let reconcile = |_: Arc<Guarded>, runs: Arc<AtomicU32>| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Ok::<_, Infallible>(Action::await_change()))
+        };
+        let queue = in_touched(touched, bindings.clone());
+        let never = |_: Arc<Guarded>, error: &Infallible, _: Arc<AtomicU32>| match *error {};
+        let reconciling = applier(reconcile, never, Arc::clone(&runs), bindings, queue, config());
+        tokio::select! {
+            () = churn => {}
+            () = reconciling.for_each(|_| std::future::ready(())) => {}
+        }
+        let runs = runs.load(Ordering::Relaxed);
+        assert!((55..=62).contains(&runs), "{runs} runs in a minute");
+    }
 }

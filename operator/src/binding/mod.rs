@@ -14,6 +14,7 @@ pub mod build;
 mod controller;
 pub mod dereference;
 mod observe;
+mod pace;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use status::{Outcome, Write};
 use validate::Rejected;
 
 use crate::{
+    errors::refusal,
     events::{Events, Warning},
     fleet::FleetStore,
     injection::Defaults,
@@ -93,6 +95,12 @@ impl Context {
     ) -> Self {
         Self { client, bindings, defaults, fleet, events, metrics, memory: Memory::default() }
     }
+
+    /// Forgets bindings that are gone, and their pods in the metrics with them.
+    fn count_what_is_left(&self) {
+        self.memory.forget_gone(self);
+        self.memory.measure(self);
+    }
 }
 
 /// Brings the cluster in line with one binding and reports how it stands.
@@ -109,23 +117,33 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
 }
 
 async fn steps(object: &Guarded, context: &Context) -> Result<Action, ReconcileError> {
-    let validated = match &object.0 {
+    let mut rendered = None;
+    let mut validated = match &object.0 {
         Err(invalid) => Err(Rejected::Unreadable(invalid.error.clone())),
         Ok(binding) => {
             // client required
-            let found = dereference::dereference(&context.client, binding).await?;
-            // no client required
-            validate::validate(binding, found)
+            match refused(dereference::dereference(&context.client, binding).await, context)? {
+                Err(rejected) => Err(rejected),
+                Ok(found) => {
+                    rendered.clone_from(&found.config_map);
+                    // no client required
+                    validate::validate(binding, found)
+                }
+            }
         }
     };
-    if let Ok(validated) = &validated {
+    if let Ok(valid) = &validated {
         // no client required
-        let wanted = build::build(validated, &context.defaults.version);
+        let wanted = build::build(valid, &context.defaults.version);
         // client required
-        apply::apply(&context.client, &validated.namespace, validated.config_map.as_ref(), &wanted).await?;
+        let applied =
+            apply::apply(&context.client, &valid.namespace, valid.config_map.as_ref(), &wanted).await;
+        if let Err(rejected) = refused(applied, context)? {
+            validated = Err(rejected);
+        }
     }
     // no client required
-    let observed = observe::observe(object, validated.as_ref().ok(), context).await;
+    let observed = observe::observe(object, validated.as_ref().ok(), rendered.as_ref(), context).await;
     // no client required
     let outcome = Outcome {
         generation: object.meta().generation,
@@ -147,6 +165,23 @@ async fn steps(object: &Guarded, context: &Context) -> Result<Action, ReconcileE
         }
     }
     Ok(Action::requeue(next))
+}
+
+/// What the API server refuses is how the binding stands, and nobody would learn of it from an error. Whatever else
+/// fails is one: it is tried again, and what was known stays.
+fn refused<T>(
+    done: Result<T, kube::Error>,
+    context: &Context,
+) -> Result<Result<T, Rejected>, ReconcileError> {
+    match done {
+        Ok(done) => Ok(Ok(done)),
+        Err(error) => {
+            let Some(says) = refusal(&error) else { return Err(error.into()) };
+            tracing::warn!(%error, "the API server refuses to have a binding rendered");
+            context.metrics.reconcile_failure("refused");
+            Ok(Err(Rejected::RenderFailed(says.to_owned())))
+        }
+    }
 }
 
 async fn write_status(
@@ -182,7 +217,6 @@ fn report(
         if condition.status == "False" && condition.type_ != ready {
             context.events.warn(Warning {
                 about: object.object_ref(&()),
-                related: None,
                 reason: condition.reason.clone(),
                 action: "Reconcile",
                 message: condition.message.clone(),

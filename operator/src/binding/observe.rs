@@ -8,13 +8,14 @@ use std::{
 
 use freshet_crds::CacheBindingStatus;
 use futures::future::join_all;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use tokio::time::Instant;
 
 use super::{Context, Guarded, validate::Validated};
 use crate::{
     fleet::Tally,
-    injection::Shape,
+    injection::{Shape, last_rendered},
     sources::{self, Reached, Target, Unreachable},
 };
 
@@ -54,7 +55,12 @@ struct Probed {
 }
 
 /// Asks the sources unless that was done a short while ago, and counts the pods.
-pub(super) async fn observe(object: &Guarded, validated: Option<&Validated>, context: &Context) -> Observed {
+pub(super) async fn observe(
+    object: &Guarded,
+    validated: Option<&Validated>,
+    rendered: Option<&ConfigMap>,
+    context: &Context,
+) -> Observed {
     let probed = match validated {
         None => None,
         Some(validated) => {
@@ -67,13 +73,14 @@ pub(super) async fn observe(object: &Guarded, validated: Option<&Validated>, con
             })
         }
     };
-    let tally = tally(object, context);
+    // Pods of a binding that isn't accepted get what was rendered last.
+    let rendered = rendered.filter(|_| validated.is_none());
+    let tally = tally(object, rendered, context);
     context.memory.with(object, |remembered| {
         remembered.probed.clone_from(&probed);
         remembered.tally = tally.clone();
     });
-    context.memory.forget_gone(context);
-    context.memory.measure(context);
+    context.count_what_is_left();
     // What keeps a binding from being accepted may be nothing that is watched: a ConfigMap in the way.
     let next_probe = probed.as_ref().map_or(RETRY, Probed::left);
     Observed { sources: probed.map(|probed| probed.said).unwrap_or_default(), tally, next_probe }
@@ -91,12 +98,13 @@ async fn probe(validated: &Validated) -> Probed {
     Probed { at: Instant::now(), targets: validated.targets.clone(), said }
 }
 
-fn tally(object: &Guarded, context: &Context) -> Tally {
-    let namespace = object.namespace().unwrap_or_default();
+fn tally(object: &Guarded, rendered: Option<&ConfigMap>, context: &Context) -> Tally {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let beside = context.bindings.state_filter(|other| other.namespace().as_deref() == Some(&namespace));
-    let shape = object.0.as_ref().ok().and_then(|binding| Shape::of(binding, &context.defaults).ok());
-    let now = shape.map(|shape| shape.injected());
-    context.fleet.tally(&namespace, &object.name_any(), beside.len() == 1, now.as_ref())
+    let rendered = rendered.and_then(|config_map| last_rendered(config_map, &name));
+    let binding = rendered.as_ref().or(object.0.as_ref().ok());
+    let now = binding.map(|binding| Shape::of(binding, &context.defaults).injected());
+    context.fleet.tally(&namespace, &name, beside.len() == 1, now.as_ref())
 }
 
 // === impl Probed ===
@@ -133,7 +141,7 @@ impl Memory {
         act(self.lock().entry(object.uid().unwrap_or_default()).or_default())
     }
 
-    fn forget_gone(&self, context: &Context) {
+    pub(super) fn forget_gone(&self, context: &Context) {
         let mut memory = self.lock();
         if memory.len() > context.bindings.len() {
             let uids: std::collections::HashSet<_> =
@@ -142,7 +150,7 @@ impl Memory {
         }
     }
 
-    fn measure(&self, context: &Context) {
+    pub(super) fn measure(&self, context: &Context) {
         let memory = self.lock();
         let sum = |count: fn(&Tally) -> u32| memory.values().map(|remembered| count(&remembered.tally)).sum();
         context.metrics.pods("injected", sum(|tally| tally.counts.injected));

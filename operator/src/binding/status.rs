@@ -14,7 +14,7 @@ use crate::{
     sources::{Reached, Unreachable},
 };
 
-/// The least time between two writes that only change counts or wording. A condition that turns is written at once.
+/// The least time between two writes, but for what people and programs wait for: see [`write`].
 pub const PACE: Duration = Duration::from_secs(30);
 /// Longest message that the API server takes.
 const MESSAGE: usize = 32 * 1024;
@@ -43,6 +43,8 @@ pub enum Reason {
     Invalid,
     /// `Accepted`: the ConfigMap's name is taken.
     ConfigMapTaken,
+    /// `Accepted`: the API server refuses what rendering takes, for a quota or a policy, say.
+    RenderFailed,
     /// `SourcesReachable`: all answered.
     Reached,
     /// `SourcesReachable`: not looked at, because the binding isn't accepted.
@@ -99,7 +101,7 @@ pub struct Outcome<'o> {
 pub enum Write {
     /// Write it.
     Now,
-    /// Only counts or wording differ, and the last write was so recently that it has to wait for so long.
+    /// Nothing of it is urgent, and the last write was so recently that it has to wait for so long.
     Later(Duration),
     /// It says what the last one said.
     Never,
@@ -143,7 +145,9 @@ pub fn status(
     }
 }
 
-/// Whether to write `after` over `before`, of which the last write was so long ago.
+/// Whether to write `after` over `before`, of which the last write was so long ago. At once goes the answer to a new
+/// generation, what breaks, and what was broken in the binding or its sources. The rest may change with every pod: a
+/// Job's come and go all the time, and some can't be injected.
 #[must_use]
 pub fn write(
     before: Option<&CacheBindingStatus>,
@@ -154,13 +158,22 @@ pub fn write(
     if before == after {
         return Write::Never;
     }
-    if before.observed_generation != after.observed_generation || turned(before, after).next().is_some() {
+    if before.observed_generation != after.observed_generation || is_urgent(before, after) {
         return Write::Now;
     }
     match age.and_then(|age| PACE.checked_sub(age)) {
         Some(rest) if !rest.is_zero() => Write::Later(rest),
         _ => Write::Now,
     }
+}
+
+fn is_urgent(before: &CacheBindingStatus, after: &CacheBindingStatus) -> bool {
+    let is_false = |status: &CacheBindingStatus, kind: ConditionType| {
+        status.conditions.iter().any(|c| c.type_ == kind.as_str() && c.status == "False")
+    };
+    let turns = |kind| is_false(before, kind) != is_false(after, kind);
+    let breaks = |kind| !is_false(before, kind) && is_false(after, kind);
+    turns(ConditionType::Accepted) || turns(ConditionType::SourcesReachable) || breaks(ConditionType::Ready)
 }
 
 /// The conditions of `after` that have another status or reason than in `before`.
@@ -182,6 +195,7 @@ fn accepted(outcome: &Outcome<'_>) -> Verdict {
                 Rejected::Unreadable(_) => Reason::Unreadable,
                 Rejected::Invalid(_) => Reason::Invalid,
                 Rejected::ConfigMapTaken(_) => Reason::ConfigMapTaken,
+                Rejected::RenderFailed(_) => Reason::RenderFailed,
             };
             let note = "sidecars keep to what was rendered last";
             Verdict::new(false, reason, format!("{rejected}; {note}"))
@@ -235,8 +249,9 @@ fn injected(tally: &Tally) -> Verdict {
     }
     if missing > 0 {
         let message = format!(
-            "{missing} of {matched} pods that ask for this binding have no sidecar: the Events of their owners say \
-             why, and a pod that is made anew gets one"
+            "{missing} of {matched} pods that ask for this binding have no sidecar. Where something about a pod stood \
+             against it, an Event of its owner, or of the pod, said so when it was made; pods that were made before \
+             the binding, or while injection was switched off, get one when they are made anew"
         );
         return Verdict::new(false, Reason::MissedInjection, message);
     }
@@ -320,6 +335,7 @@ impl Reason {
             Self::Unreadable => "Unreadable",
             Self::Invalid => "Invalid",
             Self::ConfigMapTaken => "ConfigMapTaken",
+            Self::RenderFailed => "RenderFailed",
             Self::Reached => "Reached",
             Self::NotAccepted => "NotAccepted",
             Self::SecretMissing => "SecretMissing",

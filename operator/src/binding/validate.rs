@@ -11,7 +11,10 @@ use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::O
 use kube::{Resource as _, ResourceExt as _};
 
 use super::dereference::Found;
-use crate::sources::{Target, Unreachable};
+use crate::{
+    injection::is_of,
+    sources::{Target, Unreachable},
+};
 
 /// A binding that can be rendered.
 pub struct Validated {
@@ -36,6 +39,8 @@ pub enum Rejected {
     Invalid(Vec<Invalid>),
     /// The ConfigMap's name is taken by one that isn't ours.
     ConfigMapTaken(String),
+    /// The API server refuses what rendering takes: its sentence.
+    RenderFailed(String),
 }
 
 /// Checks the binding and what it refers to.
@@ -44,7 +49,7 @@ pub fn validate(object: &CacheBinding, found: Found) -> Result<Validated, Reject
     let owner =
         object.controller_owner_ref(&()).ok_or_else(|| Rejected::Unreadable("it has no uid".into()))?;
     if let Some(config_map) = &found.config_map
-        && !is_ours(config_map, &owner)
+        && !is_of(config_map, &owner.name)
     {
         return Err(Rejected::ConfigMapTaken(config_map.name_any()));
     }
@@ -68,15 +73,6 @@ pub fn validate(object: &CacheBinding, found: Found) -> Result<Validated, Reject
         owner,
     })
 }
-
-/// Whether a ConfigMap is this binding's, or that of an earlier one of the same name, which is being collected.
-fn is_ours(config_map: &ConfigMap, owner: &OwnerReference) -> bool {
-    let mut owners = config_map.metadata.owner_references.iter().flatten();
-    owners.any(|o| o.kind == owner.kind && o.name == owner.name && o.api_version.starts_with(GROUP))
-}
-
-/// With the slash, so that no other group begins like it.
-const GROUP: &str = "freshet.dev/";
 
 /// The streams that sidecars follow for this source.
 fn streams(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet<String> {
@@ -105,6 +101,7 @@ impl fmt::Display for Rejected {
                  it or rename the binding",
                 names::CONFIG_MAP_PREFIX
             ),
+            Self::RenderFailed(says) => write!(f, "the API server refuses to have it rendered: {says}"),
         }
     }
 }

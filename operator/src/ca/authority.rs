@@ -1,4 +1,4 @@
-//! Making authorities and leaves, and deciding which signs and when to renew. No I/O; the time is passed in.
+//! Making authorities and leaves, and deciding when to renew. No I/O; the time is passed in.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,9 +21,9 @@ const LEAF_LIFE: Duration = Duration::from_hours(7 * 24);
 const LEAF_RENEWAL: Duration = Duration::from_hours(84);
 /// Certificates begin so much before they are made, for clocks that run behind ours.
 const BACKDATED: Duration = Duration::from_hours(1);
-/// How long after it was made an authority signs nothing if there is a previous one: until every API server has
-/// learned of it, which takes seconds, by way of the Lease's holder, who may be changing.
-pub const PUBLISHING: Duration = Duration::from_mins(10);
+/// How long after it appeared in the caBundle an authority signs nothing while another one is trusted: until every API
+/// server has learned of it, which takes seconds.
+pub const SETTLING: Duration = Duration::from_secs(30);
 
 /// Why a certificate couldn't be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,7 @@ pub struct Leaf {
     /// Its end.
     pub not_after: Timestamp,
     /// Which authority signed it.
-    signer: Certificate,
+    pub(super) signer: Certificate,
 }
 
 // === impl Authority ===
@@ -110,8 +110,8 @@ impl Authority {
         self.certificate.not_after
     }
 
-    fn made(&self) -> Timestamp {
-        self.certificate.not_before + BACKDATED
+    pub(super) fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     fn read(data: &BTreeMap<String, Vec<u8>>, names: [&'static str; 2]) -> Result<Self, CaError> {
@@ -144,12 +144,6 @@ impl Authorities {
         Ok(Self { newest: Authority::read(data, NEWEST)?, previous: Authority::read(data, PREVIOUS).ok() })
     }
 
-    /// The certificate as PEM, as it goes into the caBundle.
-    #[must_use]
-    pub fn bundle(&self) -> String {
-        self.certificates().map(Certificate::encode).collect()
-    }
-
     /// As a Secret's data.
     #[must_use]
     pub fn write(&self) -> BTreeMap<String, String> {
@@ -173,39 +167,23 @@ impl Authorities {
         Ok(Some(Self { newest: Authority::generate(now)?, previous: Some(self.newest.clone()) }))
     }
 
-    /// The authority that signs now.
-    #[must_use]
-    pub fn signer(&self, now: Timestamp) -> &Authority {
-        match &self.previous {
-            Some(previous) if now < self.newest.made() + PUBLISHING && now < previous.not_after() => previous,
-            _ => &self.newest,
-        }
-    }
-
     /// The end of the newest one.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         self.newest.not_after()
     }
 
-    pub(super) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        [Some(&self.newest), self.previous.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|authority| &authority.certificate)
+    /// The newest one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Authority> {
+        [Some(&self.newest), self.previous.as_ref()].into_iter().flatten()
     }
 }
 
 // === impl Leaf ===
 
 impl Leaf {
-    /// Whether this leaf has to be replaced: it ends soon, or another authority signs now. One that has appeared out
-    /// of nowhere, since someone removed the Secret, is given its time to be published, too.
-    #[must_use]
-    pub fn is_due(&self, authorities: &Authorities, now: Timestamp) -> bool {
-        let signer = authorities.signer(now);
+    pub(super) fn ends_soon(&self, now: Timestamp) -> bool {
         now + LEAF_RENEWAL >= self.not_after
-            || (self.signer != signer.certificate && now >= signer.made() + PUBLISHING)
     }
 }
 

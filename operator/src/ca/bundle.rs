@@ -12,7 +12,7 @@ const LIMIT: usize = 4;
 /// leaf of theirs.
 #[must_use]
 pub fn bundle(authorities: &Authorities, current: &[u8], now: Timestamp) -> Vec<u8> {
-    let mut all: Vec<_> = authorities.certificates().cloned().collect();
+    let mut all: Vec<_> = authorities.all().map(|authority| authority.certificate().clone()).collect();
     for certificate in pem::certificates(current) {
         if !all.contains(&certificate) {
             all.push(certificate);

@@ -14,52 +14,80 @@ use kube::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Leaf, SecretError, SecretStore, bundle};
+use super::{Authorities, Leaf, SecretError, SecretStore, Trust, bundle};
 use crate::{metrics::Metrics, ours};
 
-/// How often the wall clock is looked at. A timer for the exact moment would run on another clock, which stops
-/// while a machine sleeps.
-const CHECK: Duration = Duration::from_mins(1);
-/// How soon after a failure it is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+/// How often Secret, webhook configuration and wall clock are looked at. A timer for the exact moment of a renewal
+/// would run on another clock, which stops while a machine sleeps.
+const CHECK: Duration = Duration::from_secs(5);
+/// How soon it is looked again after a failure, or while the API server doesn't trust what we have.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long one look may take.
+const LOOK: Duration = Duration::from_secs(10);
 
-/// Keeps this replica's leaf signed by the authority of the moment. Runs until dropped.
+/// The certificate that a replica serves with.
+#[derive(Clone, Debug, Default)]
+pub struct Serving {
+    /// The leaf, once one could be signed.
+    pub leaf: Option<Arc<Leaf>>,
+    /// Whether the API server takes it, as far as the webhook configuration tells.
+    pub trusted: bool,
+}
+
+/// Keeps this replica's leaf signed by an authority that the webhook configuration `name` has in its caBundle. Runs
+/// until dropped.
 pub async fn keep_leaf(
+    client: Client,
     store: SecretStore,
+    name: String,
     hosts: Vec<String>,
-    leaf: watch::Sender<Option<Arc<Leaf>>>,
+    serving: watch::Sender<Serving>,
     metrics: Arc<Metrics>,
 ) {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client);
+    let mut trust = Trust::default();
     loop {
-        let pause = match renew_leaf(&store, &hosts, &leaf, &metrics).await {
-            Ok(()) => CHECK,
-            Err(error) => {
-                tracing::warn!(%error, "can't check the webhook's certificate");
-                RETRY
-            }
+        let look = async {
+            let now = Timestamp::now();
+            let authorities = store.load(now).await?;
+            trust.see(api.get_opt(&name).await?.as_ref(), now);
+            renew_leaf(&authorities, &trust, &hosts, &serving, &metrics, now)
         };
-        tokio::time::sleep(pause).await;
+        let looked = tokio::time::timeout(LOOK, look).await;
+        match &looked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "can't check the webhook's certificate"),
+            Err(_) => tracing::warn!("can't check the webhook's certificate in time"),
+        }
+        let fine = matches!(looked, Ok(Ok(()))) && serving.borrow().trusted;
+        tokio::time::sleep(if fine { CHECK } else { RETRY }).await;
     }
 }
 
-async fn renew_leaf(
-    store: &SecretStore,
+fn renew_leaf(
+    authorities: &Authorities,
+    trust: &Trust,
     hosts: &[String],
-    leaf: &watch::Sender<Option<Arc<Leaf>>>,
+    serving: &watch::Sender<Serving>,
     metrics: &Metrics,
+    now: Timestamp,
 ) -> Result<(), SecretError> {
-    let now = Timestamp::now();
-    let authorities = store.load(now).await?;
-    if leaf.borrow().as_ref().is_none_or(|leaf| leaf.is_due(&authorities, now)) {
-        let new = authorities.signer(now).sign(hosts, now)?;
+    let mut leaf = serving.borrow().leaf.clone();
+    if let Some(signer) = trust.next_signer(authorities, leaf.as_deref(), now) {
+        let new = signer.sign(hosts, now)?;
         tracing::info!(not_after = %new.not_after, "signed a new certificate for the webhook");
         metrics.leaf_not_after.set(new.not_after.as_second());
-        leaf.send_replace(Some(Arc::new(new)));
+        leaf = Some(Arc::new(new));
+    }
+    let trusted = leaf.as_ref().is_some_and(|leaf| trust.trusts(leaf, now));
+    let was = serving.send_replace(Serving { leaf, trusted });
+    if was.trusted && !trusted {
+        tracing::warn!("the webhook's certificate is not in the caBundle anymore");
     }
     Ok(())
 }
 
-/// Keeps the caBundle of the webhook configuration `name`: whenever that changes, and with the wall clock. The object
+/// Keeps the caBundle of the webhook configuration `name`: whenever that changes, and with Secret and clock. The object
 /// is the chart's; where there is none, injection is switched off and none is made. Runs until dropped; only for the
 /// Lease's holder.
 pub async fn keep_bundle(client: Client, store: SecretStore, name: String, metrics: Arc<Metrics>) {
@@ -93,7 +121,7 @@ async fn write_bundle(
 ) -> Result<(), SecretError> {
     let now = Timestamp::now();
     let authorities = store.load_renewed(now).await?;
-    metrics.ca_not_after.set(authorities.not_after().as_second());
+    metrics.ca_not_after(authorities.not_after());
     let Some(current) = current else { return Ok(()) };
     let mut entries = Vec::new();
     let mut differs = false;

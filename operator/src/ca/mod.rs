@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! Secret {ca.crt, ca.key, previous.crt, previous.key}
-//!    ├─ every replica: signs a leaf in memory ──► TLS server
-//!    └─ the Lease's holder: certificates ──► caBundle of the webhook configuration
+//!    ├─ the Lease's holder: certificates ──► caBundle of the webhook configuration
+//!    └─ every replica: signs a leaf in memory ──► TLS server     ▲ with one of these
 //! ```
 //!
-//! A new authority is published in the caBundle before anyone signs with it: [`Authorities::signer`] stays with the
-//! previous one for [`PUBLISHING`]. All times are wall-clock times, because that is what certificates are judged by.
+//! Nobody signs with an authority that isn't published: each replica reads the caBundle and keeps to what is in it, so
+//! that a Secret that was removed, restored or replaced changes nothing until the API server has been told. All times
+//! are wall-clock times, because that is what certificates are judged by.
 
 mod authority;
 mod bundle;
@@ -16,8 +17,10 @@ mod pem;
 mod secret;
 #[cfg(test)]
 mod tests;
+mod trust;
 
-pub use authority::{Authorities, Authority, CaError, Leaf, PUBLISHING};
+pub use authority::{Authorities, Authority, CaError, Leaf, SETTLING};
 pub use bundle::bundle;
-pub use keep::{keep_bundle, keep_leaf};
+pub use keep::{Serving, keep_bundle, keep_leaf};
 pub use secret::{SecretError, SecretStore};
+pub use trust::Trust;

@@ -12,7 +12,7 @@ use crate::{errors::is_conflict, ours};
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The API server said no.
-    #[error("the CA's Secret: {0}")]
+    #[error("the CA's Secret or the webhook configuration: {0}")]
     Api(#[from] kube::Error),
     /// A certificate couldn't be made.
     #[error(transparent)]

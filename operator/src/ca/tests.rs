@@ -1,6 +1,11 @@
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp, ToSpan as _};
+use k8s_openapi::{
+    ByteString,
+    api::admissionregistration::v1::MutatingWebhookConfiguration,
+    jiff::{SignedDuration, Timestamp, ToSpan as _},
+};
+use serde_json::json;
 
 use super::{pem::certificates, *};
 
@@ -59,30 +64,95 @@ fn an_authority_is_renewed_in_time_and_only_then() {
     assert!(first.renewed(now() + days(400)).unwrap().is_some());
 }
 
-#[test]
-fn a_new_authority_signs_only_after_it_was_published() {
-    let first = Authorities::first(now()).unwrap();
-    assert_eq!(first.signer(now()).not_after(), first.not_after(), "without a previous one it signs at once");
-    let renewal = now() + days(250);
-    let both = stored(&first.renewed(renewal).unwrap().unwrap());
-    assert_eq!(both.signer(renewal).not_after(), first.not_after());
-    assert_eq!(both.signer(renewal + 9.minutes()).not_after(), first.not_after());
-    assert_eq!(both.signer(renewal + 11.minutes()).not_after(), both.not_after());
-    let late = now() + days(400);
-    let both = first.renewed(late).unwrap().unwrap();
-    assert_eq!(both.signer(late).not_after(), both.not_after(), "an ended one never signs");
+/// The webhook configuration with this caBundle in each of its entries.
+fn configuration(bundles: &[&[u8]]) -> MutatingWebhookConfiguration {
+    let entries = bundles.iter().map(|bundle| {
+        json!({
+            "name": "inject.freshet.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "clientConfig": { "caBundle": ByteString(bundle.to_vec()) },
+        })
+    });
+    serde_json::from_value(json!({ "metadata": {}, "webhooks": entries.collect::<Vec<_>>() })).unwrap()
+}
+
+/// Looks at a caBundle of these authorities.
+fn see(trust: &mut Trust, authorities: &Authorities, now: Timestamp) {
+    trust.see(Some(&configuration(&[&bundle(authorities, b"", now)])), now);
+}
+
+fn end(signer: Option<&Authority>) -> Option<Timestamp> {
+    signer.map(Authority::not_after)
 }
 
 #[test]
-fn a_leaf_is_replaced_half_way_and_with_its_signer() {
+fn nobody_signs_with_an_authority_that_is_not_published() {
+    let (ours, foreign) = (Authorities::first(now()).unwrap(), Authorities::first(now()).unwrap());
+    let mut trust = Trust::default();
+    assert!(trust.next_signer(&ours, None, now()).is_none(), "nothing has been seen yet");
+    trust.see(Some(&configuration(&[b""])), now());
+    assert!(trust.next_signer(&ours, None, now()).is_none(), "the caBundle is empty");
+    see(&mut trust, &foreign, now());
+    assert!(trust.next_signer(&ours, None, now()).is_none(), "it has another one");
+    let (good, bad) = (bundle(&ours, b"", now()), bundle(&foreign, b"", now()));
+    trust.see(Some(&configuration(&[&good, &bad])), now());
+    assert!(trust.next_signer(&ours, None, now()).is_none(), "one of the entries would refuse us");
+    trust.see(Some(&configuration(&[&good, &good])), now());
+    assert!(trust.next_signer(&ours, None, now()).is_some(), "without a leaf there is nothing to wait for");
+    let mut off = Trust::default();
+    off.see(None, now());
+    assert!(off.next_signer(&ours, None, now()).is_some(), "nobody asks us");
+}
+
+#[test]
+fn a_renewed_authority_signs_once_it_has_settled() {
+    let first = Authorities::first(now()).unwrap();
+    let renewal = now() + days(250);
+    let mut trust = Trust::default();
+    see(&mut trust, &first, renewal - 1.hours());
+    let leaf = trust.next_signer(&first, None, renewal).unwrap().sign(&hosts(), renewal).unwrap();
+    let both = stored(&first.renewed(renewal).unwrap().unwrap());
+    assert!(trust.next_signer(&both, Some(&leaf), renewal).is_none(), "the new one isn't published");
+    assert_eq!(end(trust.next_signer(&both, None, renewal)), Some(first.not_after()));
+    see(&mut trust, &both, renewal);
+    let (soon, later) = (renewal + SETTLING / 2, renewal + SETTLING);
+    assert!(trust.next_signer(&both, Some(&leaf), soon).is_none(), "API servers may not know it yet");
+    assert_eq!(end(trust.next_signer(&both, Some(&leaf), later)), Some(both.not_after()));
+    see(&mut trust, &both, later);
+    assert!(trust.next_signer(&both, Some(&leaf), later).is_some(), "a second look begins no new time");
+    let late = now() + days(400);
+    assert_eq!(end(trust.next_signer(&both, None, late)), Some(both.not_after()), "an ended one never signs");
+}
+
+/// The Secret was removed, or replaced by what a backup had.
+#[test]
+fn a_leaf_is_kept_until_what_replaces_it_is_trusted() {
+    let (ours, other) = (Authorities::first(now()).unwrap(), Authorities::first(now() - days(9)).unwrap());
+    let mut trust = Trust::default();
+    see(&mut trust, &ours, now());
+    let leaf = trust.next_signer(&ours, None, now()).unwrap().sign(&hosts(), now()).unwrap();
+    assert!(trust.trusts(&leaf, now()));
+    assert!(trust.next_signer(&other, Some(&leaf), now() + days(1)).is_none(), "it isn't published");
+    let both = bundle(&other, &bundle(&ours, b"", now()), now());
+    trust.see(Some(&configuration(&[&both])), now() + days(1));
+    assert!(trust.trusts(&leaf, now()) && trust.next_signer(&other, Some(&leaf), now() + days(1)).is_none());
+    let settled = now() + days(1) + SignedDuration::try_from(SETTLING).unwrap();
+    assert_eq!(end(trust.next_signer(&other, Some(&leaf), settled)), Some(other.not_after()));
+    // Someone wrote a caBundle without ours: whoever is trusted signs at once.
+    see(&mut trust, &other, settled);
+    assert!(!trust.trusts(&leaf, settled));
+    assert_eq!(end(trust.next_signer(&other, Some(&leaf), settled)), Some(other.not_after()));
+}
+
+#[test]
+fn a_leaf_is_replaced_half_way() {
     let authorities = Authorities::first(now()).unwrap();
-    let leaf = authorities.signer(now()).sign(&hosts(), now()).unwrap();
-    assert!(!leaf.is_due(&authorities, now() + days(3)));
-    assert!(leaf.is_due(&authorities, now() + days(4)));
-    let other = Authorities::first(now()).unwrap();
-    assert!(!leaf.is_due(&other, now() + 9.minutes()), "another authority is being published");
-    assert!(leaf.is_due(&other, now() + 11.minutes()), "another authority took over");
-    let near_the_end = authorities.signer(now()).sign(&hosts(), now() + days(364)).unwrap();
+    let mut trust = Trust::default();
+    see(&mut trust, &authorities, now());
+    let leaf = trust.next_signer(&authorities, None, now()).unwrap().sign(&hosts(), now()).unwrap();
+    assert!(trust.next_signer(&authorities, Some(&leaf), now() + days(3)).is_none());
+    assert!(trust.next_signer(&authorities, Some(&leaf), now() + days(4)).is_some());
+    assert!(!trust.trusts(&leaf, now() + days(8)), "it has ended");
+    let near_the_end = authorities.all().next().unwrap().sign(&hosts(), now() + days(364)).unwrap();
     assert_eq!(near_the_end.not_after, authorities.not_after(), "no leaf outlives its authority");
 }
 
@@ -96,7 +166,10 @@ fn the_bundle_keeps_what_still_holds() {
     let other = Authorities::first(now()).unwrap();
     let bundle_2 = bundle(&other, &bundle_1, now());
     assert_eq!(count(&bundle_2), 2);
-    assert!(certificates(&bundle_2)[0] == *other.certificates().next().unwrap(), "the newest comes first");
+    assert!(
+        certificates(&bundle_2)[0] == *other.all().next().unwrap().certificate(),
+        "the newest comes first"
+    );
     // What has ended goes; what isn't a certificate, too.
     let later = Authorities::first(now() + days(300)).unwrap();
     assert_eq!(count(&bundle(&later, &bundle_2, now() + days(366))), 1);

@@ -4,6 +4,7 @@
 //! status; and pods without it, by metadata only, because they are all the others of the cluster and only their
 //! annotation matters. Only what asks for a binding or has a sidecar is kept, and of that only [`Pod`].
 
+mod mistaken;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use freshet_crds::names;
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -15,8 +15,8 @@ use kube::{
 };
 use tokio::sync::{mpsc, watch};
 
-use super::{Change, Fleet, Half, Pod, Tally};
-use crate::injection::Injected;
+use super::{Change, Fleet, Half, Pod, Tally, mistaken::Mistaken};
+use crate::{events::Events, injection::Injected};
 
 /// Finished pods don't count, and the API server leaves them out.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";
@@ -64,12 +64,15 @@ impl Default for FleetStore {
     }
 }
 
-/// Keeps the index current and sends the namespaces in which something changed. Runs until dropped.
-pub async fn watch_fleet(client: Client, store: FleetStore, touched: mpsc::Sender<String>) {
+/// Keeps the index current and sends the namespaces in which something changed. Pods with a mistaken annotation get an
+/// Event. Runs until dropped.
+pub async fn watch_fleet(client: Client, store: FleetStore, events: Events, touched: mpsc::Sender<String>) {
     let labelled = watcher::Config::default().labels(names::BINDING).fields(UNFINISHED);
     let labelled = watcher::watcher(Api::<core::Pod>::all(client.clone()), labelled);
     let others = watcher::Config::default().labels(&format!("!{}", names::BINDING)).fields(UNFINISHED);
     let others = watcher::watcher(Api::<PartialObjectMeta<core::Pod>>::all(client), others);
+    let mut mistaken = Mistaken::default();
+    let others = others.inspect_ok(|event| mistaken.look(event, &events));
     tokio::join!(
         follow(labelled, Half::Labelled, Pod::labelled, &store, &touched),
         follow(others, Half::Others, |pod| Pod::other(&pod.metadata), &store, &touched),

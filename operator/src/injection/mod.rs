@@ -9,8 +9,11 @@
 //! ```
 
 mod ask;
+mod mounts;
 mod obstacle;
+mod os;
 mod patch;
+mod rendered;
 mod shape;
 mod sidecar;
 mod skip;
@@ -19,7 +22,8 @@ mod tests;
 
 pub use ask::{Ask, resolve};
 pub use obstacle::obstacle;
-pub use patch::{Addition, Patch};
+pub use patch::Patch;
+pub use rendered::{is_accepted, is_of, last_rendered};
 pub use shape::{Defaults, Field, Injected, Shape};
 pub use sidecar::CONTAINER;
 pub use skip::{Skip, SkipReason};
@@ -42,40 +46,25 @@ pub fn decide(pod: &Value, binding: &CacheBinding, defaults: &Defaults) -> Decis
     if let Some(skip) = obstacle(pod) {
         return Decision::Skip(skip);
     }
-    match Shape::of(binding, defaults) {
-        Ok(shape) => Decision::Inject(sidecar::additions(pod, &shape)),
-        Err(skip) => Decision::Skip(skip),
-    }
+    Decision::Inject(sidecar::additions(pod, &Shape::of(binding, defaults)))
 }
 
-/// What the author of the pod should hear although the pod is admitted: names of ours that mean nothing or are
-/// reserved.
+/// What the author of an injected pod should hear all the same: names of ours that mean nothing.
 #[must_use]
 pub fn remarks(pod: &Value) -> Vec<String> {
     let names_in = |kind: &'static str| {
         let map = pod.pointer(&format!("/metadata/{kind}")).and_then(Value::as_object);
-        map.into_iter().flat_map(|map| map.keys()).filter(|name| name.starts_with(names::PREFIX))
+        map.into_iter().flat_map(|map| map.keys()).map(String::as_str)
     };
-    let mut remarks = Vec::new();
-    for name in names_in("annotations") {
-        match name.as_str() {
-            names::INJECT => {}
-            names::INJECTED => remarks.push(reserved("annotation", name)),
-            _ => remarks.push(format!(
-                "unknown annotation {name} has no effect: the one for pods is {}",
-                names::INJECT
-            )),
-        }
-    }
-    for name in names_in("labels") {
-        match name.as_str() {
-            names::BINDING => remarks.push(reserved("label", name)),
-            _ => remarks.push(format!("unknown label {name} has no effect")),
-        }
-    }
-    remarks
+    let labels = names_in("labels").filter(|name| name.starts_with(names::PREFIX) && *name != names::BINDING);
+    let labels = labels.map(|name| format!("unknown label {name} has no effect"));
+    unknown_annotations(names_in("annotations")).chain(labels).collect()
 }
 
-fn reserved(kind: &str, name: &str) -> String {
-    format!("{kind} {name} is set by Freshet and reserved for it: leave it out")
+/// A sentence about each annotation with our prefix that isn't one of ours.
+pub fn unknown_annotations<'n>(names: impl Iterator<Item = &'n str>) -> impl Iterator<Item = String> {
+    let ours = |name: &str| matches!(name, names::INJECT | names::INJECTED);
+    let unknown = names.filter(move |name| name.starts_with(names::PREFIX) && !ours(name));
+    unknown
+        .map(|name| format!("unknown annotation {name} has no effect: the one for pods is {}", names::INJECT))
 }

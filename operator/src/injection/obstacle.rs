@@ -3,7 +3,7 @@
 use freshet_crds::names;
 use serde_json::Value;
 
-use super::{Ask, Skip, SkipReason, sidecar};
+use super::{Ask, Skip, SkipReason, mounts, os, sidecar};
 
 /// What stands against injecting this pod, if anything does. The binding plays no part in it.
 #[must_use]
@@ -21,7 +21,7 @@ pub fn obstacle(pod: &Value) -> Option<Skip> {
             "a static pod comes from a file of its node: nothing can be added".into(),
         );
     }
-    if pod.pointer("/spec/os/name").and_then(Value::as_str).is_some_and(|os| os != "linux") {
+    if os::is_elsewhere(pod) {
         return skip(SkipReason::NotLinux, "the sidecar runs on Linux only".into());
     }
     if containers(pod).any(|c| name(c) == sidecar::CONTAINER) {
@@ -32,6 +32,14 @@ pub fn obstacle(pod: &Value) -> Option<Skip> {
                 format!("a container of the pod is called {} already: rename it", sidecar::CONTAINER);
             skip(SkipReason::ContainerNameTaken, message)
         };
+    }
+    let label = pod.pointer("/metadata/labels").and_then(|labels| labels.get(names::BINDING));
+    let taken =
+        [("label", names::BINDING, label), ("annotation", names::INJECTED, annotation(names::INJECTED))];
+    if let Some((kind, name, _)) = taken.into_iter().find(|(_, _, value)| value.is_some()) {
+        // Changing it would take the pod from whoever selects it by that.
+        let message = format!("the pod brings the {kind} {name}, which is Freshet's to set: leave it out");
+        return skip(SkipReason::ReservedNameTaken, message);
     }
     if pod.pointer("/spec/hostNetwork").and_then(Value::as_bool) == Some(true) {
         let message = format!(
@@ -50,7 +58,7 @@ pub fn obstacle(pod: &Value) -> Option<Skip> {
         );
     }
     for container in containers(pod) {
-        if let Some(skip) = in_the_way(container) {
+        if let Some(skip) = in_the_way(pod, container) {
             return Some(skip);
         }
     }
@@ -58,7 +66,7 @@ pub fn obstacle(pod: &Value) -> Option<Skip> {
 }
 
 /// What one container has that is ours.
-fn in_the_way(container: &Value) -> Option<Skip> {
+fn in_the_way(pod: &Value, container: &Value) -> Option<Skip> {
     let name = name(container);
     for port in list(container, "/ports") {
         let number = port.get("containerPort").and_then(Value::as_u64);
@@ -72,14 +80,8 @@ fn in_the_way(container: &Value) -> Option<Skip> {
             return Some(Skip::new(SkipReason::PortTaken, message));
         }
     }
-    list(container, "/volumeMounts")
-        .filter_map(|mount| mount.get("mountPath").and_then(Value::as_str))
-        .find(|path| path.trim_end_matches('/') == sidecar::RUN_FOLDER)
-        .map(|path| {
-            let message =
-                format!("container {name} mounts a volume at {path}, where the socket belongs: move it");
-            Skip::new(SkipReason::MountPathTaken, message)
-        })
+    let collision = list(container, "/volumeMounts").find_map(|mount| mounts::collision(pod, mount))?;
+    Some(Skip::new(SkipReason::MountPathTaken, format!("container {name} {collision}")))
 }
 
 /// The containers of both lists.

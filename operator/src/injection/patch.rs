@@ -10,24 +10,22 @@ pub struct Patch(Vec<Addition>);
 
 /// One `add` operation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Addition {
+struct Addition {
     /// An RFC 6901 pointer.
-    pub path: String,
+    path: String,
     /// What is added there.
-    pub value: Value,
+    value: Value,
 }
 
 // === impl Patch ===
 
 impl Patch {
-    /// The additions in order.
-    #[must_use]
-    pub fn additions(&self) -> &[Addition] {
-        &self.0
-    }
-
-    /// Sets `map[key]` in the object at `path`, which is made if `pod` doesn't have it.
+    /// Sets `map[key]` in the object at `path`, which is made if `pod` doesn't have it. A key that is there keeps its
+    /// value: RFC 6902 would have `add` replace it.
     pub(super) fn entry(&mut self, pod: &Value, path: &str, key: &str, value: impl Into<Value>) {
+        if pod.pointer(path).is_some_and(|map| map.get(key).is_some()) {
+            return;
+        }
         let made_before = self.0.iter().any(|addition| addition.path == path);
         if made_before || pod.pointer(path).is_some_and(Value::is_object) {
             self.add(format!("{path}/{}", escape(key)), value);
@@ -75,4 +73,27 @@ impl Serialize for Addition {
 /// A key as one step of an RFC 6901 pointer.
 fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_never_replaced() {
+        let pod = json!({ "labels": { "there": "theirs" } });
+        let mut patch = Patch::default();
+        patch.entry(&pod, "/labels", "there", "ours");
+        patch.entry(&pod, "/labels", "new", "ours");
+        patch.entry(&pod, "/annotations", "a", "ours");
+        patch.entry(&pod, "/annotations", "b", "ours");
+        let wanted = json!([
+            { "op": "add", "path": "/labels/new", "value": "ours" },
+            { "op": "add", "path": "/annotations", "value": { "a": "ours" } },
+            { "op": "add", "path": "/annotations/b", "value": "ours" },
+        ]);
+        assert_eq!(json!(patch), wanted);
+    }
 }

@@ -5,13 +5,16 @@ use std::{
     fmt,
 };
 
-use freshet_crds::{CacheBinding, SecretKeyRef, StartGate, quantity};
+use freshet_crds::{CacheBinding, SecretKeyRef, StartGate, binding::Binding, quantity};
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Skip, SkipReason, sidecar};
+use super::sidecar;
+
+/// The CRD's default of `spec.memory`, in bytes.
+const DEFAULT_MEMORY: u64 = 64 << 20;
 
 /// What the operator was installed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,18 +82,20 @@ pub struct Injected {
 // === impl Shape ===
 
 impl Shape {
-    /// What this binding's pods get. It needs less than a valid binding, because a pod that starts while its binding
-    /// is broken is better off with a sidecar that follows the last good one.
-    pub fn of(binding: &CacheBinding, defaults: &Defaults) -> Result<Self, Skip> {
+    /// What this binding's pods get. It needs no valid binding, because a pod that starts while its binding is broken
+    /// is better off with a sidecar than without: a field that has a fault counts as left out.
+    #[must_use]
+    pub fn of(binding: &CacheBinding, defaults: &Defaults) -> Self {
         let spec = &binding.spec;
-        let memory =
-            quantity::bytes(&spec.memory).and_then(|bytes| bytes.checked_mul(2)).ok_or_else(|| {
-                let message = format!("spec.memory: {:?} isn't a size in bytes such as 64Mi", spec.memory);
-                Skip::new(SkipReason::InvalidBinding, message)
-            })? / 2;
-        let given = spec.sidecar.resources.as_ref().and_then(|r| serde_json::to_value(r).ok());
+        let faults = Binding::parse(binding).err().unwrap_or_default();
+        let is_good = |field: &str| !faults.iter().any(|fault| fault.path.starts_with(field));
+        // Half as much again has to be a number, too.
+        let memory = quantity::bytes(&spec.memory).filter(|bytes| bytes.checked_mul(2).is_some());
+        let memory = memory.filter(|_| is_good("spec.memory")).unwrap_or(DEFAULT_MEMORY);
+        let given = spec.sidecar.resources.as_ref().filter(|_| is_good("spec.sidecar.resources"));
+        let given = given.and_then(|resources| serde_json::to_value(resources).ok());
         let own = spec.sidecar.image_pull_secrets.iter().map(|secret| &secret.name);
-        Ok(Self {
+        Self {
             binding: binding.name_any(),
             version: defaults.version.clone(),
             image: spec.sidecar.image.clone().unwrap_or_else(|| defaults.image.clone()),
@@ -99,7 +104,7 @@ impl Shape {
             resources: resources(given.unwrap_or_else(|| json!({})), memory),
             start_gate: spec.sidecar.start_gate,
             secrets: secrets(binding),
-        })
+        }
     }
 
     /// The annotation that describes it.

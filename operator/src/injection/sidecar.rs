@@ -1,8 +1,6 @@
 //! The sidecar's container, its volumes, and what the application's containers get.
 
-use std::collections::BTreeSet;
-
-use freshet_crds::{StartGate, names};
+use freshet_crds::{SecretKeyRef, StartGate, names};
 use serde_json::{Value, json};
 
 use super::{Patch, Shape};
@@ -34,8 +32,14 @@ const USER: u32 = 65532;
 /// Everything that makes the sidecar part of `pod`.
 pub(super) fn additions(pod: &Value, shape: &Shape) -> Patch {
     let mut patch = Patch::default();
-    patch.entry(pod, "/metadata/labels", names::BINDING, shape.binding.as_str());
     patch.entry(pod, "/metadata/annotations", names::INJECTED, json!(shape.injected()).to_string());
+    add(&mut patch, pod, shape);
+    patch
+}
+
+/// All but the annotation, which describes the rest.
+fn add(patch: &mut Patch, pod: &Value, shape: &Shape) {
+    patch.entry(pod, "/metadata/labels", names::BINDING, shape.binding.as_str());
     let pull_secrets = shape.pull_secrets.iter().map(|name| json!({ "name": name }));
     let has = pod.pointer("/spec/imagePullSecrets").and_then(Value::as_array);
     let missing = pull_secrets.filter(|secret| !has.is_some_and(|has| has.contains(secret)));
@@ -45,30 +49,35 @@ pub(super) fn additions(pod: &Value, shape: &Shape) -> Patch {
     for kind in ["containers", "initContainers"] {
         let list = pod.pointer(&format!("/spec/{kind}")).and_then(Value::as_array);
         for (index, container) in list.into_iter().flatten().enumerate() {
-            application(&mut patch, pod, &format!("/spec/{kind}/{index}"), container);
+            application(patch, pod, &format!("/spec/{kind}/{index}"), container);
         }
     }
     // First, so that the other init containers can use it, too.
-    patch.in_front(pod, "/spec/initContainers", vec![container(shape)]);
-    patch
+    patch.in_front(pod, "/spec/initContainers", vec![container(pod, shape)]);
 }
 
-/// What is the same for all bindings: whatever another version of the operator would do differently.
+/// What is the same for all bindings: whatever another version of the operator would do differently, seen in what it
+/// does to one pod for one shape in which nothing is left out.
 pub(super) fn template() -> Value {
-    let nothing = Shape {
-        binding: String::new(),
+    let shape = Shape {
+        binding: "binding".into(),
         version: String::new(),
-        image: String::new(),
-        pull_policy: String::new(),
-        pull_secrets: BTreeSet::new(),
-        resources: Value::Null,
-        start_gate: StartGate::None,
-        secrets: BTreeSet::new(),
+        image: "image".into(),
+        pull_policy: "IfNotPresent".into(),
+        pull_secrets: ["pull".to_owned()].into(),
+        resources: json!({ "requests": { "cpu": "1" } }),
+        start_gate: StartGate::Listening,
+        secrets: [SecretKeyRef { name: "secret".into(), key: "key".into() }].into(),
     };
-    json!({ "container": container(&nothing), "volumes": volumes(&nothing) })
+    let pod =
+        json!({ "spec": { "containers": [{ "name": "app" }], "initContainers": [{ "name": "init" }] } });
+    let mut patch = Patch::default();
+    add(&mut patch, &pod, &shape);
+    json!(patch)
 }
 
-/// The address of the sidecar and its socket, for one of the application's containers. Its own settings win.
+/// The address of the sidecar and its socket, for one of the application's containers. Where its `env` sets one of
+/// them, that stays; what it has by `envFrom` can't be seen here, and ours come after that.
 fn application(patch: &mut Patch, pod: &Value, place: &str, container: &Value) {
     let url = format!("http://127.0.0.1:{API_PORT}");
     let env = container.get("env").and_then(Value::as_array);
@@ -89,7 +98,7 @@ fn application(patch: &mut Patch, pod: &Value, place: &str, container: &Value) {
 
 /// The sidecar itself: a native one (restartable init container) that passes the restricted Pod Security Standard
 /// by its own settings, since the pod's are the author's.
-fn container(shape: &Shape) -> Value {
+fn container(pod: &Value, shape: &Shape) -> Value {
     let mut container = json!({
         "name": CONTAINER,
         "image": shape.image,
@@ -105,7 +114,7 @@ fn container(shape: &Shape) -> Value {
             { "name": "FRESHET_SECRETS", "value": SECRETS_FOLDER },
         ],
         "ports": [{ "name": "freshet-admin", "containerPort": ADMIN_PORT, "protocol": "TCP" }],
-        "resources": shape.resources,
+        "resources": resources(pod, shape),
         "securityContext": {
             "runAsNonRoot": true,
             "runAsUser": USER,
@@ -145,6 +154,19 @@ fn container(shape: &Shape) -> Value {
         }
     }
     container
+}
+
+/// The sidecar's resources, less those for which the pod as a whole has a budget: the API server refuses a pod whose
+/// containers ask for more than that, and within it they share.
+fn resources(pod: &Value, shape: &Shape) -> Value {
+    let mut resources = shape.resources.clone();
+    let budget = ["requests", "limits"].map(|kind| pod.pointer(&format!("/spec/resources/{kind}")));
+    for kind in ["requests", "limits"] {
+        if let Some(ours) = resources.get_mut(kind).and_then(Value::as_object_mut) {
+            ours.retain(|what, _| !budget.iter().flatten().any(|budget| budget.get(what).is_some()));
+        }
+    }
+    resources
 }
 
 fn volumes(shape: &Shape) -> Vec<Value> {

@@ -32,6 +32,8 @@ pub enum SkipReason {
     ContainerNameTaken,
     /// A volume of its own is called like one of ours.
     VolumeNameTaken,
+    /// It brings a label or an annotation that is ours to set.
+    ReservedNameTaken,
     /// A container of its own mounts something where the socket belongs.
     MountPathTaken,
     /// A container of its own declares one of our ports.
@@ -69,6 +71,7 @@ impl SkipReason {
             Self::AlreadyInjected => "AlreadyInjected",
             Self::ContainerNameTaken => "ContainerNameTaken",
             Self::VolumeNameTaken => "VolumeNameTaken",
+            Self::ReservedNameTaken => "ReservedNameTaken",
             Self::MountPathTaken => "MountPathTaken",
             Self::PortTaken => "PortTaken",
             Self::HostNetwork => "HostNetwork",

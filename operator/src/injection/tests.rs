@@ -44,6 +44,24 @@ fn skip_of(pod: &Value) -> Option<SkipReason> {
     }
 }
 
+fn mount(path: &str) -> Value {
+    json!([{ "name": "v", "mountPath": path }])
+}
+
+/// A required node affinity of one term per expression about the operating system.
+fn affinity(terms: &[(&str, &[&str])]) -> Value {
+    let terms: Vec<_> = terms
+        .iter()
+        .map(|(operator, values)| {
+            let os = json!({ "key": "kubernetes.io/os", "operator": operator, "values": values });
+            json!({ "matchExpressions": [{ "key": "zone", "operator": "Exists" }, os] })
+        })
+        .collect();
+    json!({ "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms },
+    } })
+}
+
 #[test]
 fn a_plain_pod_is_injected() {
     assert_eq!(skip_of(&pod()), None);
@@ -63,14 +81,35 @@ fn each_obstacle_has_its_reason() {
             SkipReason::StaticPod,
         ),
         ("/spec/os", json!({ "name": "windows" }), SkipReason::NotLinux),
+        ("/spec/nodeSelector", json!({ "kubernetes.io/os": "windows" }), SkipReason::NotLinux),
+        ("/spec/affinity", affinity(&[("In", &["windows"])]), SkipReason::NotLinux),
+        ("/spec/affinity", affinity(&[("In", &["windows"]), ("NotIn", &["linux"])]), SkipReason::NotLinux),
+        ("/metadata/labels", json!({ "freshet.dev/binding": "blog" }), SkipReason::ReservedNameTaken),
+        (
+            "/metadata/annotations",
+            json!({ "freshet.dev/inject": "shop", "freshet.dev/injected": "{}" }),
+            SkipReason::ReservedNameTaken,
+        ),
         ("/spec/hostNetwork", json!(true), SkipReason::HostNetwork),
         ("/spec/containers/0/name", json!("freshet"), SkipReason::ContainerNameTaken),
         ("/spec/initContainers", json!([{ "name": "freshet" }]), SkipReason::ContainerNameTaken),
         ("/spec/volumes", json!([{ "name": "freshet-run" }]), SkipReason::VolumeNameTaken),
         ("/spec/volumes", json!([{ "name": "freshet-no-token" }]), SkipReason::VolumeNameTaken),
+        ("/spec/containers/0/volumeMounts", mount("/run/freshet/"), SkipReason::MountPathTaken),
+        ("/spec/containers/0/volumeMounts", mount("/run/freshet/certs"), SkipReason::MountPathTaken),
+        ("/spec/containers/0/volumeMounts", mount("//run/./x/../freshet"), SkipReason::MountPathTaken),
+        ("/spec/containers/0/volumeMounts", mount("/var/run/freshet"), SkipReason::MountPathTaken),
         (
             "/spec/containers/0/volumeMounts",
-            json!([{ "mountPath": "/run/freshet/" }]),
+            json!([{ "name": "run", "mountPath": "/run", "readOnly": true }]),
+            SkipReason::MountPathTaken,
+        ),
+        (
+            "/spec",
+            json!({
+                "containers": [{ "name": "app", "volumeMounts": mount("/var/run") }],
+                "volumes": [{ "name": "v", "configMap": { "name": "c" } }],
+            }),
             SkipReason::MountPathTaken,
         ),
         ("/spec/containers/0/ports", port(3737), SkipReason::PortTaken),
@@ -85,9 +124,14 @@ fn each_obstacle_has_its_reason() {
 fn what_only_resembles_an_obstacle_is_none() {
     let cases = [
         ("/spec/os", json!({ "name": "linux" })),
+        ("/spec/nodeSelector", json!({ "kubernetes.io/os": "linux", "zone": "windows" })),
+        ("/spec/affinity", affinity(&[("In", &["windows", "linux"])])),
+        ("/spec/affinity", affinity(&[("In", &["windows"]), ("Exists", &[])])),
         ("/spec/hostNetwork", json!(false)),
         ("/spec/volumes", json!([{ "name": "freshet-data" }])),
-        ("/spec/containers/0/volumeMounts", json!([{ "mountPath": "/run/freshets" }])),
+        ("/spec/containers/0/volumeMounts", mount("/run/freshets")),
+        ("/spec/containers/0/volumeMounts", mount("/run")),
+        ("/spec/containers/0/volumeMounts", mount("/etc/run/freshet")),
         ("/spec/containers/0/ports", json!([{ "containerPort": 3737, "protocol": "UDP" }])),
     ];
     for (pointer, value) in cases {
@@ -105,12 +149,54 @@ fn an_injected_pod_is_left_alone() {
 }
 
 #[test]
-fn a_binding_without_a_readable_memory_is_not_injected() {
-    let mut binding = shop();
-    binding.spec.memory = "999999999999Gi".into();
-    let Decision::Skip(skip) = decide(&pod(), &binding, &defaults()) else { panic!("injected") };
-    assert_eq!(skip.reason, SkipReason::InvalidBinding);
-    assert!(skip.message.contains("spec.memory"), "{}", skip.message);
+fn a_field_with_a_fault_counts_as_left_out() {
+    let resources = |memory: &str| {
+        let mut binding = shop();
+        binding.spec.memory = memory.into();
+        Shape::of(&binding, &defaults()).resources
+    };
+    // Readable, but too little; too much for any number; no size at all.
+    for memory in ["512Ki", "999999999999Gi", "x"] {
+        assert_eq!(resources(memory), resources("64Mi"), "{memory}");
+    }
+    assert_ne!(resources("65Mi"), resources("64Mi"));
+}
+
+#[test]
+fn the_last_rendered_binding_is_found_in_its_own_config_map_only() {
+    let mut rendered = shop();
+    rendered.spec.memory = "96Mi".into();
+    let config_map = |owner: &str, api: &str| -> k8s_openapi::api::core::v1::ConfigMap {
+        let owner = json!({ "apiVersion": api, "kind": "CacheBinding", "name": owner, "uid": "u" });
+        let text = serde_yaml::to_string(&rendered).unwrap();
+        serde_json::from_value(json!({
+            "metadata": { "name": "freshet-shop", "ownerReferences": [owner] },
+            "data": { "binding.yaml": text },
+        }))
+        .unwrap()
+    };
+    let found = last_rendered(&config_map("shop", "freshet.dev/v1alpha1"), "shop").unwrap();
+    assert_eq!(found.spec.memory, "96Mi");
+    assert!(last_rendered(&config_map("blog", "freshet.dev/v1alpha1"), "shop").is_none());
+    assert!(last_rendered(&config_map("shop", "freshet.development/v1"), "shop").is_none());
+}
+
+#[test]
+fn a_binding_is_accepted_unless_it_is_broken_or_was_refused_as_it_is() {
+    assert!(is_accepted(&shop()));
+    let mut broken = shop();
+    broken.spec.memory = "512Ki".into();
+    assert!(!is_accepted(&broken));
+    let mut refused = shop();
+    refused.metadata.generation = Some(2);
+    let condition = json!({
+        "type": "Accepted", "status": "False", "reason": "RenderFailed", "message": "", "observedGeneration": 2,
+        "lastTransitionTime": "2026-11-21T12:00:00Z",
+    });
+    refused.status = serde_json::from_value(json!({ "conditions": [condition] })).unwrap();
+    assert!(!is_accepted(&refused));
+    refused.metadata.generation = Some(3);
+    assert!(is_accepted(&refused), "it has changed since");
 }
 
 #[test]
@@ -136,22 +222,20 @@ fn what_a_pod_asks_for_is_resolved_in_its_namespace() {
 fn names_of_ours_that_mean_nothing_are_remarked() {
     let mut pod = pod();
     pod["metadata"]["annotations"]["freshet.dev/injekt"] = json!("x");
-    pod["metadata"]["annotations"]["freshet.dev/injected"] = json!("x");
-    pod["metadata"]["labels"] = json!({ "freshet.dev/binding": "x", "app": "web" });
+    pod["metadata"]["labels"] = json!({ "freshet.dev/bindin": "x", "app": "web" });
     let remarks = remarks(&pod).join("; ");
     assert!(remarks.contains("unknown annotation freshet.dev/injekt"), "{remarks}");
-    assert!(remarks.contains("annotation freshet.dev/injected is set by Freshet"), "{remarks}");
-    assert!(remarks.contains("label freshet.dev/binding is set by Freshet"), "{remarks}");
+    assert!(remarks.contains("unknown label freshet.dev/bindin has"), "{remarks}");
     assert!(!remarks.contains("inject has") && !remarks.contains("app"), "{remarks}");
 }
 
 #[test]
 fn an_outdated_sidecar_is_told_by_field() {
-    let before = Shape::of(&shop(), &defaults()).unwrap().injected();
+    let before = Shape::of(&shop(), &defaults()).injected();
     let differ = |change: &dyn Fn(&mut CacheBinding)| {
         let mut binding = shop();
         change(&mut binding);
-        let now = Shape::of(&binding, &defaults()).unwrap().injected();
+        let now = Shape::of(&binding, &defaults()).injected();
         before.outdated_in(&now).into_iter().collect::<Vec<_>>()
     };
     assert_eq!(differ(&|_| {}), []);
@@ -176,7 +260,7 @@ fn requests_are_never_left_out() {
     let resources = |given: Value| {
         let mut binding = shop();
         binding.spec.sidecar.resources = Some(serde_json::from_value(given).unwrap());
-        Shape::of(&binding, &defaults()).unwrap().resources
+        Shape::of(&binding, &defaults()).resources
     };
     let default = json!({ "requests": { "cpu": "10m", "memory": "128Mi" }, "limits": { "memory": "128Mi" } });
     assert_eq!(resources(json!({})), default);
@@ -184,4 +268,22 @@ fn requests_are_never_left_out() {
     assert_eq!(resources(own.clone()), own);
     let cpu = resources(json!({ "limits": { "cpu": "1" } }));
     assert_eq!(cpu["requests"], json!({ "memory": "128Mi" }));
+}
+
+#[test]
+fn what_the_pod_as_a_whole_has_a_budget_for_the_sidecar_shares() {
+    let resources = |pod_level: Value| {
+        let pod = pod_with("/spec/resources", pod_level);
+        let Decision::Inject(patch) = decide(&pod, &shop(), &defaults()) else { panic!("skipped") };
+        let (mut after, patch) = (pod, serde_json::from_value::<json_patch::Patch>(json!(patch)).unwrap());
+        json_patch::patch(&mut after, &patch).unwrap();
+        after["spec"]["initContainers"][0]["resources"].clone()
+    };
+    let all = json!({ "requests": { "cpu": "10m", "memory": "128Mi" }, "limits": { "memory": "128Mi" } });
+    assert_eq!(resources(json!({})), all);
+    let none = json!({ "requests": { "cpu": "10m" }, "limits": {} });
+    assert_eq!(resources(json!({ "limits": { "memory": "100Mi" } })), none);
+    assert_eq!(resources(json!({ "requests": { "memory": "1Gi" } })), none);
+    let no_cpu = json!({ "requests": { "memory": "128Mi" }, "limits": { "memory": "128Mi" } });
+    assert_eq!(resources(json!({ "requests": { "cpu": "1" } })), no_cpu);
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use freshet_crds::CacheBinding;
+use freshet_crds::{CacheBinding, names};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, ResourceExt as _,
     api::ListParams,
@@ -12,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::{
     binding::Guarded,
-    injection::{Ask, Skip, SkipReason, resolve},
+    injection::{Ask, Skip, SkipReason, is_accepted, last_rendered, resolve},
 };
 
 /// How long a pod waits for its binding: one `kubectl apply -f folder` or `helm install` makes both, in any order.
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the API server is asked meanwhile.
 const ASK: Duration = Duration::from_secs(1);
+/// How long the API server has for telling what was rendered last.
+const RENDERED: Duration = Duration::from_secs(2);
 
 /// The bindings, as watched and as the API server has them.
 #[derive(Clone)]
@@ -67,6 +70,29 @@ impl Bindings {
                 Err(Skip::new(SkipReason::BindingNotFound, message))
             }
         }
+    }
+
+    /// The binding as its sidecars will read it: as it is, or as it was rendered last if this version of it isn't
+    /// accepted.
+    pub async fn as_rendered(&self, namespace: &str, binding: CacheBinding) -> CacheBinding {
+        if is_accepted(&binding) {
+            return binding;
+        }
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let name = format!("{}{}", names::CONFIG_MAP_PREFIX, binding.name_any());
+        let found = match tokio::time::timeout(RENDERED, api.get_opt(&name)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, name, "can't read what was rendered last");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(name, "can't read what was rendered last in time");
+                None
+            }
+        };
+        let rendered = found.and_then(|config_map| last_rendered(&config_map, &binding.name_any()));
+        rendered.unwrap_or(binding)
     }
 
     fn in_watched(&self, namespace: &str, ask: &Ask) -> Result<CacheBinding, Skip> {

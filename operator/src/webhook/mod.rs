@@ -11,7 +11,7 @@ mod lookup;
 mod review;
 mod tls;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use freshet_crds::CacheBinding;
 use http_body_util::{BodyExt as _, Limited};
@@ -32,6 +32,8 @@ use crate::{
 
 /// Largest review that is read. An object has at most 1.5 MiB in etcd and some more on the way there.
 const BODY: usize = 4 << 20;
+/// How long a review may take to arrive, after its head.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// What answering needs.
 pub struct Webhook {
@@ -56,8 +58,16 @@ impl Webhook {
         if request.method() != Method::POST {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
         }
-        let Ok(body) = Limited::new(request.into_body(), BODY).collect().await else {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, format!("a review has at most {BODY} bytes\n"));
+        let arriving = Limited::new(request.into_body(), BODY).collect();
+        let body = match tokio::time::timeout(ARRIVAL, arriving).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => {
+                return text(StatusCode::PAYLOAD_TOO_LARGE, format!("a review has at most {BODY} bytes\n"));
+            }
+            Err(_) => {
+                let limit = ARRIVAL.as_secs();
+                return text(StatusCode::REQUEST_TIMEOUT, format!("a review arrives within {limit} s\n"));
+            }
         };
         let start = Instant::now();
         match Request::read(&body.to_bytes()) {
@@ -80,7 +90,9 @@ impl Webhook {
             Ok(patch) => (Some(patch), None),
             Err(skip) => (None, Some(skip)),
         };
-        self.metrics.injection(skip.as_ref().map(|skip| skip.reason));
+        if !request.dry_run {
+            self.metrics.injection(skip.as_ref().map(|skip| skip.reason));
+        }
         let mut warnings = Vec::new();
         if let Some(skip) = &skip
             && !skip.reason.is_expected()
@@ -110,6 +122,7 @@ impl Webhook {
         }
         let ask = Ask::of(&request.pod).unwrap_or(Ask::Never);
         let binding: CacheBinding = self.bindings.find(&request.namespace, &ask).await?;
+        let binding = self.bindings.as_rendered(&request.namespace, binding).await;
         match injection::decide(&request.pod, &binding, &self.defaults) {
             Decision::Inject(patch) => Ok(patch),
             Decision::Skip(skip) => Err(skip),
@@ -121,7 +134,7 @@ impl Webhook {
         if !request.dry_run {
             let reason = reason.to_owned();
             let about = about(request);
-            self.events.warn(Warning { about, related: None, reason, action: "Inject", message });
+            self.events.warn(Warning { about, reason, action: "Inject", message });
         }
     }
 }

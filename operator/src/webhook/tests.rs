@@ -30,12 +30,12 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 use crate::{
     binding::Guarded,
-    ca::{Authorities, Leaf},
+    ca::{Authorities, Serving, Trust, bundle},
     serve::serve,
 };
 
@@ -45,7 +45,7 @@ const HOST: &str = "freshet-webhook.freshet-system.svc";
 struct Stage {
     address: SocketAddr,
     authorities: Authorities,
-    leaf: watch::Sender<Option<Arc<Leaf>>>,
+    serving: watch::Sender<Serving>,
     bindings: Writer<Guarded>,
     warnings: mpsc::Receiver<Warning>,
     metrics: Arc<Metrics>,
@@ -58,7 +58,7 @@ impl Stage {
     async fn set() -> Self {
         let now = Timestamp::now();
         let authorities = Authorities::first(now).unwrap();
-        let leaf = watch::Sender::new(Some(Arc::new(sign(&authorities))));
+        let serving = watch::Sender::new(sign(&authorities));
         let (watched, bindings) = reflector::store();
         let metrics = Arc::new(Metrics::new("1.2.3"));
         let (events, warnings) = Events::new(Arc::clone(&metrics));
@@ -78,11 +78,11 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let tls = acceptor(leaf.subscribe()).unwrap();
+        let tls = acceptor(serving.subscribe()).unwrap();
         let shared = Arc::clone(&webhook);
         let answer = move |request| Arc::clone(&shared).answer(request);
         let server = tokio::spawn(serve(listener, Some(tls), answer, stopped));
-        Self { address, authorities, leaf, bindings, warnings, metrics, webhook, stop, server }
+        Self { address, authorities, serving, bindings, warnings, metrics, webhook, stop, server }
     }
 
     fn bind(&mut self, name: &str) {
@@ -102,6 +102,29 @@ impl Stage {
         tokio::time::timeout(Duration::from_secs(2), answering).await.unwrap();
     }
 
+    /// Connects as an API server would that trusts `trusted`.
+    fn connect(
+        &self,
+        trusted: &Authorities,
+    ) -> impl Future<Output = Result<TlsStream<TcpStream>, String>> + use<> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&bundle(trusted, b"", Timestamp::now())) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let address = self.address;
+        async move {
+            let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
+            let host = ServerName::try_from(HOST).unwrap();
+            let tls = TlsConnector::from(Arc::new(config));
+            tls.connect(host, stream).await.map_err(|e| e.to_string())
+        }
+    }
+
     /// Sends a request as an API server would that trusts `trusted`.
     fn call(
         &self,
@@ -110,25 +133,11 @@ impl Stage {
         path: &str,
         body: String,
     ) -> impl Future<Output = Result<(StatusCode, String), String>> + use<> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(trusted.bundle().as_bytes()) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let request = HttpRequest::builder().method(method).uri(path).header("host", HOST);
         let request = request.body(Full::new(bytes::Bytes::from(body))).unwrap();
-        let address = self.address;
+        let connecting = self.connect(trusted);
         async move {
-            let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
-            let host = ServerName::try_from(HOST).unwrap();
-            let stream = TlsConnector::from(Arc::new(config))
-                .connect(host, stream)
-                .await
-                .map_err(|e| e.to_string())?;
+            let stream = connecting.await?;
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
             tokio::spawn(connection);
@@ -155,8 +164,12 @@ impl Stage {
     }
 }
 
-fn sign(authorities: &Authorities) -> Leaf {
-    authorities.signer(Timestamp::now()).sign(&[HOST.into()], Timestamp::now()).unwrap()
+fn sign(authorities: &Authorities) -> Serving {
+    let now = Timestamp::now();
+    let mut trust = Trust::default();
+    trust.see(None, now);
+    let leaf = trust.next_signer(authorities, None, now).unwrap().sign(&[HOST.into()], now).unwrap();
+    Serving { leaf: Some(Arc::new(leaf)), trusted: true }
 }
 
 fn asking(annotation: &str) -> Value {
@@ -250,6 +263,7 @@ async fn what_can_not_be_injected_is_told_at_once() {
     assert!(refused["warnings"][0].as_str().unwrap().contains("HostNetwork"), "{refused}");
     assert!(start.elapsed() < Duration::from_secs(2), "no binding is waited for in vain");
     assert!(stage.warnings.try_recv().is_err(), "a dry run leaves no Event");
+    assert!(!stage.metrics.encode().unwrap().contains("HostNetwork"), "a dry run counts for nothing");
     let quiet = stage.review(&asking("false")).await;
     assert!(quiet["warnings"].is_null() && quiet["patch"].is_null(), "{quiet}");
 }
@@ -293,9 +307,9 @@ async fn a_new_leaf_is_served_at_once() {
     let body = asking("shop").to_string();
     let refused = stage.call(&other, Method::POST, "/inject", body.clone()).await;
     assert!(refused.is_err(), "another authority's certificate is not trusted");
-    stage.leaf.send_replace(Some(Arc::new(sign(&other))));
+    stage.serving.send_replace(sign(&other));
     assert!(stage.call(&other, Method::POST, "/inject", body.clone()).await.is_ok());
-    stage.leaf.send_replace(None);
+    stage.serving.send_replace(Serving::default());
     assert!(
         stage.call(&other, Method::POST, "/inject", body).await.is_err(),
         "without a leaf there is no TLS"
@@ -312,4 +326,22 @@ async fn a_request_in_flight_is_answered_before_the_end() {
     assert!(response.await.unwrap()["patch"].is_string());
     tokio::time::timeout(Duration::from_secs(5), stage.server).await.unwrap().unwrap();
     assert!(TcpStream::connect(stage.address).await.is_err(), "nobody listens anymore");
+}
+
+/// One that sends nothing after its head holds its connection only so long.
+#[tokio::test]
+async fn a_review_that_does_not_arrive_is_not_waited_for() {
+    let stage = Stage::set().await;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stage.connect(&stage.authorities).await.unwrap())).await.unwrap();
+    tokio::spawn(connection);
+    let body = http_body_util::StreamBody::new(futures::stream::pending::<
+        Result<hyper::body::Frame<bytes::Bytes>, std::convert::Infallible>,
+    >());
+    let request = HttpRequest::builder().method(Method::POST).uri("/inject").header("host", HOST);
+    let start = Instant::now();
+    let answer = sender.send_request(request.body(body).unwrap());
+    let answer = tokio::time::timeout(ARRIVAL * 2, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(start.elapsed() >= ARRIVAL, "{:?}", start.elapsed());
 }

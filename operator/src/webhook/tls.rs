@@ -11,22 +11,22 @@ use rustls::{
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::ca::Leaf;
+use crate::ca::Serving;
 
 /// Accepts TLS with whatever leaf is current at the handshake; without one, handshakes fail.
-pub fn acceptor(leaf: watch::Receiver<Option<Arc<Leaf>>>) -> Result<TlsAcceptor, rustls::Error> {
+pub fn acceptor(serving: watch::Receiver<Serving>) -> Result<TlsAcceptor, rustls::Error> {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Current(leaf)));
+        .with_cert_resolver(Arc::new(Current(serving)));
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-struct Current(watch::Receiver<Option<Arc<Leaf>>>);
+struct Current(watch::Receiver<Serving>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.borrow().as_ref().map(|leaf| Arc::clone(&leaf.key))
+        self.0.borrow().leaf.as_ref().map(|leaf| Arc::clone(&leaf.key))
     }
 }
 
