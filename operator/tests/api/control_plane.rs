@@ -18,11 +18,16 @@ use rcgen::{KeyPair, generate_simple_self_signed};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::rights::AUDIT_POLICY;
+
 /// How long each of the programs may take to start on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// The tokens that the API server knows, and who their bearers are.
 const TOKENS: &str = "admin-token,admin,admin,system:masters\n\
                       operator-token,system:serviceaccount:freshet-system:freshet,freshet\n";
+
+/// Who the operator is to the API server.
+pub(crate) const OPERATOR: &str = "system:serviceaccount:freshet-system:freshet";
 
 /// A running control plane. Everything of it goes when it is dropped.
 pub(crate) struct ControlPlane {
@@ -51,6 +56,7 @@ impl ControlPlane {
         fs::write(path("accounts.key"), accounts.serialize_pem())?;
         fs::write(path("accounts.pub"), accounts.public_key_pem())?;
         fs::write(path("tokens"), TOKENS)?;
+        fs::write(path("audit.yaml"), AUDIT_POLICY)?;
         for user in ["admin", "operator"] {
             fs::write(path(user), kubeconfig(&api, &path("api.crt"), user))?;
         }
@@ -76,9 +82,13 @@ impl ControlPlane {
             ("--service-account-signing-key-file", "accounts.key"),
             ("--service-account-key-file", "accounts.pub"),
             ("--token-auth-file", "tokens"),
+            ("--audit-policy-file", "audit.yaml"),
+            ("--audit-log-path", "audit.log"),
         ] {
             server.arg(flag).arg(path(file));
         }
+        // Written before the answer, so that what has happened is there.
+        server.args(["--audit-log-mode", "blocking-strict"]);
         let mut server = Child::spawn("kube-apiserver", server, &path("kube-apiserver.log"))?;
 
         let mut manager = Child::command(path("kube-controller-manager"));
@@ -99,6 +109,21 @@ impl ControlPlane {
     /// Where tests may put files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What the operator has asked of the API server: one JSON object a line.
+    pub(crate) fn audit_log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("audit.log"))?)
+    }
+
+    /// What helm says after an installation.
+    pub(crate) fn notes(&self) -> Result<String> {
+        let mut helm = Command::new(self.tools.join("helm"));
+        helm.args(["install", "freshet"]).arg(cluster::checkout().join("charts/freshet"));
+        // The story applies the chart without helm, which would take its objects for somebody else's.
+        helm.args(["--namespace", "freshet-system", "--dry-run=client", "--take-ownership", "--kubeconfig"]);
+        let said = said(helm.arg(self.folder.path().join("admin")), "")?.succeeded()?;
+        said.split_once("\nNOTES:\n").map(|(_, notes)| notes.to_owned()).context("there are no notes")
     }
 
     /// Renders the chart.
