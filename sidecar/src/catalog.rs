@@ -19,7 +19,7 @@ use freshet_crds::{
 };
 
 use crate::{
-    coherence::Fence,
+    coherence::{Fence, Refusal},
     effect::Tables,
     feed::{Feed, Seen},
     key::{Form, Scalar},
@@ -84,6 +84,8 @@ pub struct CacheStats {
     pub fenced: AtomicU64,
     /// Values that came from a change's image.
     pub hydrated: AtomicU64,
+    /// Images that didn't become values, by [`Refusal`].
+    pub refused: [AtomicU64; Refusal::ALL.len()],
     /// Values held. Counted by the values themselves.
     pub entries: AtomicU64,
     /// Bytes of the values held, keys and overhead included.
@@ -95,8 +97,8 @@ pub struct CacheStats {
 pub struct Shape {
     /// The forms of its columns; `None` while their number is unknown.
     pub forms: Option<Box<[Form]>>,
-    /// Which columns events have as integers; `None` before the first event.
-    integers: Option<Box<[bool]>>,
+    /// What events have shown of each column; `None` before the first event.
+    shown: Option<Box<[Form]>>,
     /// The forms that the binding declares, which learning narrows but never widens.
     declared: Option<Box<[Form]>>,
 }
@@ -187,6 +189,11 @@ impl Table {
     fn new(seen: Seen) -> Self {
         Self { rows: Vec::new(), dependents: Vec::new(), seen }
     }
+
+    /// Notes that an event of it was seen.
+    pub fn be_seen(&self) {
+        self.seen.store(true, Ordering::Relaxed);
+    }
 }
 
 // === impl Cache ===
@@ -196,7 +203,7 @@ impl Cache {
         let declared: Option<Box<[Form]>> =
             spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
         let seen = spec.table.iter().chain(&spec.depends_on).map(|table| feed.seen(table)).collect();
-        let shape = Shape { forms: declared.clone(), integers: None, declared };
+        let shape = Shape { forms: declared.clone(), shown: None, declared };
         Self {
             id,
             spec,
@@ -238,25 +245,28 @@ impl Cache {
 impl Shape {
     /// What these columns of an event teach: `None` if nothing new.
     ///
-    /// Once events have shown a column to be an integer, a request must spell it as one; and once they have
-    /// shown how many columns there are, a request must have as many.
+    /// Once events have shown a column to be an integer, a request must spell it as one; once they have shown
+    /// other spellings of numbers or UUIDs, it must use those; and once they have shown how many columns there
+    /// are, it must have as many.
     #[must_use]
     pub fn learn(&self, scalars: &[&Scalar<'_>]) -> Option<Self> {
         if scalars.iter().any(|scalar| matches!(scalar, Scalar::Null)) {
             return None;
         }
-        let integers: Box<[bool]> = scalars
-            .iter()
-            .map(|s| matches!(s, Scalar::Number(text) if text.bytes().all(|b| b.is_ascii_digit() || b == b'-')))
-            .collect();
-        if self.integers.as_ref() == Some(&integers) {
+        let known = self.shown.as_deref().filter(|known| known.len() == scalars.len());
+        let before = |i: usize| match known {
+            Some(known) => known[i],
+            None => self.declared.as_ref().and_then(|d| d.get(i)).copied().unwrap_or(Form::AUTO),
+        };
+        if known.is_some() && scalars.iter().enumerate().all(|(i, s)| before(i).learn(s).is_none()) {
             return None;
         }
-        let forms = integers.iter().enumerate().map(|(i, integer)| {
-            let declared = self.declared.as_ref().and_then(|d| d.get(i)).copied().unwrap_or(Form::AUTO);
-            let narrowed = *integer && declared.kind == KeyType::Auto;
-            if narrowed { Form { kind: KeyType::Integer, ..declared } } else { declared }
+        let shown: Box<[Form]> =
+            scalars.iter().enumerate().map(|(i, s)| before(i).learn(s).unwrap_or(before(i))).collect();
+        let forms = shown.iter().map(|form| {
+            let narrowed = form.kind == KeyType::Auto && form.shown.only_integers();
+            if narrowed { Form { kind: KeyType::Integer, ..*form } } else { *form }
         });
-        Some(Self { forms: Some(forms.collect()), integers: Some(integers), declared: self.declared.clone() })
+        Some(Self { forms: Some(forms.collect()), shown: Some(shown), declared: self.declared.clone() })
     }
 }

@@ -17,14 +17,18 @@ pub enum Change<'a> {
         table: TableName<'a>,
         /// What happened.
         why: TableReason,
+        /// Its place in the database's log, if it has one.
+        version: Option<RowVersion>,
     },
     /// Something happened that may concern any table of the source.
     Source(SourceReason),
     /// A heartbeat.
     Heartbeat(Heartbeat),
-    /// A row's tombstone: its delete came before it.
-    Tombstone,
-    /// The begin or end of a transaction, or a logical message of somebody else's.
+    /// A tombstone that is all there is of its row's delete.
+    Tombstone(Box<RowChange<'a>>),
+    /// An entry that can't be read and concerns no row: it came where there are none.
+    Garbage(Fault),
+    /// The begin or end of a transaction, a logical message of somebody else's, the tombstone of a delete.
     Other,
 }
 
@@ -47,8 +51,8 @@ pub struct RowChange<'a> {
     pub commit_ms: Option<u64>,
     /// Whether a NULL in `after` is known to be a NULL, and not replaced by the column's default.
     pub nulls_kept: bool,
-    /// Whether it is the first row of a snapshot.
-    pub snapshot_begins: bool,
+    /// How it came to be an event.
+    pub origin: Origin,
 }
 
 /// Columns with their values, in the order in which they were sent.
@@ -67,10 +71,24 @@ pub enum Op {
     Read,
 }
 
+/// How a row came to be an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The database's log: something happened to it.
+    Log,
+    /// A snapshot: it was there. Before a snapshot events may have been missed.
+    Snapshot {
+        /// Whether it is marked as the first row of all.
+        first: bool,
+    },
+    /// An incremental snapshot, which goes on beside the log and replaces nothing of it.
+    Incremental,
+}
+
 /// A table as events name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableName<'a> {
-    /// The database.
+    /// The database; empty where nothing tells.
     pub database: Cow<'a, str>,
     /// The schema; empty where the database has none (MariaDB, MySQL).
     pub schema: Cow<'a, str>,
@@ -86,16 +104,35 @@ pub enum TableReason {
     /// Its definition changed.
     Redefined,
     /// An event about it couldn't be read.
-    Unreadable,
+    Unreadable(Fault),
 }
 
 /// Why everything of a source is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SourceReason {
     /// An entry that can't be read and may concern any table.
-    Unreadable,
+    Unreadable(Fault),
     /// A schema change that names no table.
     Redefined,
+}
+
+/// Why an entry can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Its fields are of neither of the sink's formats.
+    Fields,
+    /// Its value isn't an event's JSON.
+    Value,
+    /// Its value has no envelope, as rows that `ExtractNewRecordState` flattened have none.
+    Envelope,
+    /// Its operation is none that is known.
+    Operation,
+    /// It doesn't say which table it is about.
+    Table,
+    /// Its key isn't an object of columns.
+    Key,
+    /// A tombstone that names no table and follows no delete of its key.
+    Tombstone,
 }
 
 /// A proof that changes arrive.
@@ -114,7 +151,7 @@ impl<'a> Change<'a> {
     #[must_use]
     pub fn table(&self) -> Option<&TableName<'a>> {
         match self {
-            Self::Row(row) => Some(&row.table),
+            Self::Row(row) | Self::Tombstone(row) => Some(&row.table),
             Self::Table { table, .. } => Some(table),
             _ => None,
         }
@@ -122,13 +159,33 @@ impl<'a> Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether it stands for an entry that couldn't be read.
+    /// Why the entry it stands for can't be read, if so.
     #[must_use]
-    pub fn is_unreadable(&self) -> bool {
-        matches!(
-            self,
-            Self::Table { why: TableReason::Unreadable, .. } | Self::Source(SourceReason::Unreadable)
-        )
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Table { why: TableReason::Unreadable(fault), .. }
+            | Self::Source(SourceReason::Unreadable(fault))
+            | Self::Garbage(fault) => Some(*fault),
+            _ => None,
+        }
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// What is wrong, as the end of a sentence about the entry.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fields => "its fields are of neither format of the sink",
+            Self::Value => "its value isn't an event's JSON",
+            Self::Envelope => "its value has no envelope (ExtractNewRecordState?)",
+            Self::Operation => "its operation isn't known",
+            Self::Table => "it names no table",
+            Self::Key => "its key isn't an object of columns",
+            Self::Tombstone => "it is a tombstone without a delete before it",
+        }
     }
 }
 
@@ -136,12 +193,13 @@ impl Change<'_> {
 
 impl TableName<'_> {
     /// The names by which a binding may call this table: `schema.table` or `database.table`, and for
-    /// databases with both also `database.schema.table`.
+    /// databases with both also `database.schema.table`, as far as they are known.
     pub fn spellings(&self) -> impl Iterator<Item = String> {
         let Self { database, schema, table } = self;
         let short =
             if schema.is_empty() { format!("{database}.{table}") } else { format!("{schema}.{table}") };
-        let long = (!schema.is_empty()).then(|| format!("{database}.{schema}.{table}"));
+        let both = !schema.is_empty() && !database.is_empty();
+        let long = both.then(|| format!("{database}.{schema}.{table}"));
         std::iter::once(short).chain(long)
     }
 }

@@ -9,10 +9,13 @@
 //! Nothing here does I/O or reads a clock.
 
 use std::{
-    cmp::Ordering,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Release},
+    cmp::Ordering::{Equal, Greater, Less},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
     },
     time::Duration,
 };
@@ -38,6 +41,16 @@ pub struct RowHash(pub u64);
 pub struct Fence {
     seq: AtomicU64,
     at: AtomicU64,
+    versions: Mutex<Versions>,
+}
+
+/// What is known of the versions of a hydrating cache as a whole.
+#[derive(Debug, Default)]
+struct Versions {
+    /// Nothing up to this is hydrated: the cache was void as a whole at this place in the log.
+    floor: Option<RowVersion>,
+    /// The newest seen of any row.
+    newest: Option<RowVersion>,
 }
 
 /// The invalidations of all rows and what is known of their images.
@@ -63,6 +76,21 @@ struct Image {
     filled_ms: u64,
 }
 
+/// Why an image didn't become a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Defaults may stand where the row has NULL.
+    NullsReplaced,
+    /// A large value is missing, because it didn't change.
+    NotWhole,
+    /// It has no place in the database's log, or no time.
+    NoPosition,
+    /// Something newer is known of the row or its table, or may be.
+    NotNewer,
+    /// It was committed before a fill whose position nobody knows, as far as clocks tell.
+    Outranked,
+}
+
 /// Why a fill was not taken: something it depends on was invalidated after its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fenced;
@@ -85,6 +113,45 @@ impl Fence {
 
     fn at(&self) -> Option<Tick> {
         (self.seq.load(Acquire) > 0).then(|| Tick(self.at.load(Acquire)))
+    }
+
+    fn versions(&self) -> MutexGuard<'_, Versions> {
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::NullsReplaced, Self::NotWhole, Self::NoPosition, Self::NotNewer, Self::Outranked];
+
+    /// Its name in status and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NullsReplaced => "nulls-replaced",
+            Self::NotWhole => "not-whole",
+            Self::NoPosition => "no-position",
+            Self::NotNewer => "not-newer",
+            Self::Outranked => "outranked",
+        }
+    }
+
+    /// What to do about it, where something can be done.
+    #[must_use]
+    pub fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::NullsReplaced => Some(
+                "set debezium.format.value.replace.null.with.default=false: defaults stand where rows have NULL",
+            ),
+            Self::NotWhole => {
+                Some("unchanged large columns aren't in the events: REPLICA IDENTITY FULL sends them")
+            }
+            Self::NoPosition => Some("events without a position and a time can't be ordered"),
+            Self::NotNewer | Self::Outranked => None,
+        }
     }
 }
 
@@ -111,6 +178,8 @@ impl History {
     }
 
     /// Voids every value and lease of a cache.
+    ///
+    /// For a cache that hydrates, [`History::raise_floor`] belongs to it.
     pub fn void_cache(&mut self, fence: &Fence, now: Tick) -> Seq {
         self.seq.0 += 1;
         fence.at.store(now.0, Release);
@@ -149,28 +218,68 @@ impl History {
         }
     }
 
-    /// Whether a row's image may become its value: it is not older than any image seen of the row, and it was
-    /// committed later than the last fill of the row whose position nobody knows, `clock_skew` granted.
+    /// Decides about a row's image: it may become the row's value if nothing newer is known of the row, nothing
+    /// as new of its whole cache, and it was committed later than the last fill of the row whose position
+    /// nobody knows, `clock_skew` granted.
     ///
-    /// Either way its version is remembered, and outlives the value.
-    pub fn image(&mut self, row: RowHash, version: RowVersion, commit_ms: u64, clock_skew: Duration) -> bool {
-        let Some(known) = self.images.get_mut(index(row)) else { return false };
-        let order = match known.version {
-            None => Some(Ordering::Greater),
-            Some(seen) => version.partial_cmp(&seen),
-        };
-        let Some(order) = order else {
-            // Another server: this image can't be ranked, the next one can.
-            known.version = Some(version);
-            return false;
-        };
-        let newest = order.is_ge();
-        if newest {
-            known.version = Some(version);
+    /// Either way its version is remembered, and outlives the value. An image of the very version that is known
+    /// is taken: it is the same event again, or the second half of a key change, whose delete of the old key
+    /// and create of the new one share a version, where a case-insensitive key makes them one row. (No other
+    /// two events of one row share one: every change of a row is a log record of its own.)
+    pub fn image(
+        &mut self,
+        fence: &Fence,
+        row: RowHash,
+        version: RowVersion,
+        commit_ms: u64,
+        clock_skew: Duration,
+    ) -> Result<(), Refusal> {
+        if !self.note(fence, row, version) {
+            return Err(Refusal::NotNewer);
         }
-        let outranked =
-            known.filled_ms > 0 && commit_ms <= known.filled_ms.saturating_add(millis(clock_skew));
-        newest && !outranked
+        let filled_ms = self.images.get(index(row)).map_or(0, |known| known.filled_ms);
+        if filled_ms > 0 && commit_ms <= filled_ms.saturating_add(millis(clock_skew)) {
+            return Err(Refusal::Outranked);
+        }
+        Ok(())
+    }
+
+    /// Remembers the version of a row's change, whatever the change was; whether nothing newer is known.
+    ///
+    /// Rows that share a slot, and changes of other rows that were written later and arrive earlier, can only
+    /// refuse each other's images.
+    pub fn note(&mut self, fence: &Fence, row: RowHash, version: RowVersion) -> bool {
+        let mut whole = fence.versions();
+        if whole.newest.is_none_or(|newest| !matches!(version.partial_cmp(&newest), Some(Less | Equal))) {
+            whole.newest = Some(version);
+        }
+        // Another server's versions can't be ranked: the first one is refused and the next are compared with it.
+        let above = match whole.floor.map(|floor| version.partial_cmp(&floor)) {
+            None | Some(Some(Greater)) => true,
+            Some(Some(Less | Equal)) => false,
+            Some(None) => {
+                whole.floor = Some(version);
+                false
+            }
+        };
+        let Some(known) = self.images.get_mut(index(row)) else { return false };
+        let newest = match known.version.map(|seen| version.partial_cmp(&seen)) {
+            None | Some(Some(Greater | Equal)) => true,
+            Some(Some(Less)) => return false,
+            Some(None) => false,
+        };
+        known.version = Some(version);
+        above && newest
+    }
+
+    /// Remembers that a hydrating cache was void as a whole at this place in the log; without one, at the newest
+    /// place that is known: no image from before is hydrated any more.
+    pub fn raise_floor(&mut self, fence: &Fence, version: Option<RowVersion>) {
+        let mut whole = fence.versions();
+        let Some(version) = version.or(whole.newest) else { return };
+        if whole.floor.is_none_or(|floor| version.partial_cmp(&floor) != Some(Less)) {
+            whole.floor = Some(version);
+        }
     }
 }
 

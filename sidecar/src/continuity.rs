@@ -85,16 +85,22 @@ impl Continuity {
 
     /// Notes who the server is, and positions streams at their ends; streams positioned before keep their
     /// place. A stream that isn't there yet is positioned before its first entry.
+    ///
+    /// Where streams have positions, the server must be the one that they are positions of.
     pub fn attach(
         &mut self,
         server: ServerIdentity,
         streams: impl IntoIterator<Item = (String, Option<StreamState>)>,
-    ) {
+    ) -> Result<(), Break> {
+        if !self.cursors.is_empty() {
+            self.check_server(&server)?;
+        }
         self.server = Some(server);
         for (name, state) in streams {
             let state = state.unwrap_or_default();
             self.cursors.entry(name).or_insert(Cursor { last: state.last, added: state.added });
         }
+        Ok(())
     }
 
     /// Forgets all positions.
@@ -172,7 +178,7 @@ impl Break {
 impl From<SourceReason> for Break {
     fn from(why: SourceReason) -> Self {
         match why {
-            SourceReason::Unreadable => Self::Unreadable,
+            SourceReason::Unreadable(_) => Self::Unreadable,
             SourceReason::Redefined => Self::SchemaChanged,
         }
     }
@@ -200,7 +206,7 @@ mod tests {
 
     fn attached() -> Continuity {
         let mut continuity = Continuity::default();
-        continuity.attach(server("a"), [("s".to_owned(), state(100, 7)), ("t".to_owned(), None)]);
+        continuity.attach(server("a"), [("s".to_owned(), state(100, 7)), ("t".to_owned(), None)]).unwrap();
         continuity
     }
 
@@ -253,8 +259,19 @@ mod tests {
         let mut continuity = attached();
         continuity.advance("s", EntryId { ms: 150, n: 0 }).unwrap();
         assert!(continuity.lacks(["u".to_owned()].iter()));
-        continuity.attach(server("a"), [("s".to_owned(), state(200, 9)), ("u".to_owned(), state(200, 3))]);
+        let further = [("s".to_owned(), state(200, 9)), ("u".to_owned(), state(200, 3))];
+        continuity.attach(server("a"), further).unwrap();
         assert_eq!(continuity.cursors()["s"].last.ms, 150, "an old stream keeps its place");
         assert_eq!(continuity.cursors()["u"].added, 3);
+    }
+    #[test]
+    fn a_new_stream_does_not_make_another_server_the_known_one() {
+        let mut continuity = attached();
+        let further = [("u".to_owned(), state(200, 3))];
+        assert_eq!(continuity.attach(server("b"), further.clone()), Err(Break::ServerChanged));
+        assert!(!continuity.cursors().contains_key("u"));
+        assert_eq!(continuity.check_server(&server("a")), Ok(()));
+        continuity.reset();
+        assert_eq!(continuity.attach(server("b"), further), Ok(()));
     }
 }

@@ -1,13 +1,19 @@
 //! What a change does to the caches: a pure function of the change and the tables that caches use.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use freshet_crds::OnChange;
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use crate::{
     catalog::{Cache, Shape, Table},
     change::{Change, Columns, Op, RowChange, TableName},
+    coherence::Refusal,
     envelope,
     key::{Key, Scalar},
     position::RowVersion,
@@ -26,6 +32,22 @@ pub enum Effect<'a> {
         /// The row.
         key: Key,
     },
+    /// A row of a hydrating cache has changed, and there is no image to hydrate: its version is remembered.
+    Note {
+        /// Of this cache.
+        cache: &'a Arc<Cache>,
+        /// The row.
+        key: Key,
+        /// The change's place in the database's log.
+        version: RowVersion,
+    },
+    /// A row's image can't become its value.
+    Refuse {
+        /// Of this cache.
+        cache: &'a Arc<Cache>,
+        /// Why.
+        why: Refusal,
+    },
     /// The row's image becomes its value if the history finds it newer. A [`Effect::VoidRow`] came before it.
     Hydrate {
         /// Of this cache.
@@ -43,6 +65,8 @@ pub enum Effect<'a> {
     VoidCache {
         /// This cache.
         cache: &'a Arc<Cache>,
+        /// The place in the database's log of what voids it: no image from before it is hydrated any more.
+        version: Option<RowVersion>,
     },
     /// The cache's keys turned out to have this shape; what was filled under another is void.
     Reshape {
@@ -53,36 +77,43 @@ pub enum Effect<'a> {
     },
 }
 
-/// What a change does to the caches of its source. Heartbeats and changes of tables that no cache uses do
-/// nothing.
-#[must_use]
-pub fn effects<'a>(change: &'a Change<'_>, tables: &'a Tables) -> Vec<Effect<'a>> {
-    match change {
-        Change::Row(row) => find(&row.table, tables).map(|table| row_effects(row, table)).unwrap_or_default(),
-        Change::Table { table, .. } => {
-            find(table, tables).map(|t| void_table(t).collect()).unwrap_or_default()
+/// What a change does to the caches of the tables that it concerns. Heartbeats and changes of tables that no
+/// cache uses do nothing.
+pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<Table>>) -> Vec<Effect<'a>> {
+    let mut effects = Vec::new();
+    for table in tables {
+        match change {
+            Change::Row(row) | Change::Tombstone(row) => row_effects(row, table, &mut effects),
+            Change::Table { version, .. } => effects.extend(void_table(table, *version)),
+            Change::Source(_) | Change::Heartbeat(_) | Change::Garbage(_) | Change::Other => {}
         }
-        Change::Source(_) | Change::Heartbeat(_) | Change::Tombstone | Change::Other => Vec::new(),
-    }
-}
-
-/// The table of a change, if some cache uses it.
-#[must_use]
-pub fn find<'t>(name: &TableName<'_>, tables: &'t Tables) -> Option<&'t Arc<Table>> {
-    name.spellings().find_map(|spelling| tables.get(&spelling))
-}
-
-fn void_table(table: &Table) -> impl Iterator<Item = Effect<'_>> {
-    table.rows.iter().chain(&table.dependents).map(|cache| Effect::VoidCache { cache })
-}
-
-fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table) -> Vec<Effect<'a>> {
-    let Some(key) = &row.key else { return void_table(table).collect() };
-    let mut effects: Vec<_> = table.dependents.iter().map(|cache| Effect::VoidCache { cache }).collect();
-    for cache in &table.rows {
-        row_in_cache(row, key, cache, &mut effects);
     }
     effects
+}
+
+/// The tables that a change is about, as far as caches use them: one table can have several names.
+pub fn concerned<'t>(change: &Change<'_>, tables: &'t Tables) -> impl Iterator<Item = &'t Arc<Table>> {
+    let name = change.table();
+    let named = name.into_iter().flat_map(TableName::spellings).filter_map(|name| tables.get(&name));
+    // Of a name without its database any database's table may be meant.
+    let suffix = name.filter(|name| name.database.is_empty()).map(|n| format!(".{}.{}", n.schema, n.table));
+    let longer = suffix.into_iter().flat_map(|suffix| {
+        tables.iter().filter(move |(name, _)| name.ends_with(&suffix)).map(|(_, table)| table)
+    });
+    named.chain(longer)
+}
+
+fn void_table(table: &Table, version: Option<RowVersion>) -> impl Iterator<Item = Effect<'_>> {
+    table.rows.iter().chain(&table.dependents).map(move |cache| Effect::VoidCache { cache, version })
+}
+
+fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table, effects: &mut Vec<Effect<'a>>) {
+    let version = row.version;
+    let Some(key) = &row.key else { return effects.extend(void_table(table, version)) };
+    effects.extend(table.dependents.iter().map(|cache| Effect::VoidCache { cache, version }));
+    for cache in &table.rows {
+        row_in_cache(row, key, cache, effects);
+    }
 }
 
 fn row_in_cache<'a>(
@@ -103,7 +134,7 @@ fn row_in_cache<'a>(
     // A row that was there before may have had another key, which nothing here tells for sure: `before` holds
     // invented values outside the table's replica identity, and an event doesn't say what that is.
     if key_columns.is_empty() || (!identifies && row.op != Op::Create) {
-        effects.push(Effect::VoidCache { cache });
+        effects.push(Effect::VoidCache { cache, version: row.version });
         return;
     }
     let scalars: Vec<_> = key_columns.iter().map(|(_, scalar)| scalar).collect();
@@ -123,7 +154,7 @@ fn row_in_cache<'a>(
         Ok(Some(key)) => key,
         Ok(None) => return,
         Err(_) => {
-            effects.push(Effect::VoidCache { cache });
+            effects.push(Effect::VoidCache { cache, version: row.version });
             return;
         }
     };
@@ -132,17 +163,42 @@ fn row_in_cache<'a>(
     if let (true, Some(other)) = (identifies && cache.spec.key.is_none(), &row.other_key)
         && let Ok(Some(other)) = spell(other)
     {
-        effects.push(Effect::VoidRow { cache, key: other });
+        effects.push(Effect::VoidRow { cache, key: other.clone() });
+        effects.extend(note(row, cache, other));
     }
     effects.push(Effect::VoidRow { cache, key: key.clone() });
-    if cache.spec.on_change == OnChange::Hydrate
-        && let (Op::Create | Op::Update, Some(image), Some(version), Some(commit_ms)) =
-            (row.op, row.after, row.version, row.commit_ms)
-        && row.nulls_kept
-        && is_whole(image.get())
-    {
-        effects.push(Effect::Hydrate { cache, key, image, version, commit_ms });
+    if cache.spec.on_change == OnChange::Hydrate {
+        match offer(row) {
+            Ok(Some((image, version, commit_ms))) => {
+                effects.push(Effect::Hydrate { cache, key, image, version, commit_ms });
+            }
+            Ok(None) => effects.extend(note(row, cache, key)),
+            Err(why) => {
+                effects.extend(note(row, cache, key));
+                effects.push(Effect::Refuse { cache, why });
+            }
+        }
     }
+}
+
+fn note<'a>(row: &RowChange<'_>, cache: &'a Arc<Cache>, key: Key) -> Option<Effect<'a>> {
+    let version = row.version.filter(|_| cache.spec.on_change == OnChange::Hydrate)?;
+    Some(Effect::Note { cache, key, version })
+}
+
+/// The image of a row that was written, if it can become a value at all.
+fn offer<'a>(row: &'a RowChange<'_>) -> Result<Option<(&'a RawValue, RowVersion, u64)>, Refusal> {
+    let (Op::Create | Op::Update, Some(image)) = (row.op, row.after) else { return Ok(None) };
+    let (Some(version), Some(commit_ms)) = (row.version, row.commit_ms) else {
+        return Err(Refusal::NoPosition);
+    };
+    if !row.nulls_kept {
+        return Err(Refusal::NullsReplaced);
+    }
+    if !is_whole(image.get()) {
+        return Err(Refusal::NotWhole);
+    }
+    Ok(Some((image, version, commit_ms)))
 }
 
 fn after_columns<'a>(row: &RowChange<'a>, cache: &Cache) -> Option<Columns<'a>> {
@@ -155,10 +211,24 @@ fn column<'a>(columns: &Columns<'a>, name: &str) -> Option<(Cow<'a, str>, Scalar
 }
 
 /// Whether an image has every column's value: Debezium puts a placeholder where the database didn't log an
-/// unchanged large one, as text or, for binary columns, in base64.
+/// unchanged large one.
 fn is_whole(image: &str) -> bool {
-    !image.contains("__debezium_unavailable_value")
-        && !image.contains("X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ")
+    static PLACEHOLDERS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
+        [
+            // Texts, arrays of texts, hstore.
+            "__debezium_unavailable_value",
+            // Binary, in base64 (of either alphabet) and in hexadecimal.
+            "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ",
+            "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565",
+            // Arrays of UUIDs: the name-based UUID of the text.
+            "b68a35a7-17ad-35b3-af2a-ae46edb4545a",
+            // Arrays of numbers: the text's bytes, one an element.
+            "[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,",
+            "[95.0,95.0,100.0,101.0,98.0,101.0,122.0,105.0,117.0,109.0,95.0,117.0,110.0,97.0,118.0,",
+        ]
+        .map(Finder::new)
+    });
+    PLACEHOLDERS.iter().all(|placeholder| placeholder.find(image.as_bytes()).is_none())
 }
 
 #[cfg(test)]

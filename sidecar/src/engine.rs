@@ -16,14 +16,18 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use freshet_crds::OnChange;
+use tracing::warn;
 
 use crate::{
     catalog::{Cache, Catalog, Shape},
-    change::{Change, SourceReason, TableReason},
+    change::{
+        Change, Origin, SourceReason,
+        TableReason::{self, Redefined, Truncated},
+    },
     clock::{Now, Tick},
-    coherence::{Fenced, History, RowHash},
+    coherence::{Fenced, History, Refusal, RowHash},
     continuity::Break,
-    effect::{Effect, Tables, effects, find},
+    effect::{Effect, Tables, concerned, effects},
     feed::Feed,
     freshness::{Reason, Vouch},
     key::Key,
@@ -31,6 +35,10 @@ use crate::{
     position::RowVersion,
     store::{Entry, Store, Value, expiry},
 };
+
+mod answer;
+
+pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Wanted};
 
 /// The media type of a hydrated value: the row as the change event carried it.
 pub const ROW_TYPE: &str = "application/vnd.freshet.row+json";
@@ -51,83 +59,6 @@ pub struct Engine {
 struct Core {
     history: History,
     loaders: Loaders,
-}
-
-/// What a reader will accept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// No cached value at all: the reader means to load.
-    pub reload: bool,
-    /// Not older than this.
-    pub max_age: Option<Duration>,
-    /// Nothing whose freshness was last proven longer ago than this.
-    pub max_staleness: Option<Duration>,
-    /// At least a position that this version can't compare.
-    pub position: bool,
-    /// A lease, if there is nothing.
-    pub lease: bool,
-}
-
-/// The answer to a read.
-#[derive(Debug)]
-pub enum Answer {
-    /// A value, or a known absence.
-    Hit(Hit),
-    /// Nothing that may be served.
-    Miss(Miss),
-}
-
-/// A value that may be served.
-#[derive(Debug)]
-pub struct Hit {
-    /// The value.
-    pub entry: Arc<Entry>,
-    /// Whole seconds since it was stored.
-    pub age: u64,
-    /// Whole seconds it has left; negative: for how long it has been stale.
-    pub ttl: i64,
-    /// What is to be known about it.
-    pub detail: Option<&'static str>,
-}
-
-/// Nothing that may be served.
-#[derive(Debug)]
-pub struct Miss {
-    /// Whether it is for lack of proof, not of a value.
-    pub stale: bool,
-    /// Why.
-    pub detail: Option<&'static str>,
-    /// What a loader needs.
-    pub lease: Option<Grant>,
-}
-
-/// A lease, given.
-#[derive(Debug)]
-pub struct Grant {
-    /// Its text.
-    pub token: String,
-    /// Whether the caller is the one to load.
-    pub you: bool,
-}
-
-/// What was read under a lease.
-#[derive(Debug)]
-pub struct Fill {
-    /// The lease.
-    pub lease: Lease,
-    /// The value, or the knowledge that there is none.
-    pub value: Value,
-    /// How long it may live, if shorter than its cache's `ttl`.
-    pub max_age: Option<Duration>,
-}
-
-/// Why a lease isn't one for this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadLease {
-    /// This process never gave it.
-    Foreign,
-    /// It was given for another key.
-    OtherKey,
 }
 
 // === impl Engine ===
@@ -224,6 +155,10 @@ impl Engine {
                 Answer::Hit(Hit { entry, age, ttl, detail })
             }
             _ => {
+                if let Some((reason, _)) = served_stale {
+                    bump(&stats.bypasses);
+                    return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
+                }
                 bump(&stats.misses);
                 self.miss(cache, key, wanted, now, false, refused.or(unseen))
             }
@@ -252,7 +187,7 @@ impl Engine {
             return None;
         }
         let lease = Lease { cache: cache.id, row, seq: core.history.seq() };
-        let you = core.loaders.win(row, now);
+        let you = core.loaders.win(lease, now);
         drop(core);
         Some(Grant { token: self.sealer.seal(&lease), you })
     }
@@ -274,18 +209,19 @@ impl Engine {
     ) -> Result<(), Fenced> {
         let Fill { lease, value, max_age } = fill;
         let mut core = self.core();
-        core.loaders.end(lease.row);
         let admitted = if lease.cache == cache.id {
             core.history.admit(&cache.fence, lease.row, lease.seq, now, catalog.freshness.read_lag)
         } else {
             Err(Fenced)
         };
         let Ok(admission) = admitted else {
+            core.loaders.give_up(&lease);
             cache.stats.fenced.fetch_add(1, Ordering::Relaxed);
             return Err(Fenced);
         };
+        core.loaders.end(lease.row);
         let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
-        let held_off = admission.hold_off == Some(expires);
+        let held_off = admission.hold_off.is_some();
         let stats = Arc::clone(&cache.stats);
         let entry = Entry::new(value, key.as_str().len(), lease.seq, now.tick, expires, held_off, stats);
         self.store.load().insert(cache.id, key.as_str(), entry);
@@ -315,50 +251,38 @@ impl Engine {
             Change::Heartbeat(heartbeat) => {
                 let age =
                     Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms)).saturating_sub(skew);
-                feed.set_heartbeat(heartbeat.kind, now.tick.before(age));
+                feed.hold_heartbeat(heartbeat.kind, now.tick.before(age));
             }
-            Change::Source(why) => {
-                bump(if *why == SourceReason::Unreadable {
-                    &feed.stats.unreadable
-                } else {
-                    &feed.stats.tables
-                });
-                return Some((*why).into());
-            }
-            Change::Row(row) => {
-                bump(&feed.stats.rows);
-                if row.snapshot_begins {
-                    return Some(Break::SnapshotBegan);
-                }
-                if let Some(RowVersion::Binlog { server, .. }) = row.version
-                    && feed.note_database(server)
-                {
-                    return Some(Break::DatabaseChanged);
-                }
-            }
-            Change::Table { why: TableReason::Unreadable, .. } => {
-                bump(&feed.stats.unreadable);
-            }
-            Change::Table { .. } => {
+            Change::Source(SourceReason::Redefined) | Change::Table { why: Truncated | Redefined, .. } => {
                 bump(&feed.stats.tables);
             }
-            Change::Tombstone | Change::Other => {}
+            Change::Source(SourceReason::Unreadable(_))
+            | Change::Table { why: TableReason::Unreadable(_), .. }
+            | Change::Garbage(_) => {
+                bump(&feed.stats.unreadable);
+            }
+            Change::Row(_) | Change::Tombstone(_) => {
+                bump(&feed.stats.rows);
+            }
+            Change::Other => {}
         }
-        find(change.table()?, tables)?.seen.store(true, Ordering::Relaxed);
-        let mut core = self.core();
-        for effect in effects(change, tables) {
-            self.perform(&mut core, effect, skew, now);
+        let effects = effects(change, concerned(change, tables).inspect(|table| table.be_seen()));
+        if !effects.is_empty() {
+            let mut core = self.core();
+            for effect in effects {
+                self.perform(&mut core, effect, skew, now);
+            }
         }
-        None
+        // Last: a break voids what the change itself has made.
+        breaks(feed, change)
     }
 
     /// Learns from a change that came before a stream's position: that its table is there, and how its keys
     /// look. Nothing depends on the change itself.
     pub fn recall(&self, tables: &Tables, change: &Change<'_>, now: Tick) {
-        let Some(table) = change.table().and_then(|name| find(name, tables)) else { return };
-        table.seen.store(true, Ordering::Relaxed);
+        let effects = effects(change, concerned(change, tables).inspect(|table| table.be_seen()));
         let mut core = self.core();
-        for effect in effects(change, tables) {
+        for effect in effects {
             if let Effect::Reshape { cache, shape } = effect {
                 self.reshape(&mut core, cache, shape, now);
             }
@@ -368,12 +292,16 @@ impl Engine {
     fn perform(&self, core: &mut Core, effect: Effect<'_>, skew: Duration, now: Now) {
         match effect {
             Effect::VoidRow { cache, key } => self.void_row(core, cache, &key, now.tick),
-            Effect::VoidCache { cache } => self.void_cache(core, cache, now.tick),
+            Effect::VoidCache { cache, version } => self.void_cache(core, cache, version, now.tick),
             Effect::Reshape { cache, shape } => self.reshape(core, cache, shape, now.tick),
+            Effect::Note { cache, key, version } => {
+                core.history.note(&cache.fence, self.row(cache, &key), version);
+            }
+            Effect::Refuse { cache, why } => refuse(cache, why),
             Effect::Hydrate { cache, key, image, version, commit_ms } => {
                 let row = self.row(cache, &key);
-                if !core.history.image(row, version, commit_ms, skew) {
-                    return;
+                if let Err(why) = core.history.image(&cache.fence, row, version, commit_ms, skew) {
+                    return refuse(cache, why);
                 }
                 let value = Value {
                     body: Bytes::copy_from_slice(image.get().as_bytes()),
@@ -399,7 +327,7 @@ impl Engine {
             if detach {
                 cache.attached.store(false, Ordering::Release);
             }
-            self.void_cache(&mut core, cache, now);
+            self.void_cache(&mut core, cache, None, now);
         }
         drop(core);
         feed.next_epoch(why)
@@ -412,7 +340,7 @@ impl Engine {
             if !cache.attached.load(Ordering::Acquire) {
                 // With a declared bound the reads that come next may lag behind changes that came before.
                 if catalog.freshness.bound.is_some() {
-                    self.void_cache(&mut core, cache, now);
+                    self.void_cache(&mut core, cache, None, now);
                 }
                 cache.attached.store(true, Ordering::Release);
             }
@@ -443,7 +371,7 @@ impl Engine {
         cache.set_shape(shape);
         // Nothing was there before the first lease, and so there is nothing to void.
         if cache.attached.load(Ordering::Acquire) {
-            self.void_cache(core, cache, now);
+            self.void_cache(core, cache, None, now);
         }
     }
 
@@ -454,8 +382,11 @@ impl Engine {
         self.store.load().remove(cache.id, key.as_str());
     }
 
-    fn void_cache(&self, core: &mut Core, cache: &Cache, now: Tick) {
+    fn void_cache(&self, core: &mut Core, cache: &Cache, version: Option<RowVersion>, now: Tick) {
         core.history.void_cache(&cache.fence, now);
+        if cache.spec.on_change == OnChange::Hydrate {
+            core.history.raise_floor(&cache.fence, version);
+        }
         self.dirty.store(true, Ordering::Release);
     }
 
@@ -467,6 +398,35 @@ impl Engine {
 
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a change breaks its feed's epoch.
+fn breaks(feed: &Feed, change: &Change<'_>) -> Option<Break> {
+    let version = match change {
+        Change::Source(why) => return Some((*why).into()),
+        Change::Row(row) => {
+            if feed.note_origin(row.origin) {
+                return Some(Break::SnapshotBegan);
+            }
+            row.version
+        }
+        Change::Table { why: Truncated, version, .. } => {
+            feed.note_origin(Origin::Log);
+            *version
+        }
+        _ => return None,
+    };
+    let Some(RowVersion::Binlog { server, .. }) = version else { return None };
+    feed.note_database(server).then_some(Break::DatabaseChanged)
+}
+
+/// Counts an image that isn't taken, and tells of each kind once if something can be done about it.
+fn refuse(cache: &Cache, why: Refusal) {
+    let first = cache.stats.refused[why as usize].fetch_add(1, Ordering::Relaxed) == 0;
+    if let (true, Some(advice)) = (first, why.advice()) {
+        let cache = cache.spec.name.as_str();
+        warn!(cache, why = why.as_str(), advice, "an image isn't hydrated; further ones are only counted");
     }
 }
 

@@ -14,13 +14,17 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    change::{Change, Columns, Heartbeat, Op, RowChange, SourceReason, TableName, TableReason},
+    change::{
+        Change, Columns, Fault, Heartbeat, Op, Origin, RowChange, SourceReason, TableName, TableReason,
+    },
     position::RowVersion,
 };
 
 mod columns;
+mod deletes;
 
 pub use columns::columns;
+pub use deletes::Deletes;
 
 /// The prefix of the logical messages that are heartbeats.
 pub const HEARTBEAT_PREFIX: &str = "freshet-hb";
@@ -41,45 +45,45 @@ pub enum StreamRole {
     Control,
 }
 
-/// Reads one entry: its fields as name and value, in order.
+/// Reads one entry: its fields as name and value, in order. A tombstone is taken for all there is of its row's
+/// delete: [`Deletes::read`] knows better.
 #[must_use]
 pub fn read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'a> {
-    try_read(fields).unwrap_or_else(|About(table)| match (table, role) {
-        (Some(table), _) => Change::Table { table, why: TableReason::Unreadable },
-        (None, StreamRole::Table(name)) => {
-            Change::Table { table: TableName::from_binding(name), why: TableReason::Unreadable }
-        }
-        (None, StreamRole::Routed) => Change::Source(SourceReason::Unreadable),
+    try_read(role, fields).unwrap_or_else(|Unread(fault, table)| match (table, role) {
+        (Some(table), _) => Change::Table { table, why: TableReason::Unreadable(fault), version: None },
+        (None, StreamRole::Table(name)) => Change::Table {
+            table: TableName::from_binding(name),
+            why: TableReason::Unreadable(fault),
+            version: None,
+        },
+        (None, StreamRole::Routed) => Change::Source(SourceReason::Unreadable(fault)),
         (None, StreamRole::Schema) => Change::Source(SourceReason::Redefined),
-        (None, StreamRole::Control) => Change::Other,
+        (None, StreamRole::Control) => Change::Garbage(fault),
     })
 }
 
-/// An entry that can't be read: the table it is about, if that much is known.
-struct About<'a>(Option<TableName<'a>>);
+/// An entry that can't be read: why, and the table it is about, if that much is known.
+struct Unread<'a>(Fault, Option<TableName<'a>>);
 
-fn try_read(fields: &[(Vec<u8>, Vec<u8>)]) -> Result<Change<'_>, About<'_>> {
-    let entry = Entry::of(fields).ok_or(About(None))?;
+fn try_read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Result<Change<'a>, Unread<'a>> {
+    let unread = |fault| Unread(fault, None);
+    let entry = Entry::of(fields).ok_or(unread(Fault::Fields))?;
     if entry.value == NULL {
-        return Ok(Change::Tombstone);
+        return tombstone(role, &entry);
     }
-    let value: Value<'_> = payload(entry.value).ok_or(About(None))?;
-    if value.source.is_none() && value.op.is_none() {
-        return if value.status.is_some() && value.id.is_some() {
-            Ok(Change::Other)
-        } else if let (true, Some(at_ms)) = (entry.is_heartbeat(), value.ts_ms) {
-            Ok(Change::Heartbeat(Heartbeat { kind: freshet_crds::Heartbeat::Debezium, at_ms }))
-        } else {
-            Err(About(None))
-        };
-    }
-    if value.op.is_none() && (value.ddl.is_some() || value.table_changes.is_some()) {
-        return Ok(schema_change(&value));
-    }
+    let value: Value<'_> = payload(entry.value).ok_or(unread(Fault::Value))?;
+    // In a table's stream everything is about its rows: a row without an envelope may have columns of any
+    // names, and so look like any of the others.
+    let rows_only = matches!(role, StreamRole::Table(_));
     match (value.op.as_deref(), &value.source) {
-        (Some("m"), _) => Ok(message(&value)),
+        (Some("m"), Some(_)) if !rows_only && value.message.is_some() => Ok(message(&value)),
         (Some(op), Some(source)) => data(op, &value, source, &entry),
-        _ => Err(About(None)),
+        (None, None) if !rows_only && entry.is_transaction_marker() => Ok(Change::Other),
+        (None, None) if !rows_only => entry.heartbeat().ok_or(unread(Fault::Envelope)),
+        (None, Some(_)) if !rows_only && (value.ddl.is_some() || value.table_changes.is_some()) => {
+            Ok(schema_change(&value))
+        }
+        _ => Err(unread(Fault::Envelope)),
     }
 }
 
@@ -104,15 +108,58 @@ impl<'a> Entry<'a> {
         })
     }
 
-    fn is_heartbeat(&self) -> bool {
+    /// The columns of its key, if it has one.
+    fn key(&self) -> Result<Option<Columns<'a>>, ()> {
+        if self.key == NULL { Ok(None) } else { text_columns(self.key).map(Some).ok_or(()) }
+    }
+
+    fn other_key(&self) -> Option<Columns<'a>> {
+        self.other_key.and_then(text_columns)
+    }
+
+    /// The begin or end of a transaction: `{"id":…}` and its status with counts, null at the begin.
+    fn is_transaction_marker(&self) -> bool {
         #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct HeartbeatKey<'a> {
-            #[serde(borrow)]
-            #[expect(dead_code, reason = "its presence tells")]
-            server_name: &'a RawValue,
+        #[serde(deny_unknown_fields)]
+        struct Key<'a> {
+            #[serde(borrow, rename = "id")]
+            _id: &'a RawValue,
         }
-        payload::<HeartbeatKey<'_>>(self.key).is_some()
+        #[derive(Deserialize)]
+        struct Marker<'a> {
+            status: Status,
+            #[serde(borrow, rename = "event_count")]
+            _event_count: &'a RawValue,
+            #[serde(borrow, rename = "data_collections")]
+            _data_collections: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "UPPERCASE")]
+        enum Status {
+            Begin,
+            End,
+        }
+        payload::<Key<'_>>(self.key).is_some()
+            && payload::<Marker<'_>>(self.value)
+                .is_some_and(|m| matches!(m.status, Status::Begin | Status::End))
+    }
+
+    /// Debezium's own heartbeat: `{"serverName":…}` and a time, nothing else.
+    fn heartbeat(&self) -> Option<Change<'static>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        struct Key<'a> {
+            #[serde(borrow, rename = "serverName")]
+            _server_name: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Beat {
+            ts_ms: u64,
+        }
+        payload::<Key<'_>>(self.key)?;
+        let at_ms = payload::<Beat>(self.value)?.ts_ms;
+        Some(Change::Heartbeat(Heartbeat { kind: freshet_crds::Heartbeat::Debezium, at_ms }))
     }
 }
 
@@ -126,8 +173,6 @@ struct Value<'a> {
     ts_ms: Option<u64>,
     #[serde(borrow)]
     message: Option<Message<'a>>,
-    status: Option<serde::de::IgnoredAny>,
-    id: Option<serde::de::IgnoredAny>,
     ddl: Option<serde::de::IgnoredAny>,
     #[serde(rename = "tableChanges")]
     table_changes: Option<Vec<TableChange>>,
@@ -162,6 +207,10 @@ struct TableChange {
     id: String,
 }
 
+fn text_columns(bytes: &[u8]) -> Option<Columns<'_>> {
+    columns(std::str::from_utf8(bytes).ok()?)
+}
+
 /// Reads JSON, wrapped with its schema or not.
 fn payload<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     let text = std::str::from_utf8(bytes).ok()?;
@@ -173,8 +222,10 @@ fn data<'a>(
     value: &Value<'a>,
     source: &Source<'a>,
     entry: &Entry<'a>,
-) -> Result<Change<'a>, About<'a>> {
-    let Some(table) = source.table.clone().filter(|t| !t.is_empty()) else { return Err(About(None)) };
+) -> Result<Change<'a>, Unread<'a>> {
+    let Some(table) = source.table.clone().filter(|t| !t.is_empty()) else {
+        return Err(Unread(Fault::Table, None));
+    };
     let table = TableName {
         database: source.db.clone().unwrap_or_default(),
         schema: source.schema.clone().unwrap_or_default(),
@@ -185,29 +236,46 @@ fn data<'a>(
         "u" => Op::Update,
         "d" => Op::Delete,
         "r" => Op::Read,
-        "t" => return Ok(Change::Table { table, why: TableReason::Truncated }),
-        _ => return Err(About(Some(table))),
+        "t" => {
+            return Ok(Change::Table { table, why: TableReason::Truncated, version: source.version() });
+        }
+        _ => return Err(Unread(Fault::Operation, Some(table))),
     };
-    let read_columns = |bytes: &'a [u8]| -> Option<Columns<'a>> { columns(std::str::from_utf8(bytes).ok()?) };
-    let key = if entry.key == NULL {
-        None
-    } else {
-        let Some(key) = read_columns(entry.key) else { return Err(About(Some(table))) };
-        Some(key)
-    };
+    let Ok(key) = entry.key() else { return Err(Unread(Fault::Key, Some(table))) };
     let snapshot = source.snapshot.as_deref();
     Ok(Change::Row(Box::new(RowChange {
         op,
         key,
-        other_key: entry.other_key.and_then(read_columns),
+        other_key: entry.other_key(),
         after: value.after,
         version: source.version(),
         commit_ms: source.ts_ms,
         // With `replace.null.with.default` on, a streamed event says "false" here, because that is the
         // column's default in the envelope's own schema; with it off, it says null.
         nulls_kept: op != Op::Read && snapshot.is_none(),
-        snapshot_begins: op == Op::Read && snapshot == Some("first"),
+        origin: match snapshot {
+            _ if op != Op::Read => Origin::Log,
+            Some("incremental") => Origin::Incremental,
+            marked => Origin::Snapshot { first: marked == Some("first") },
+        },
         table,
+    })))
+}
+
+/// A null value: the delete of the row with its key, in the one table of its stream.
+fn tombstone<'a>(role: &StreamRole, entry: &Entry<'a>) -> Result<Change<'a>, Unread<'a>> {
+    let StreamRole::Table(name) = role else { return Err(Unread(Fault::Tombstone, None)) };
+    let Ok(key) = entry.key() else { return Err(Unread(Fault::Key, None)) };
+    Ok(Change::Tombstone(Box::new(RowChange {
+        table: TableName::from_binding(name),
+        op: Op::Delete,
+        key,
+        other_key: entry.other_key(),
+        after: None,
+        version: None,
+        commit_ms: None,
+        nulls_kept: false,
+        origin: Origin::Log,
     })))
 }
 
@@ -245,20 +313,22 @@ fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
     match value.table_changes.as_deref() {
         Some([only]) => {
             let parts: Vec<_> = only.id.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
-            Change::Table { table: TableName::from_binding(&parts.join(".")), why: TableReason::Redefined }
+            let table = TableName::from_binding(&parts.join("."));
+            Change::Table { table, why: TableReason::Redefined, version: None }
         }
         _ => Change::Source(SourceReason::Redefined),
     }
 }
 
 impl TableName<'_> {
-    /// The table that a binding writes as `schema.table`, `database.table` or `database.schema.table`.
+    /// The table that a binding writes as `schema.table`, `database.table` or `database.schema.table`. Of the
+    /// first two nobody can tell which it is: the database counts as unknown.
     fn from_binding<'b>(name: &str) -> TableName<'b> {
         let mut parts = name.splitn(3, '.').map(|part| Cow::Owned(part.to_owned()));
         let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         match parts.next() {
             Some(table) => TableName { database: first, schema: second, table },
-            None => TableName { database: first, schema: Cow::Borrowed(""), table: second },
+            None => TableName { database: Cow::Borrowed(""), schema: first, table: second },
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use freshet_crds::{Heartbeat, binding::SourceSpec};
 
-use crate::{clock::Tick, continuity::Break, freshness::Evidence, position::EntryId};
+use crate::{change::Origin, clock::Tick, continuity::Break, freshness::Evidence, position::EntryId};
 
 /// Whether an event of a table was ever seen.
 pub type Seen = Arc<AtomicBool>;
@@ -27,6 +27,10 @@ pub struct Feed {
     /// Ticks; zero: never.
     proven: AtomicU64,
     heartbeats: [AtomicU64; 2],
+    /// The newest heartbeats that were read and prove nothing yet.
+    held: [AtomicU64; 2],
+    /// Whether the last row that was seen came from a snapshot.
+    in_snapshot: AtomicBool,
     /// The server whose log the events come from, plus one; zero: unknown or without such an identity.
     database: AtomicU64,
     seen: Mutex<HashMap<String, Seen>>,
@@ -78,6 +82,8 @@ impl Feed {
             connected: AtomicBool::new(false),
             proven: AtomicU64::new(0),
             heartbeats: Default::default(),
+            held: Default::default(),
+            in_snapshot: AtomicBool::new(false),
             database: AtomicU64::new(0),
             seen: Mutex::default(),
             report: Mutex::default(),
@@ -116,10 +122,40 @@ impl Feed {
         self.proven.fetch_max(at.0, Ordering::AcqRel);
     }
 
-    /// Notes a heartbeat that stands for the instant `at`.
-    pub fn set_heartbeat(&self, kind: Heartbeat, at: Tick) {
+    /// Notes a heartbeat that stands for the instant `at`. It proves nothing before
+    /// [`Feed::confirm_heartbeats`]: changes from before it may be unread in other streams.
+    pub fn hold_heartbeat(&self, kind: Heartbeat, at: Tick) {
         self.stats.heartbeats.fetch_add(1, Ordering::Relaxed);
-        self.heartbeats[kind as usize].fetch_max(at.0, Ordering::AcqRel);
+        self.held[kind as usize].fetch_max(at.0, Ordering::AcqRel);
+    }
+
+    /// Notes that every entry was applied that was in any stream when the last heartbeat was read.
+    pub fn confirm_heartbeats(&self) {
+        for (held, proven) in self.held.iter().zip(&self.heartbeats) {
+            proven.fetch_max(held.swap(0, Ordering::AcqRel), Ordering::AcqRel);
+        }
+    }
+
+    /// Notes that the streams' positions are lost: what was held proves nothing of what comes next, and what
+    /// came last says nothing about it.
+    pub fn forget_place(&self) {
+        for held in &self.held {
+            held.store(0, Ordering::Release);
+        }
+        self.in_snapshot.store(false, Ordering::Release);
+    }
+
+    /// Notes how a row came to be an event; whether a snapshot begins with it. Marks alone don't tell: the first
+    /// row of all may be in a stream that nobody follows, and a table's only row is marked as a last one.
+    pub fn note_origin(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Log => {
+                self.in_snapshot.store(false, Ordering::Release);
+                false
+            }
+            Origin::Snapshot { first } => !self.in_snapshot.swap(true, Ordering::AcqRel) || first,
+            Origin::Incremental => false,
+        }
     }
 
     /// Notes the database server that wrote an event; whether it is another one than before.

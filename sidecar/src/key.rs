@@ -8,11 +8,12 @@ use std::borrow::Cow;
 
 use freshet_crds::{KeyType, binding::ColumnSpec};
 
+mod looks;
+
+pub use looks::Looks;
+
 /// Longest key in bytes, decoded.
 pub const MAX_KEY: usize = 1024;
-
-/// Most columns of a key.
-pub const MAX_COLUMNS: usize = 16;
 
 /// The canonical text of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +71,8 @@ pub struct Form {
     pub kind: KeyType,
     /// Whether upper and lower case are one.
     pub fold_case: bool,
+    /// What events have shown of an [`KeyType::Auto`] column.
+    pub shown: Looks,
 }
 
 // === impl Key ===
@@ -169,11 +172,26 @@ impl Form {
     /// The form that a binding declares.
     #[must_use]
     pub fn declared(column: &ColumnSpec) -> Self {
-        Self { kind: column.kind, fold_case: column.fold_case }
+        Self { kind: column.kind, fold_case: column.fold_case, shown: Looks::NONE }
     }
 
     /// A column of which nothing was declared.
-    pub const AUTO: Self = Self { kind: KeyType::Auto, fold_case: false };
+    pub const AUTO: Self = Self { kind: KeyType::Auto, fold_case: false, shown: Looks::NONE };
+
+    /// The form with what this event's text shows; `None` if it shows nothing new.
+    #[must_use]
+    pub fn learn(self, scalar: &Scalar<'_>) -> Option<Self> {
+        if self.kind != KeyType::Auto {
+            return None;
+        }
+        let shown = match scalar {
+            Scalar::Text(text) => self.shown.with_text(text),
+            Scalar::Number(text) => self.shown.with_number(text),
+            // No two spellings of these are one row.
+            Scalar::Bool(_) | Scalar::Null | Scalar::Compound => self.shown,
+        };
+        (shown != self.shown).then_some(Self { shown, ..self })
+    }
 
     fn check(self, text: &str) -> Result<(), KeyError> {
         let form = match self.kind {
@@ -181,13 +199,11 @@ impl Form {
             KeyType::Integer => "a decimal integer without leading zeros, plus sign or blanks",
             KeyType::Uuid if is_uuid(text) => return Ok(()),
             KeyType::Uuid => "a UUID in lower case with dashes",
-            KeyType::Auto if looks_like_integer(text) && !is_integer(text) => {
-                "a canonical number (declare the column as Text if it is one)"
-            }
-            KeyType::Auto if looks_like_uuid(text) && !is_uuid(text) => {
-                "a canonical UUID, lower case with dashes (declare the column as Text if it is one)"
-            }
-            KeyType::Auto | KeyType::Text => return Ok(()),
+            KeyType::Auto => match self.shown.refuses(text) {
+                Some(form) => form,
+                None => return Ok(()),
+            },
+            KeyType::Text => return Ok(()),
         };
         Err(KeyError::Form { text: text.chars().take(64).collect(), form })
     }
@@ -219,24 +235,12 @@ fn is_integer(text: &str) -> bool {
         || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Whatever databases read as an integer: blanks around it, a sign, leading zeros.
-fn looks_like_integer(text: &str) -> bool {
-    let trimmed = text.trim();
-    let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
-    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
-}
-
 fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(i, b)| match i {
             8 | 13 | 18 | 23 => b == b'-',
             _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
         })
-}
-
-fn looks_like_uuid(text: &str) -> bool {
-    let bare = text.trim().trim_start_matches('{').trim_end_matches('}');
-    is_uuid(&bare.to_ascii_lowercase())
 }
 
 #[cfg(test)]

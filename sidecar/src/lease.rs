@@ -34,9 +34,9 @@ pub struct Lease {
 #[derive(Debug, Default)]
 pub struct Sealer(RandomState);
 
-/// Who is loading: one winner per key for [`LOADING`].
+/// Who is loading: one winner per key for [`LOADING`], known by its lease.
 #[derive(Debug)]
-pub struct Loaders(Box<[(RowHash, Tick)]>);
+pub struct Loaders(Box<[(Lease, Tick)]>);
 
 // === impl Sealer ===
 
@@ -70,30 +70,39 @@ impl Sealer {
 
 impl Default for Loaders {
     fn default() -> Self {
-        Self(vec![(RowHash(0), Tick(0)); PLACES].into())
+        let nobody = Lease { cache: 0, row: RowHash(0), seq: Seq(0) };
+        Self(vec![(nobody, Tick(0)); PLACES].into())
     }
 }
 
 impl Loaders {
-    /// Whether the caller is to load the row: nobody else was told so within [`LOADING`].
-    pub fn win(&mut self, row: RowHash, now: Tick) -> bool {
-        let place = self.place(row);
-        if place.0 == row && place.1 > now {
+    /// Whether the lease's holder is to load its row: nobody else was told so within [`LOADING`].
+    pub fn win(&mut self, lease: Lease, now: Tick) -> bool {
+        let place = self.place(lease.row);
+        if place.0.row == lease.row && place.1 > now {
             return false;
         }
-        *place = (row, now + LOADING);
+        *place = (lease, now + LOADING);
         true
     }
 
     /// Notes that the row's loading has ended, or that it must begin anew.
     pub fn end(&mut self, row: RowHash) {
         let place = self.place(row);
-        if place.0 == row {
+        if place.0.row == row {
             place.1 = Tick(0);
         }
     }
 
-    fn place(&mut self, row: RowHash) -> &mut (RowHash, Tick) {
+    /// Notes that the holder of this lease has failed: whoever was told to load after it goes on.
+    pub fn give_up(&mut self, lease: &Lease) {
+        let place = self.place(lease.row);
+        if place.0 == *lease {
+            place.1 = Tick(0);
+        }
+    }
+
+    fn place(&mut self, row: RowHash) -> &mut (Lease, Tick) {
         &mut self.0[usize::try_from(row.0 % PLACES as u64).unwrap_or(0)]
     }
 }
@@ -125,10 +134,15 @@ mod tests {
     fn one_loader_per_row_at_a_time() {
         let mut loaders = Loaders::default();
         let row = RowHash(5);
-        assert!(loaders.win(row, Tick(0)));
-        assert!(!loaders.win(row, Tick(9_999)));
-        assert!(loaders.win(row, Tick(0) + LOADING));
+        let lease = |seq| Lease { cache: 1, row, seq: Seq(seq) };
+        assert!(loaders.win(lease(1), Tick(0)));
+        assert!(!loaders.win(lease(1), Tick(9_999)));
+        assert!(loaders.win(lease(1), Tick(0) + LOADING));
         loaders.end(row);
-        assert!(loaders.win(row, Tick(0) + LOADING));
+        assert!(loaders.win(lease(2), Tick(0) + LOADING));
+        loaders.give_up(&lease(1));
+        assert!(!loaders.win(lease(3), Tick(0) + LOADING), "the claim is another's");
+        loaders.give_up(&lease(2));
+        assert!(loaders.win(lease(3), Tick(0) + LOADING));
     }
 }

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{catalog::Catalog, clock::Tick, engine::Engine, status, store::count};
+use crate::{catalog::Catalog, clock::Tick, coherence::Refusal, engine::Engine, status, store::count};
 
 /// The API's connections.
 #[derive(Debug, Default)]
@@ -157,6 +157,13 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     sheet.counters("fills", "Fills by outcome", fills)?;
     let hydrated = caches().map(|(name, s)| (vec![("cache", name)], count(&s.hydrated)));
     sheet.counters("hydrations", "Values that came from a change's image", hydrated)?;
+    let refused = caches().flat_map(|(name, s)| {
+        Refusal::ALL.map(|why| {
+            let labels = vec![("cache", name.clone()), ("reason", why.as_str().to_owned())];
+            (labels, count(&s.refused[why as usize]))
+        })
+    });
+    sheet.counters("images_refused", "Images of changes that didn't become values", refused)?;
     let entries = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.entries))));
     sheet.gauges("cache_entries", "Values held", None, entries)?;
     let bytes = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.bytes))));

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::{
     catalog::{Cache, Catalog},
     clock::{Tick, millis},
+    coherence::Refusal,
     engine::Engine,
     feed::Feed,
     freshness::{Evidence, Vouch},
@@ -136,6 +137,11 @@ fn cache(cache: &Cache) -> Value {
         "stored": count(&stats.stored),
         "fenced": count(&stats.fenced),
         "hydrated": count(&stats.hydrated),
+        "imagesRefused": Refusal::ALL
+            .into_iter()
+            .map(|why| (why.as_str(), count(&stats.refused[why as usize])))
+            .filter(|(_, n)| *n > 0)
+            .collect::<std::collections::BTreeMap<_, _>>(),
         "tableSeen": !cache.has_unseen_table(),
     });
     if cache.too_new {

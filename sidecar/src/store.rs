@@ -37,7 +37,7 @@ pub struct Entry {
     pub stored: Tick,
     /// When it ends.
     pub expires: Tick,
-    /// Whether it ends so early because the read may have missed a change.
+    /// Whether the read may have missed a change, so that it ends no later than the hold-off.
     pub hold_off: bool,
     held: Held,
 }

@@ -2,7 +2,7 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{Fence, Fenced, History, RowHash, SLOTS};
+use super::{Fence, Fenced, History, Refusal, RowHash, SLOTS};
 use crate::{
     clock::{Now, Tick},
     position::RowVersion,
@@ -65,24 +65,62 @@ fn lsn(lsn: u64) -> RowVersion {
     RowVersion::Postgres { lsn }
 }
 
+const OLD: Result<(), Refusal> = Err(Refusal::NotNewer);
+const OUTRANKED: Result<(), Refusal> = Err(Refusal::Outranked);
+
 #[test]
 fn images_never_go_back() {
-    let (mut history, row) = (History::default(), RowHash(7));
+    let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
     history.keep_images();
-    assert!(history.image(row, lsn(100), 5, LAG));
-    assert!(!history.image(row, lsn(90), 4, LAG), "an older image after a newer one");
-    assert!(history.image(row, lsn(100), 5, LAG), "the same image again");
-    assert!(history.image(row, lsn(110), 6, LAG));
+    assert_eq!(history.image(&fence, row, lsn(100), 5, LAG), Ok(()));
+    assert_eq!(history.image(&fence, row, lsn(90), 4, LAG), OLD, "an older image after a newer one");
+    assert_eq!(history.image(&fence, row, lsn(100), 5, LAG), Ok(()), "the same image again");
+    assert_eq!(history.image(&fence, row, lsn(110), 6, LAG), Ok(()));
+}
+
+#[test]
+fn what_was_not_hydrated_outranks_older_images_too() {
+    let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
+    history.keep_images();
+    assert_eq!(history.image(&fence, row, lsn(110), 5, LAG), Ok(()));
+    assert!(history.note(&fence, row, lsn(120)), "a delete");
+    assert_eq!(history.image(&fence, row, lsn(110), 5, LAG), OLD, "a replay");
+    assert_eq!(history.image(&fence, row, lsn(130), 6, LAG), Ok(()));
+    // The delete of the old key and the create of the new one, where both are one row.
+    assert!(history.note(&fence, row, lsn(140)));
+    assert_eq!(history.image(&fence, row, lsn(140), 7, LAG), Ok(()));
+}
+
+#[test]
+fn a_truncate_outranks_older_images_of_every_row() {
+    let (mut history, fence, other) = (History::default(), Fence::default(), Fence::default());
+    history.keep_images();
+    assert_eq!(history.image(&fence, RowHash(7), lsn(110), 5, LAG), Ok(()));
+    history.raise_floor(&fence, Some(lsn(120)));
+    for version in [110, 119, 120] {
+        assert_eq!(history.image(&fence, RowHash(7), lsn(version), 5, LAG), OLD, "{version}");
+        assert_eq!(history.image(&fence, RowHash(8), lsn(version), 5, LAG), OLD, "{version}");
+    }
+    assert_eq!(history.image(&other, RowHash(9), lsn(110), 5, LAG), Ok(()), "another cache");
+    assert_eq!(history.image(&fence, RowHash(7), lsn(121), 5, LAG), Ok(()));
+    history.raise_floor(&fence, Some(lsn(100)));
+    assert_eq!(history.image(&fence, RowHash(8), lsn(115), 5, LAG), OLD, "a floor stays");
+    history.raise_floor(&fence, None);
+    assert_eq!(history.image(&fence, RowHash(7), lsn(121), 5, LAG), OLD, "what voids everything now");
+    assert_eq!(history.image(&fence, RowHash(7), lsn(122), 5, LAG), Ok(()));
 }
 
 #[test]
 fn images_of_another_server_are_ranked_from_the_second_on() {
-    let (mut history, row) = (History::default(), RowHash(7));
+    let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
     history.keep_images();
     let binlog = |server, offset| RowVersion::Binlog { server, file: 1, offset, row: 0 };
-    assert!(history.image(row, binlog(1, 500), 5, LAG));
-    assert!(!history.image(row, binlog(2, 4), 6, LAG));
-    assert!(history.image(row, binlog(2, 5), 7, LAG));
+    assert_eq!(history.image(&fence, row, binlog(1, 500), 5, LAG), Ok(()));
+    assert_eq!(history.image(&fence, row, binlog(2, 4), 6, LAG), OLD);
+    assert_eq!(history.image(&fence, row, binlog(2, 5), 7, LAG), Ok(()));
+    history.raise_floor(&fence, None);
+    assert_eq!(history.image(&fence, row, binlog(3, 1), 8, LAG), OLD);
+    assert_eq!(history.image(&fence, row, binlog(3, 2), 8, LAG), Ok(()));
 }
 
 #[test]
@@ -91,9 +129,10 @@ fn a_fill_outranks_images_committed_before_it() {
     history.keep_images();
     let fill = at(10);
     history.admit(&fence, row, history.seq(), fill, LAG).unwrap();
-    assert!(!history.image(row, lsn(100), fill.wall_ms - 1, LAG));
-    assert!(!history.image(row, lsn(101), fill.wall_ms + 1000, LAG), "within the clocks' difference");
-    assert!(history.image(row, lsn(102), fill.wall_ms + 1001, LAG));
+    assert_eq!(history.image(&fence, row, lsn(100), fill.wall_ms - 1, LAG), OUTRANKED);
+    let within = history.image(&fence, row, lsn(101), fill.wall_ms + 1000, LAG);
+    assert_eq!(within, OUTRANKED, "within the clocks' difference");
+    assert_eq!(history.image(&fence, row, lsn(102), fill.wall_ms + 1001, LAG), Ok(()));
 }
 
 /// One step of a schedule of readers and a writer over a few rows.

@@ -1,9 +1,10 @@
 use freshet_crds::{binding::Binding, manifest};
 
-use super::{Effect, effects};
+use super::{Effect, concerned, effects};
 use crate::{
     catalog::{Catalog, Newer},
     envelope::{StreamRole, read},
+    key::Key,
     recorded::Recording,
 };
 
@@ -21,7 +22,7 @@ fn run(catalog: &Catalog, key: &str, value: &str) -> Vec<String> {
     let fields = [(key.as_bytes().to_vec(), value.as_bytes().to_vec())];
     let change = read(&StreamRole::Routed, &fields);
     let (_, tables) = &catalog.feeds[0];
-    let mut texts: Vec<_> = effects(&change, tables).iter().filter_map(show).collect();
+    let mut texts: Vec<_> = effects(&change, concerned(&change, tables)).iter().filter_map(show).collect();
     texts.sort();
     texts
 }
@@ -29,8 +30,10 @@ fn run(catalog: &Catalog, key: &str, value: &str) -> Vec<String> {
 fn show(effect: &Effect<'_>) -> Option<String> {
     match effect {
         Effect::VoidRow { cache, key } => Some(format!("void {}/{}", cache.spec.name, key.as_str())),
+        Effect::Note { cache, key, .. } => Some(format!("note {}/{}", cache.spec.name, key.as_str())),
+        Effect::Refuse { cache, why } => Some(format!("refuse {} {}", cache.spec.name, why.as_str())),
         Effect::Hydrate { cache, key, .. } => Some(format!("hydrate {}/{}", cache.spec.name, key.as_str())),
-        Effect::VoidCache { cache } => Some(format!("void {}", cache.spec.name)),
+        Effect::VoidCache { cache, .. } => Some(format!("void {}", cache.spec.name)),
         Effect::Reshape { cache, shape } => {
             cache.set_shape(shape.clone());
             None
@@ -50,7 +53,28 @@ fn a_row_voids_its_key_and_what_depends_on_its_table() {
     let catalog = catalog(
         "{name: rows, table: s.t}, {name: pages, dependsOn: [s.t, s.u]}, {name: others, table: s.u}, {name: long, table: postgres.s.t}",
     );
-    assert_eq!(run(&catalog, "{\"id\":7}", &event("u", "{\"id\":7}")), ["void pages", "void rows/7"]);
+    let found = run(&catalog, "{\"id\":7}", &event("u", "{\"id\":7}"));
+    assert_eq!(found, ["void long/7", "void pages", "void rows/7"], "however the table is spelled");
+}
+
+#[test]
+fn what_names_no_database_concerns_every_spelling() {
+    let catalog = catalog(
+        "{name: rows, table: s.t}, {name: long, table: postgres.s.t}, {name: pages, dependsOn: [db.s.t]}, {name: others, table: s.tt}",
+    );
+    let (_, tables) = &catalog.feeds[0];
+    let role = StreamRole::Table("s.t".into());
+    for (value, expected) in [
+        ("not JSON", ["void long", "void pages", "void rows"]),
+        ("default", ["void long/7", "void pages", "void rows/7"]),
+    ] {
+        let fields = [(b"{\"id\":7}".to_vec(), value.as_bytes().to_vec())];
+        let change = read(&role, &fields);
+        let mut found: Vec<_> =
+            effects(&change, concerned(&change, tables)).iter().filter_map(show).collect();
+        found.sort();
+        assert_eq!(found, expected, "{value}");
+    }
 }
 
 #[test]
@@ -65,21 +89,37 @@ fn hydration_follows_the_void() {
     let both = ["hydrate rows/7", "void rows/7"];
     assert_eq!(run(&catalog, "{\"id\":7}", &event("c", "{\"id\":7}")), both);
     assert_eq!(run(&catalog, "{\"id\":7}", &event("u", "{\"id\":7}")), both);
-    assert_eq!(run(&catalog, "{\"id\":7}", &event("d", "null")), ["void rows/7"]);
-    assert_eq!(run(&catalog, "{\"id\":7}", &event("r", "{\"id\":7}")), ["void rows/7"]);
+    // What can't be hydrated is known of nevertheless.
+    let noted = ["note rows/7", "void rows/7"];
+    assert_eq!(run(&catalog, "{\"id\":7}", &event("d", "null")), noted);
+    assert_eq!(run(&catalog, "{\"id\":7}", &event("r", "{\"id\":7}")), noted);
 }
 
 #[test]
 fn images_that_are_not_whole_or_not_true_only_void() {
     let catalog = catalog("{name: rows, table: s.t, onChange: Hydrate}");
-    let placeholder = event("u", "{\"id\":7,\"text\":\"__debezium_unavailable_value\"}");
-    assert_eq!(run(&catalog, "{\"id\":7}", &placeholder), ["void rows/7"]);
-    let binary = event("u", "{\"id\":7,\"raw\":\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"}");
-    assert_eq!(run(&catalog, "{\"id\":7}", &binary), ["void rows/7"]);
+    let bytes: Vec<String> = b"__debezium_unavailable_value".iter().map(u8::to_string).collect();
+    for placeholder in [
+        "\"__debezium_unavailable_value\"",
+        "[\"__debezium_unavailable_value\"]",
+        "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
+        "\"5f5f646562657a69756d5f756e617661696c61626c655f76616c7565\"",
+        "[\"b68a35a7-17ad-35b3-af2a-ae46edb4545a\"]",
+        &format!("[{}]", bytes.join(",")),
+        &format!("[{}.0]", bytes.join(".0,")),
+    ] {
+        let image = event("u", &format!("{{\"id\":7,\"large\":{placeholder}}}"));
+        let expected = ["note rows/7", "refuse rows not-whole", "void rows/7"];
+        assert_eq!(run(&catalog, "{\"id\":7}", &image), expected, "{placeholder}");
+    }
     let defaults = event("u", "{\"id\":7}").replace("\"snapshot\":null", "\"snapshot\":\"false\"");
-    assert_eq!(run(&catalog, "{\"id\":7}", &defaults), ["void rows/7"]);
+    let expected = ["note rows/7", "refuse rows nulls-replaced", "void rows/7"];
+    assert_eq!(run(&catalog, "{\"id\":7}", &defaults), expected);
     let unordered = event("u", "{\"id\":7}").replace("\"lsn\":5,", "");
-    assert_eq!(run(&catalog, "{\"id\":7}", &unordered), ["void rows/7"]);
+    assert_eq!(run(&catalog, "{\"id\":7}", &unordered), ["refuse rows no-position", "void rows/7"]);
+    // Nobody hydrates here, and so nothing is refused.
+    let plain = self::catalog("{name: rows, table: s.t}");
+    assert_eq!(run(&plain, "{\"id\":7}", &defaults), ["void rows/7"]);
 }
 
 #[test]
@@ -137,6 +177,49 @@ fn a_first_event_teaches_the_keys_shape() {
 }
 
 #[test]
+fn spellings_that_events_show_are_those_that_requests_must_use() {
+    let catalog = catalog("{name: rows, table: s.t}");
+    let cache = &catalog.caches["rows"];
+    let takes = |text: &str| Key::from_path(text, cache.shape().forms.as_deref()).is_ok();
+    let shows = |value: &str| run(&catalog, &format!("{{\"id\":{value}}}"), &event("u", "null"));
+    shows("\"7.00\"");
+    assert_eq!(["7.00", "8.25", "7.0", "7", "7e0"].map(takes), [true, true, false, false, false]);
+    let learned = cache.shape();
+    shows("\"9.99\"");
+    assert!(std::sync::Arc::ptr_eq(&learned, &cache.shape()), "nothing new, nothing void");
+    shows("\"7.0\"");
+    assert_eq!(["7.00", "7.0", "7"].map(takes), [false; 3], "which of them names a row?");
+    shows("\"007\"");
+    assert_eq!(["7.00", "7.0", "7", "007"].map(takes), [true; 4], "a text, whose spellings are other rows");
+    assert!(takes("SKU-1") && !takes("+7"));
+}
+
+#[test]
+fn uuids_are_spelled_as_events_show_them() {
+    let (lower, bare) = ("6f96a0f1-3c0e-4c6b-9a53-0a6c2f3f0b1d", "6f96a0f13c0e4c6b9a530a6c2f3f0b1d");
+    let upper = lower.to_uppercase();
+    for (shown, taken) in
+        [(lower, [true, false, false]), (&upper, [false, true, false]), (bare, [false, false, true])]
+    {
+        let catalog = catalog("{name: rows, table: s.t}");
+        run(&catalog, &format!("{{\"id\":\"{shown}\"}}"), &event("u", "null"));
+        let shape = catalog.caches["rows"].shape();
+        let takes = |text: &str| Key::from_path(text, shape.forms.as_deref()).is_ok();
+        assert_eq!([lower, &upper, bare].map(takes), taken, "{shown}");
+    }
+}
+
+#[test]
+fn integers_are_learned_from_numbers_and_unlearned_from_texts() {
+    let catalog = catalog("{name: rows, table: s.t}");
+    let kind = || catalog.caches["rows"].shape().forms.clone().unwrap()[0].kind;
+    run(&catalog, "{\"id\":-7}", &event("u", "null"));
+    assert_eq!(kind(), freshet_crds::KeyType::Integer);
+    assert_eq!(run(&catalog, "{\"id\":\"seven\"}", &event("u", "null")), ["void rows/seven"]);
+    assert_eq!(kind(), freshet_crds::KeyType::Auto);
+}
+
+#[test]
 fn every_recorded_change_voids_its_row() {
     for name in ["compact", "extended", "one-stream"] {
         let recording = Recording::load(name);
@@ -144,7 +227,8 @@ fn every_recorded_change_voids_its_row() {
         let (_, tables) = &catalog.feeds[0];
         let mut voided = std::collections::BTreeSet::new();
         for entry in &recording.entries {
-            voided.extend(effects(&entry.change(), tables).iter().filter_map(show));
+            let change = entry.change();
+            voided.extend(effects(&change, concerned(&change, tables)).iter().filter_map(show));
         }
         for id in ["1", "10", "2", "20", "3", "4", "-1", "30", "31", "41"] {
             assert!(voided.contains(&format!("void product/{id}")), "{name}: {id}");

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use freshet_crds::{binding::Binding, manifest};
 
@@ -9,8 +9,7 @@ use crate::{
     continuity::Break,
     envelope::{StreamRole, read},
     key::Key,
-    recorded::Recording,
-    store::Value,
+    store::{Value, count},
 };
 
 /// An engine with one source and these caches, its clock in the test's hand.
@@ -101,7 +100,18 @@ impl Bench {
         let fields = [(key.as_bytes().to_vec(), value.as_bytes().to_vec())];
         let catalog = self.engine.catalog().unwrap();
         let (feed, tables) = &catalog.feeds[0];
-        self.engine.apply(&catalog, feed, tables, &read(&StreamRole::Routed, &fields), self.now)
+        let broken = self.engine.apply(&catalog, feed, tables, &read(&StreamRole::Routed, &fields), self.now);
+        feed.confirm_heartbeats();
+        broken
+    }
+
+    /// A row event of `s.t` with `op` and what `source` says further.
+    fn event(&self, id: u32, op: &str, source: &str) -> Option<Break> {
+        let after = if op == "d" { "null".to_owned() } else { format!("{{\"id\":{id}}}") };
+        let value = format!(
+            "{{\"after\":{after},\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"ts_ms\":0,{source}}},\"op\":\"{op}\"}}"
+        );
+        self.apply(&format!("{{\"id\":{id}}}"), &value)
     }
 
     fn change(&self, id: u32, lsn: u64, commit_ms: u64, name: &str) {
@@ -112,6 +122,8 @@ impl Bench {
         assert_eq!(self.apply(&format!("{{\"id\":{id}}}"), &event), None);
     }
 }
+
+mod images;
 
 const ROWS: &str = "{name: rows, table: s.t, ttl: 1m}";
 
@@ -164,6 +176,22 @@ fn one_reader_is_told_to_load() {
 }
 
 #[test]
+fn a_fenced_fill_ends_no_other_loaders_claim() {
+    let bench = Bench::new(ROWS, "");
+    let grant = |bench: &Bench| match bench.answer("rows/7", READ) {
+        Answer::Miss(miss) => miss.lease.unwrap(),
+        Answer::Hit(_) => panic!("nothing was filled"),
+    };
+    let first = grant(&bench);
+    bench.change(7, 1, 0, "x");
+    let second = grant(&bench);
+    assert!(first.you && second.you, "the change made the first one's work void");
+    assert_eq!(bench.put("rows/7", &first.token, "old"), Ok(false));
+    assert!(!grant(&bench).you, "the second one is still loading");
+    assert_eq!(bench.put("rows/7", &second.token, "new"), Ok(true));
+}
+
+#[test]
 fn values_that_depend_on_a_table_end_with_any_change_of_it() {
     let bench = Bench::new("{name: pages, dependsOn: [s.t, s.u]}", "");
     bench.change(1, 1, 0, "x");
@@ -192,6 +220,22 @@ fn a_fill_soon_after_a_change_is_held_off() {
     assert!(bench.fill("rows/7", "maybe old"));
     assert_eq!(bench.get("rows/7"), "hit maybe old hold-off");
     bench.pass(900);
+    assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn a_fill_that_ends_before_its_hold_off_says_so_too() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.change(7, 1, 0, "x");
+    bench.pass(100);
+    let (catalog, cache) = bench.cache("rows");
+    let key = Key::from_path("7", None).unwrap();
+    let lease = bench.engine.lease(&cache, &key, &bench.lease("rows/7").unwrap()).unwrap();
+    let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false };
+    let max_age = Some(Duration::from_millis(500));
+    bench.engine.fill(&catalog, &cache, &key, Fill { lease, value, max_age }, bench.now).unwrap();
+    assert_eq!(bench.get("rows/7"), "hit x hold-off");
+    bench.pass(500);
     assert_eq!(bench.get("rows/7"), "miss");
 }
 
@@ -249,23 +293,70 @@ fn a_declared_heartbeat_is_needed_and_an_old_one_counts_with_its_age() {
     assert_eq!(bench.get("rows/7"), "stale lagging");
 }
 
-const HYDRATED: &str = "{name: rows, table: s.t, onChange: Hydrate}";
+#[test]
+fn a_heartbeat_proves_nothing_before_it_is_confirmed() {
+    let bench = Bench::new(ROWS, ", freshness: {maxStaleness: 5s, heartbeat: Debezium}");
+    let fields = [(
+        b"{\"serverName\":\"shop\"}".to_vec(),
+        format!("{{\"ts_ms\":{}}}", bench.now.wall_ms).into_bytes(),
+    )];
+    let catalog = bench.engine.catalog().unwrap();
+    let (feed, tables) = &catalog.feeds[0];
+    let beat = || bench.engine.apply(&catalog, feed, tables, &read(&StreamRole::Control, &fields), bench.now);
+    beat();
+    assert_eq!(bench.get("rows/7"), "stale starting");
+    feed.forget_place();
+    feed.confirm_heartbeats();
+    assert_eq!(bench.get("rows/7"), "stale starting", "its place in the streams is lost");
+    beat();
+    feed.confirm_heartbeats();
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
+}
 
 #[test]
-fn images_become_values_unless_something_newer_is_known() {
-    let mut bench = Bench::new(HYDRATED, "");
-    bench.change(7, 100, 0, "new");
-    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"new\"}");
-    bench.change(7, 90, 0, "old");
-    assert_eq!(bench.get("rows/7"), "miss", "a replayed older image voids and nothing else");
-    bench.change(7, 100, 0, "new");
-    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"new\"}");
-    bench.pass(10_000);
-    bench.fill("rows/7", "filled");
-    bench.change(7, 110, bench.now.wall_ms, "before the fill, as far as clocks tell");
-    assert_eq!(bench.get("rows/7"), "miss");
-    bench.change(7, 120, bench.now.wall_ms + 1001, "after");
-    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"after\"}");
+fn stale_values_are_served_marked_and_what_is_not_there_says_why() {
+    let more = ", freshness: {maxStaleness: 5s, heartbeat: Debezium, onStale: Serve, serveStaleFor: 10s}";
+    let mut bench = Bench::new(ROWS, more);
+    bench.apply("{\"serverName\":\"shop\"}", &format!("{{\"ts_ms\":{}}}", bench.now.wall_ms));
+    bench.pass(2000);
+    assert!(bench.fill("rows/7", "one"));
+    // 5 s, and one for the clocks' difference.
+    bench.pass(4000);
+    let answer = |path| match bench.answer(path, READ) {
+        Answer::Hit(hit) => (Some(hit.ttl), hit.detail, true),
+        Answer::Miss(miss) => (None, miss.detail.filter(|_| miss.stale), miss.lease.is_some()),
+    };
+    assert_eq!(answer("rows/7"), (Some(-1), Some("lagging"), true));
+    assert_eq!(answer("rows/8"), (None, Some("lagging"), true), "a fill would be taken");
+    bench.pass(3000);
+    let answer = |path| match bench.answer(path, READ) {
+        Answer::Hit(hit) => (Some(hit.ttl), hit.detail),
+        Answer::Miss(miss) => (None, miss.detail.filter(|_| miss.stale)),
+    };
+    assert_eq!(answer("rows/7"), (Some(-4), Some("lagging")));
+    let (_, cache) = bench.cache("rows");
+    assert_eq!(count(&cache.stats.stale_hits), 2);
+    assert_eq!((count(&cache.stats.misses), count(&cache.stats.bypasses)), (1, 1));
+    bench.pass(7000);
+    assert_eq!(bench.get("rows/7"), "stale lagging", "at most serveStaleFor");
+}
+
+#[test]
+fn every_snapshot_begins_a_new_epoch_whatever_its_marks() {
+    let bench = Bench::new(ROWS, "");
+    let began = Some(Break::SnapshotBegan);
+    let event = |op: &str, mark: &str| bench.event(7, op, &format!("\"lsn\":5,\"snapshot\":{mark}"));
+    assert_eq!(event("u", "null"), None);
+    assert_eq!(event("r", "\"last\""), began, "one row in one table");
+    assert_eq!(event("r", "\"true\""), None, "the same snapshot");
+    assert_eq!(event("r", "\"first\""), began, "another right after it");
+    assert_eq!(event("c", "null"), None);
+    assert_eq!(event("r", "\"incremental\""), None);
+    assert_eq!(event("r", "\"first_in_data_collection\""), began);
+    assert_eq!(event("r", "\"incremental\""), None);
+    assert_eq!(event("r", "\"true\""), None);
+    bench.engine.catalog().unwrap().feeds[0].0.forget_place();
+    assert_eq!(event("r", "\"true\""), began, "the first that is seen");
 }
 
 #[test]
@@ -328,37 +419,4 @@ fn readers_may_ask_for_more() {
     assert!(
         matches!(bench.answer("rows/7", strict), Answer::Miss(miss) if miss.detail == Some("max-staleness"))
     );
-}
-
-/// Applying what the real Debezium wrote leaves, for every product, its last image or nothing.
-#[test]
-fn recorded_changes_end_in_the_last_images() {
-    for name in ["compact", "compact-schemas", "extended", "extended-schemas", "one-stream"] {
-        let bench = Bench::new("{name: products, table: inventory.product, onChange: Hydrate}", "");
-        let catalog = bench.engine.catalog().unwrap();
-        let (feed, tables) = &catalog.feeds[0];
-        let recording = Recording::load(name);
-        let mut last: BTreeMap<String, Option<String>> = BTreeMap::new();
-        for entry in &recording.entries {
-            let change = entry.change();
-            if let crate::change::Change::Row(row) = &change
-                && row.table.table == "product"
-                && let Some(crate::key::Scalar::Number(id)) = row.key.as_ref().map(|key| &key[0].1)
-            {
-                last.insert((*id).to_owned(), row.after.map(|after| after.get().to_owned()));
-            }
-            if let Some(why) = bench.engine.apply(&catalog, feed, tables, &change, bench.now) {
-                bench.engine.break_epoch(feed, why, false, bench.now.tick);
-            }
-        }
-        let mut hits = 0;
-        for (id, image) in &last {
-            let found = bench.get(&format!("products/{id}"));
-            if let Some(found) = found.strip_prefix("hit ") {
-                hits += 1;
-                assert_eq!(Some(found), image.as_deref(), "{name}: {id}");
-            }
-        }
-        assert!(hits >= 4, "{name}: {hits} of {}", last.len());
-    }
 }

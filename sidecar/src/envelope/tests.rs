@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{StreamRole, read};
 use crate::{
-    change::{Change, Op, SourceReason, TableReason},
+    change::{Change, Fault, Op, Origin, SourceReason, TableReason},
     recorded::Recording,
 };
 
@@ -15,18 +15,19 @@ fn describe(change: &Change<'_>) -> Option<(String, String)> {
             let table = row.table.spellings().next().unwrap();
             let after = row.after.map(|after| after.get().len());
             let text = format!(
-                "{:?} {:?} after={after:?} nulls_kept={} first={} version={}",
+                "{:?} {:?} after={after:?} nulls_kept={} origin={:?} version={}",
                 row.op,
                 row.key,
                 row.nulls_kept,
-                row.snapshot_begins,
+                row.origin,
                 row.version.is_some()
             );
             Some((table, text))
         }
-        Change::Table { table, why } => Some((table.spellings().next().unwrap(), format!("{why:?}"))),
+        Change::Table { table, why, .. } => Some((table.spellings().next().unwrap(), format!("{why:?}"))),
         Change::Source(why) => Some((String::new(), format!("{why:?}"))),
-        Change::Heartbeat(_) | Change::Tombstone | Change::Other => None,
+        Change::Garbage(fault) => Some((String::new(), format!("{fault:?}"))),
+        Change::Heartbeat(_) | Change::Tombstone(_) | Change::Other => None,
     }
 }
 
@@ -144,7 +145,7 @@ fn both_heartbeats_are_found_with_their_times() {
 #[test]
 fn tombstones_are_told_from_values() {
     let recording = Recording::load("compact-tombstones");
-    assert!(recording.entries.iter().any(|e| matches!(e.change(), Change::Tombstone)));
+    assert!(recording.entries.iter().any(|e| matches!(e.change(), Change::Tombstone(_))));
 }
 
 #[test]
@@ -153,11 +154,11 @@ fn rows_without_an_envelope_void_their_table() {
     let mut voided = 0;
     for entry in recording.entries.iter().filter(|e| matches!(e.role(), StreamRole::Table(_))) {
         match entry.change() {
-            Change::Table { table, why: TableReason::Unreadable } => {
+            Change::Table { table, why: TableReason::Unreadable(Fault::Envelope), .. } => {
                 voided += 1;
                 assert!(entry.stream.ends_with(table.table.as_ref()), "{}", entry.stream);
             }
-            Change::Tombstone => {}
+            Change::Tombstone(_) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -171,25 +172,103 @@ fn one(name: &str, value: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
 #[test]
 fn what_cannot_be_read_voids_what_it_may_concern() {
     let table = StreamRole::Table("inventory.product".into());
-    for (key, value) in [
-        ("{\"id\":1}", "not JSON"),
-        ("{\"id\":1}", "{}"),
-        ("{\"id\":1}", "[1]"),
-        ("{\"id\":1}", "{\"op\":\"u\"}"),
-        ("{\"id\":1}", "{\"op\":7,\"source\":{}}"),
-        ("not JSON", "{\"op\":\"u\",\"source\":{\"schema\":\"inventory\",\"table\":\"product\"}}"),
-        ("{\"id\":1}", "{\"op\":\"?\",\"source\":{\"schema\":\"inventory\",\"table\":\"product\"}}"),
+    for (key, value, why) in [
+        ("{\"id\":1}", "not JSON", Fault::Value),
+        ("{\"id\":1}", "{}", Fault::Envelope),
+        ("{\"id\":1}", "[1]", Fault::Value),
+        ("{\"id\":1}", "{\"op\":\"u\"}", Fault::Envelope),
+        ("{\"id\":1}", "{\"op\":7,\"source\":{}}", Fault::Value),
+        ("{\"id\":1}", "{\"op\":\"u\",\"source\":{}}", Fault::Table),
+        (
+            "not JSON",
+            "{\"op\":\"u\",\"source\":{\"schema\":\"inventory\",\"table\":\"product\"}}",
+            Fault::Key,
+        ),
+        ("not JSON", "default", Fault::Key),
+        (
+            "{\"id\":1}",
+            "{\"op\":\"?\",\"source\":{\"schema\":\"inventory\",\"table\":\"product\"}}",
+            Fault::Operation,
+        ),
     ] {
         let entry = one(key, value);
         match read(&table, &entry) {
-            Change::Table { table, why: TableReason::Unreadable } => assert_eq!(table.table, "product"),
+            Change::Table { table, why: TableReason::Unreadable(found), .. } => {
+                assert_eq!((table.table.as_ref(), found), ("product", why), "{value}");
+            }
             other => panic!("{value}: {other:?}"),
         }
     }
     let garbage = one("{\"id\":1}", "not JSON");
-    assert!(matches!(read(&StreamRole::Routed, &garbage), Change::Source(SourceReason::Unreadable)));
-    assert!(matches!(read(&StreamRole::Control, &garbage), Change::Other));
-    assert!(matches!(read(&StreamRole::Routed, &[]), Change::Source(SourceReason::Unreadable)));
+    let unreadable = |fields: &[_]| match read(&StreamRole::Routed, fields) {
+        Change::Source(SourceReason::Unreadable(fault)) => Some(fault),
+        _ => None,
+    };
+    assert_eq!(unreadable(&garbage), Some(Fault::Value));
+    assert_eq!(unreadable(&[]), Some(Fault::Fields));
+    let control = read(&StreamRole::Control, &garbage);
+    assert!(matches!(control, Change::Garbage(Fault::Value)) && control.fault().is_some(), "{control:?}");
+}
+
+/// Rows that `ExtractNewRecordState` flattened may have columns of any names.
+#[test]
+fn a_flat_row_never_passes_for_something_harmless() {
+    let table = StreamRole::Table("inventory.product".into());
+    for (key, row) in [
+        ("{\"id\":1}", "{\"id\":1,\"status\":\"open\"}"),
+        ("{\"id\":1}", "{\"id\":1,\"status\":\"BEGIN\"}"),
+        ("{\"id\":1}", "{\"id\":1,\"op\":\"m\"}"),
+        (
+            "{\"id\":1,\"shelf\":2}",
+            "{\"id\":1,\"status\":\"END\",\"event_count\":1,\"data_collections\":null}",
+        ),
+        ("{\"serverName\":1}", "{\"serverName\":1,\"ts_ms\":5}"),
+        ("{\"serverName\":1,\"port\":2}", "{\"ts_ms\":5}"),
+    ] {
+        let entry = one(key, row);
+        let change = read(&table, &entry);
+        assert!(matches!(change, Change::Table { why: TableReason::Unreadable(_), .. }), "{row}: {change:?}");
+        let change = read(&StreamRole::Routed, &entry);
+        assert!(matches!(change, Change::Source(SourceReason::Unreadable(_))), "{row}: {change:?}");
+    }
+    // What is harmless elsewhere isn't in a table's stream.
+    for (key, value) in [
+        (
+            "{\"id\":\"7:8\"}",
+            "{\"status\":\"BEGIN\",\"id\":\"7:8\",\"event_count\":null,\"data_collections\":null}",
+        ),
+        ("{\"serverName\":\"shop\"}", "{\"ts_ms\":5}"),
+        (
+            "{\"prefix\":\"p\"}",
+            "{\"op\":\"m\",\"source\":{},\"message\":{\"prefix\":\"p\",\"content\":\"\"}}",
+        ),
+    ] {
+        let entry = one(key, value);
+        assert!(matches!(read(&StreamRole::Routed, &entry), Change::Other | Change::Heartbeat(_)), "{value}");
+        assert!(
+            matches!(read(&table, &entry), Change::Table { why: TableReason::Unreadable(_), .. }),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn snapshots_are_told_from_what_happens() {
+    let origin = |op: &str, snapshot: &str| {
+        let value = format!(
+            "{{\"after\":{{}},\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"snapshot\":{snapshot}}},\"op\":\"{op}\"}}"
+        );
+        match read(&StreamRole::Routed, &one("{\"id\":1}", &value)) {
+            Change::Row(row) => row.origin,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(origin("r", "\"first\""), Origin::Snapshot { first: true });
+    for mark in ["\"last\"", "\"true\"", "\"first_in_data_collection\"", "null"] {
+        assert_eq!(origin("r", mark), Origin::Snapshot { first: false }, "{mark}");
+    }
+    assert_eq!(origin("r", "\"incremental\""), Origin::Incremental);
+    assert_eq!(origin("u", "\"false\""), Origin::Log);
 }
 
 #[test]
@@ -204,7 +283,7 @@ fn schema_changes_void_the_table_they_name_or_everything() {
     };
     let entry = ddl("[{\"type\":\"ALTER\",\"id\":\"\\\"shop\\\".\\\"product\\\"\"}]");
     match read(&StreamRole::Schema, &entry) {
-        Change::Table { table, why: TableReason::Redefined } => {
+        Change::Table { table, why: TableReason::Redefined, .. } => {
             assert_eq!(table.spellings().next().unwrap(), "shop.product");
         }
         other => panic!("{other:?}"),
@@ -223,7 +302,7 @@ proptest! {
         let value = &mut fields[0].1;
         value.truncate(cut.index(value.len()));
         match read(&StreamRole::Table("inventory.product".into()), &fields) {
-            Change::Table { why: TableReason::Unreadable, .. } => {}
+            Change::Table { why: TableReason::Unreadable(_), .. } => {}
             other => prop_assert!(false, "{other:?}"),
         }
     }

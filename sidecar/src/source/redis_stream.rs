@@ -6,7 +6,7 @@
 //! and reads to their ends, so that the three answers belong together.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -17,14 +17,16 @@ use redis::{AsyncConnectionConfig, Cmd, Value, aio::MultiplexedConnection};
 use tracing::{debug, info, warn};
 
 use super::{
+    pace::Pace,
     plan::Plan,
     reply::{self, RawEntry, Unexpected},
 };
 use crate::{
+    change::Fault,
     clock::{Now, Tick},
     continuity::{Break, Continuity, ServerIdentity, StreamState},
     engine::Engine,
-    envelope::{self, StreamRole},
+    envelope::{self, Deletes, StreamRole},
     feed::Feed,
 };
 
@@ -37,8 +39,6 @@ const BLOCK: Duration = Duration::from_secs(1);
 const REPLY: Duration = Duration::from_secs(2);
 /// How often the streams' continuity is checked.
 const CHECK: Duration = Duration::from_secs(1);
-/// Entries per stream and read: large enough to amortize the round trip, small enough to bound the reply.
-const COUNT: usize = 1000;
 /// Entries looked back at when a stream of one table, or of all, is positioned.
 const LOOK_BACK: (usize, usize) = (4, 256);
 /// The pauses between attempts to connect, doubling from the first to the second, jittered.
@@ -49,8 +49,11 @@ pub(super) struct Follower {
     feed: Arc<Feed>,
     secrets: Option<PathBuf>,
     continuity: Continuity,
-    /// Streams of which an unreadable entry was told already.
-    told: HashSet<String>,
+    pace: Pace,
+    /// The last delete of each stream.
+    deletes: HashMap<String, Deletes>,
+    /// The faults of entries that were told already.
+    told: HashSet<Fault>,
 }
 
 /// Why a session ended. None of them ends the follower.
@@ -74,7 +77,15 @@ enum SessionError {
 
 impl Follower {
     pub(super) fn new(engine: Arc<Engine>, feed: Arc<Feed>, secrets: Option<PathBuf>) -> Self {
-        Self { engine, feed, secrets, continuity: Continuity::default(), told: HashSet::new() }
+        Self {
+            engine,
+            feed,
+            secrets,
+            continuity: Continuity::default(),
+            pace: Pace::default(),
+            deletes: HashMap::new(),
+            told: HashSet::new(),
+        }
     }
 
     /// Follows until the source is gone from the binding.
@@ -111,22 +122,24 @@ impl Follower {
         // Before anything is believed: is this still the server and the streams that were read before?
         self.check(&mut redis, &plan).await?;
         let mut checked = Instant::now();
+        // Only now nothing is left that may be refused for good: a lasting fault is told once.
+        self.position(&mut redis, &plan).await?;
         self.feed.set_connected(true);
         self.feed.with_report(|r| r.error = None);
         info!(streams = plan.streams.len(), "following");
         loop {
             if !Arc::ptr_eq(&plan.catalog, &self.engine.catalog().ok_or(SessionError::Gone)?) {
                 plan = self.plan()?;
-                self.continuity.retain(|stream| plan.streams.contains_key(stream));
             }
             self.position(&mut redis, &plan).await?;
             let at = Tick::now();
-            let read = self.xread(&plan, Some(BLOCK));
+            let count = self.pace.count(plan.streams.len());
+            let read = self.xread(&plan, count, Some(BLOCK));
             let reply = reply::xread(ask(&mut redis, &read, BLOCK + REPLY).await?)?;
             let idle = reply.is_empty();
-            match self.apply(reply, &plan) {
-                Ok(complete) if complete => self.feed.set_proven(at),
-                Ok(_) => {}
+            match self.apply(reply, count, &plan) {
+                Ok(true) => self.feed.set_proven(at),
+                Ok(false) => {}
                 Err(why) => self.broken(why),
             }
             if idle || checked.elapsed() >= CHECK {
@@ -136,9 +149,14 @@ impl Follower {
         }
     }
 
-    fn plan(&self) -> Result<Plan, SessionError> {
+    /// What to follow from now on. A stream that isn't part of it loses its position: what happens in it until
+    /// it is followed again is nobody's.
+    fn plan(&mut self) -> Result<Plan, SessionError> {
         let catalog = self.engine.catalog().ok_or(SessionError::Gone)?;
-        Plan::of(&self.feed, catalog).ok_or(SessionError::Gone)
+        let plan = Plan::of(&self.feed, catalog).ok_or(SessionError::Gone)?;
+        self.continuity.retain(|stream| plan.streams.contains_key(stream));
+        self.deletes.retain(|stream, _| plan.streams.contains_key(stream));
+        Ok(plan)
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, SessionError> {
@@ -170,11 +188,15 @@ impl Follower {
     /// Positions streams that have no position yet at their ends, and then lets their caches give leases.
     async fn position(&mut self, redis: &mut MultiplexedConnection, plan: &Plan) -> Result<(), SessionError> {
         if self.continuity.lacks(plan.streams.keys()) {
-            let (server, states, _) = self.survey(redis, plan, false).await?;
+            let (server, states, _) = self.survey(redis, plan, None).await?;
             for (stream, _) in states.iter().filter(|(_, state)| state.is_some_and(|state| state.added > 0)) {
                 self.look_back(redis, plan, stream).await?;
             }
-            self.continuity.attach(server, states);
+            if let Err(why) = self.continuity.attach(server.clone(), states.iter().cloned()) {
+                self.broken(why);
+                // Without positions any server will do.
+                let _ = self.continuity.attach(server, states);
+            }
         }
         if plan.caches.iter().any(|cache| !cache.attached.load(Ordering::Acquire)) {
             self.engine.attach(&plan.catalog, &plan.caches, Tick::now());
@@ -194,7 +216,7 @@ impl Follower {
             StreamRole::Table(table) => {
                 // Its entries may all be trimmed; that there were some is enough.
                 if let Some(table) = plan.tables.get(table) {
-                    table.seen.store(true, Ordering::Relaxed);
+                    table.be_seen();
                 }
                 LOOK_BACK.0
             }
@@ -216,9 +238,10 @@ impl Follower {
             return Ok(());
         }
         let at = Tick::now();
-        let (server, states, reply) = self.survey(redis, plan, true).await?;
+        let count = self.pace.count(plan.streams.len());
+        let (server, states, reply) = self.survey(redis, plan, Some(count)).await?;
         let verdict = self.continuity.check_server(&server).and_then(|()| {
-            let complete = self.apply(reply, plan)?;
+            let complete = self.apply(reply, count, plan)?;
             let pending = states.iter().filter_map(|(name, state)| {
                 Some(state.as_ref()?.added.saturating_sub(self.continuity.cursors().get(name)?.added))
             });
@@ -235,20 +258,21 @@ impl Follower {
         Ok(())
     }
 
-    /// Asks in one transaction who the server is, how the streams stand, and, with `read`, for their entries.
+    /// Asks in one transaction who the server is, how the streams stand, and, with `read`, for so many entries
+    /// of each.
     async fn survey(
         &self,
         redis: &mut MultiplexedConnection,
         plan: &Plan,
-        read: bool,
+        read: Option<usize>,
     ) -> Result<Survey, SessionError> {
         let mut pipe = redis::pipe();
         pipe.atomic().cmd("INFO").arg("server").cmd("INFO").arg("replication");
         for stream in plan.streams.keys() {
             pipe.cmd("XINFO").arg("STREAM").arg(stream);
         }
-        if read {
-            pipe.add_command(self.xread(plan, None));
+        if let Some(count) = read {
+            pipe.add_command(self.xread(plan, count, None));
         }
         pipe.ignore_errors();
         let asked = pipe.query_async::<Vec<Value>>(redis);
@@ -268,14 +292,14 @@ impl Follower {
             };
             states.push((stream.clone(), state));
         }
-        let entries = if read { reply::xread(next()?.extract_error()?)? } else { Vec::new() };
+        let entries = if read.is_some() { reply::xread(next()?.extract_error()?)? } else { Vec::new() };
         Ok((server, states, entries))
     }
 
     /// The command that reads on from where the streams have been read to.
-    fn xread(&self, plan: &Plan, block: Option<Duration>) -> Cmd {
+    fn xread(&self, plan: &Plan, count: usize, block: Option<Duration>) -> Cmd {
         let mut cmd = redis::cmd("XREAD");
-        cmd.arg("COUNT").arg(COUNT);
+        cmd.arg("COUNT").arg(count);
         if let Some(block) = block {
             cmd.arg("BLOCK").arg(crate::clock::millis(block));
         }
@@ -291,24 +315,40 @@ impl Follower {
         cmd
     }
 
-    /// Applies what was read; whether that was all there was.
-    fn apply(&mut self, reply: Vec<(String, Vec<RawEntry>)>, plan: &Plan) -> Result<bool, Break> {
+    /// Applies a reply to a read of so many entries per stream; whether it reached the end of every stream.
+    fn apply(
+        &mut self,
+        reply: Vec<(String, Vec<RawEntry>)>,
+        count: usize,
+        plan: &Plan,
+    ) -> Result<bool, Break> {
         let (mut complete, mut newest) = (true, 0);
+        self.pace.learn(reply.iter().flat_map(|(_, entries)| entries).map(|(_, fields)| fields.as_slice()));
         for (stream, entries) in reply {
-            complete &= entries.len() < COUNT;
+            complete &= entries.len() < count;
             let Some(role) = plan.streams.get(&stream) else { continue };
+            let mut deletes = self.deletes.remove(&stream).unwrap_or_default();
             for (id, fields) in entries {
                 self.continuity.advance(&stream, id)?;
                 let now = Now::read();
-                let change = envelope::read(role, &fields);
-                if change.is_unreadable() && self.told.insert(stream.clone()) {
-                    warn!(stream, %id, "an entry can't be read: what it may concern is void; further ones are only counted");
+                let change = deletes.read(role, &fields);
+                if let Some(fault) = change.fault()
+                    && self.told.insert(fault)
+                {
+                    let why = fault.as_str();
+                    warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
                 }
                 if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
                     self.announce(why, false);
                 }
                 newest = newest.max(id.ms);
             }
+            self.deletes.insert(stream, deletes);
+        }
+        // Of several streams one may be behind a heartbeat of another, until all have been read to their ends.
+        // Within one stream the order is exact.
+        if complete || plan.streams.len() == 1 {
+            self.feed.confirm_heartbeats();
         }
         self.feed.with_report(|r| {
             if newest > 0 {
@@ -323,6 +363,8 @@ impl Follower {
     fn broken(&mut self, why: Break) {
         if !self.continuity.cursors().is_empty() {
             self.continuity.reset();
+            self.deletes.clear();
+            self.feed.forget_place();
             self.announce(why, true);
         }
     }
@@ -342,3 +384,6 @@ async fn ask(redis: &mut MultiplexedConnection, cmd: &Cmd, limit: Duration) -> R
         Err(_) => Err(SessionError::Silence),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,19 +158,77 @@ fn entries_that_cannot_be_read_void_what_they_may_concern_and_stop_nothing() {
         vec![("a", "b"), ("c", "d")],
         vec![("key", "{\"id\":1}"), ("value", "\u{0}")],
         vec![("not JSON", event("product", "u", "null").leak() as &str)],
+        vec![("{\"id\":1}", "{\"id\":1,\"status\":\"open\"}")],
     ] {
         shop.fill("/v1/products/7", "x");
         shop.fill("/v1/stock/7", "x");
-        let before = shop.sidecar.status().unwrap()["sources"]["cdc"]["unreadable"].as_u64().unwrap();
+        let before = unreadable(&shop);
         shop.redis.xadd(stream, &fields).unwrap();
         shop.until_get("/v1/products/7", "miss");
         assert_eq!(shop.get("/v1/stock/7"), "hit x", "another table");
-        let after = shop.sidecar.status().unwrap()["sources"]["cdc"]["unreadable"].as_u64().unwrap();
-        assert_eq!(after, before + 1, "{fields:?} is counted");
+        assert_eq!(unreadable(&shop), before + 1, "{fields:?} is counted");
     }
     shop.change("product", "{\"id\":70}", "c", "{\"id\":70}");
     shop.until_get("/v1/rows/70", "hit {\"id\":70}");
-    assert_eq!(shop.sidecar.log().matches("an entry can't be read").count(), 1, "it is told once");
+    let before = unreadable(&shop);
+    shop.redis.xadd("__debezium-heartbeat.shop", &[("{\"id\":1}", "not JSON")]).unwrap();
+    shop.redis.xadd("shop.inventory.stock", &[("{\"id\":1}", "not JSON either")]).unwrap();
+    shop.until_get("/v1/stock/7", "miss");
+    assert_eq!(unreadable(&shop), before + 2, "where no rows are, too");
+    let log = shop.sidecar.log();
+    for (kind, times) in [
+        ("an entry can't be read", 4),
+        ("its value isn't an event's JSON", 1),
+        ("its fields are of neither format of the sink", 1),
+        ("its key isn't an object of columns", 1),
+        ("its value has no envelope", 1),
+    ] {
+        assert_eq!(log.matches(kind).count(), times, "each kind is told once: {kind}");
+    }
+}
+
+fn unreadable(shop: &Shop) -> u64 {
+    shop.sidecar.status().unwrap()["sources"]["cdc"]["unreadable"].as_u64().unwrap()
+}
+
+#[test]
+fn a_tombstone_alone_is_a_delete_and_after_its_delete_it_is_nothing() {
+    let mut shop = Shop::open();
+    let (stream, key) = ("shop.inventory.product", "{\"id\":7}");
+    let tombstone = |shop: &Shop| shop.redis.xadd(stream, &[(key, "default")]).unwrap();
+    for path in ["/v1/products/7", "/v1/products/8", "/v1/pages/home"] {
+        shop.fill(path, "x");
+    }
+    tombstone(&shop);
+    shop.until_get("/v1/products/7", "miss");
+    assert_eq!((shop.get("/v1/products/8").as_str(), shop.get("/v1/pages/home").as_str()), ("hit x", "miss"));
+    shop.change("product", key, "d", "null");
+    shop.settle();
+    shop.fill("/v1/products/7", "x");
+    tombstone(&shop);
+    shop.settle();
+    assert_eq!(shop.get("/v1/products/7"), "hit x");
+}
+
+#[test]
+fn images_that_are_not_hydrated_are_counted_by_reason_and_told_once() {
+    let mut shop = Shop::open();
+    for id in [70, 71] {
+        let defaults = event("product", "u", &format!("{{\"id\":{id}}}"));
+        let defaults = defaults.replace("\"snapshot\":null", "\"snapshot\":\"false\"");
+        shop.redis.xadd("shop.inventory.product", &[(&format!("{{\"id\":{id}}}"), &defaults)]).unwrap();
+    }
+    shop.settle();
+    assert_eq!(shop.get("/v1/rows/70"), "miss");
+    let status = shop.sidecar.status().unwrap();
+    assert_eq!(
+        status["caches"]["rows"]["imagesRefused"],
+        serde_json::json!({"nulls-replaced": 2}),
+        "{status}"
+    );
+    let line = "freshet_images_refused_total{cache=\"rows\",reason=\"nulls-replaced\"} 2";
+    assert!(shop.sidecar.metrics().unwrap().contains(line));
+    assert_eq!(shop.sidecar.log().matches("replace.null.with.default=false").count(), 1);
 }
 
 #[test]

@@ -149,6 +149,34 @@ fn a_key_that_is_no_stream_is_reported_and_mended() {
 }
 
 #[test]
+fn a_lasting_fault_at_the_start_is_told_once() {
+    let redis = Redis::start().unwrap();
+    redis.command::<String>(&["SET", "shop.inventory.stock", "oops"]).unwrap();
+    let text = manifest(&redis, CACHES, "");
+    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    let attempts = |redis: &Redis| {
+        let stats: String = redis.command(&["INFO", "stats"]).unwrap();
+        let made = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        made.trim().parse::<u64>().unwrap()
+    };
+    let before = attempts(&shop.redis);
+    shop.sidecar
+        .until("several attempts are made", SOON, |sidecar| {
+            let status = sidecar.status()?;
+            ensure!(attempts(&shop.redis) >= before + 10, "{status}");
+            Ok(())
+        })
+        .unwrap();
+    let log = shop.sidecar.log();
+    assert_eq!(log.matches("source is unavailable").count(), 1, "{log}");
+    assert_eq!(log.matches("following").count(), 0, "{log}");
+    assert!(shop.sidecar.metrics().unwrap().contains("freshet_source_connects_total{source=\"cdc\"} 0"));
+    shop.redis.command::<i64>(&["DEL", "shop.inventory.stock"]).unwrap();
+    shop.until_fresh();
+    assert_eq!(shop.sidecar.log().matches("following").count(), 1);
+}
+
+#[test]
 fn a_wrong_password_is_told_and_a_right_one_is_taken_without_a_restart() {
     let redis = Redis::builder().password("right-one").start().unwrap();
     let from = "urlFrom: {secretKeyRef: {name: redis, key: url}}";
@@ -218,14 +246,85 @@ fn a_heartbeat_that_is_declared_bounds_staleness() {
     let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
     let mut shop = Shop { redis, sidecar };
     shop.until_get("/v1/products/7", "stale starting");
-    let beat = |shop: &Shop| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-        let value = format!("{{\"ts_ms\":{now}}}");
-        shop.redis.xadd("__debezium-heartbeat.shop", &[("{\"serverName\":\"shop\"}", &value)]).unwrap();
-    };
-    beat(&shop);
+    beat(&shop.redis);
     shop.until_get("/v1/products/7", "miss");
     shop.until_get("/v1/products/7", "stale lagging");
-    beat(&shop);
+    beat(&shop.redis);
     shop.until_get("/v1/products/7", "miss");
+}
+
+fn beat(redis: &Redis) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let value = format!("{{\"ts_ms\":{now}}}");
+    redis.xadd("__debezium-heartbeat.shop", &[("{\"serverName\":\"shop\"}", &value)]).unwrap();
+}
+
+/// A stopped sidecar finds heartbeats and many more changes than one read takes.
+#[test]
+fn a_heartbeat_vouches_for_nothing_before_what_came_with_it_is_applied() {
+    let redis = Redis::start().unwrap();
+    let freshness = "  freshness: {maxStaleness: 2s, heartbeat: Debezium, clockSkew: 0s, readLag: 0s}";
+    let text = manifest(&redis, CACHES, freshness);
+    let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
+    let mut shop = Shop { redis, sidecar };
+    shop.change("product", "{\"id\":1}", "u", "null");
+    shop.until_get("/v1/products/7", "stale starting");
+    beat(&shop.redis);
+    shop.until_get("/v1/products/7", "miss");
+    let proven = std::time::Instant::now();
+    shop.fill("/v1/products/7", "old");
+    shop.sidecar.process().pause().unwrap();
+    let add = "for i = 1, 10000 do redis.call('XADD', KEYS[1], '*', '{\"id\":' .. i + 100 .. '}', ARGV[1]) end \
+               return redis.call('XADD', KEYS[1], '*', '{\"id\":7}', ARGV[1])";
+    let event = crate::shop::event("product", "u", "null");
+    shop.redis.command::<String>(&["EVAL", add, "1", "shop.inventory.product", &event]).unwrap();
+    // Until what was proven before the stop is too old, so that only the new heartbeat can vouch.
+    std::thread::sleep(Duration::from_millis(2200).saturating_sub(proven.elapsed()));
+    beat(&shop.redis);
+    shop.sidecar.process().resume().unwrap();
+    let mut stale = 0;
+    shop.sidecar
+        .until("the last change is applied", SOON, |sidecar| {
+            let found = crate::shop::outcome(&sidecar.get("/v1/products/7")?);
+            assert_ne!(found, "hit old", "after {stale} stale answers");
+            stale += 1;
+            beat(&shop.redis);
+            ensure!(found == "miss", "{found}");
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn stale_values_are_served_marked_where_the_binding_says_so() {
+    let redis = Redis::start().unwrap();
+    let freshness = "  freshness: {maxStaleness: 1s, heartbeat: Debezium, onStale: Serve, serveStaleFor: 1h, clockSkew: 0s, readLag: 0s}";
+    let text = manifest(&redis, CACHES, freshness);
+    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    shop.until_get("/v1/products/7", "stale starting");
+    beat(&shop.redis);
+    shop.sidecar
+        .until("a value is stored", SOON, |sidecar| {
+            let answer = sidecar.get("/v1/products/7")?;
+            let headers = [("freshet-lease", answer.header("freshet-lease").unwrap_or_default())];
+            let put = sidecar.request("PUT", "/v1/products/7", &headers, b"x")?;
+            ensure!(put.status == 204, "{put:?}");
+            Ok(())
+        })
+        .unwrap();
+    let status = |sidecar: &Sidecar, path: &str| -> anyhow::Result<String> {
+        Ok(sidecar.get(path)?.header("cache-status").unwrap_or_default().to_owned())
+    };
+    shop.sidecar
+        .until("it is stale", SOON, |sidecar| {
+            let found = status(sidecar, "/v1/products/7")?;
+            ensure!(
+                found.starts_with("freshet; hit; ttl=-") && found.ends_with("; detail=lagging"),
+                "{found}"
+            );
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(status(&shop.sidecar, "/v1/products/8").unwrap(), "freshet; fwd=stale; detail=lagging");
+    assert!(shop.sidecar.get("/v1/products/8").unwrap().header("freshet-lease").is_some());
 }

@@ -1,0 +1,81 @@
+//! How many entries to ask for at once.
+
+/// Bytes of entries that a reply should stay within. `XREAD` limits entries per stream only, so the size of
+/// the entries that come is learned: a reply is larger where they suddenly grow, and the next one isn't.
+const REPLY_BYTES: usize = 8 << 20;
+/// Most entries per stream: enough to amortize the round trip.
+const MOST: usize = 1000;
+/// Fewest entries per stream. A busy stream must be read to its end in one reply now and then, because
+/// nothing is vouched for before; with very large entries in many streams at once this is the bound.
+const FEWEST: usize = 16;
+/// What an entry is taken to need before any was seen: a row of some size with its schema.
+const FIRST_GUESS: usize = 8 << 10;
+
+/// The size of entries as far as it was seen.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Bytes: the largest of late, forgotten by and by.
+    entry: usize,
+}
+
+// === impl Pace ===
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { entry: FIRST_GUESS }
+    }
+}
+
+impl Pace {
+    /// Entries to ask of each of so many streams.
+    pub(super) fn count(&self, streams: usize) -> usize {
+        (REPLY_BYTES / (streams * self.entry).max(1)).clamp(FEWEST, MOST)
+    }
+
+    /// Learns from the entries of one reply; of none there is nothing to learn.
+    pub(super) fn learn<'a>(&mut self, entries: impl Iterator<Item = &'a [(Vec<u8>, Vec<u8>)]>) {
+        let size =
+            |fields: &[(Vec<u8>, Vec<u8>)]| fields.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
+        if let Some(largest) = entries.map(size).max() {
+            self.entry = largest.max(self.entry / 8 * 7);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FEWEST, MOST, Pace, REPLY_BYTES};
+
+    fn entry(bytes: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        vec![(b"{}".to_vec(), vec![b'x'; bytes - 2])]
+    }
+
+    #[test]
+    fn a_reply_stays_within_its_bytes() {
+        let mut pace = Pace::default();
+        for (streams, bytes) in [(1, 1 << 10), (4, 7 << 10), (20, 16 << 10), (2, 200 << 10)] {
+            let seen = entry(bytes);
+            // Of what was larger before, nothing is left after some replies.
+            for _ in 0..64 {
+                pace.learn([seen.as_slice()].into_iter());
+            }
+            let count = pace.count(streams);
+            assert!(count * streams * bytes <= REPLY_BYTES, "{streams} streams of {bytes}: {count}");
+            assert!(count == MOST || count * streams * bytes * 2 > REPLY_BYTES, "and isn't needlessly small");
+        }
+    }
+
+    #[test]
+    fn one_large_entry_counts_at_once_and_streams_are_read_to_their_ends_nevertheless() {
+        let mut pace = Pace::default();
+        let (small, large) = (entry(100), entry(10 << 20));
+        pace.learn([small.as_slice(), large.as_slice(), small.as_slice()].into_iter());
+        assert_eq!(pace.count(1), FEWEST);
+        for _ in 0..100 {
+            pace.learn([small.as_slice()].into_iter());
+        }
+        assert_eq!(pace.count(1), MOST);
+        pace.learn(std::iter::empty());
+        assert_eq!(pace.count(1), MOST);
+    }
+}

@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use freshet_crds::{Heartbeat, binding::Binding, manifest};
+
+use super::{Follower, Plan, RawEntry};
+use crate::{
+    catalog::{Catalog, Newer},
+    clock::Tick,
+    continuity::ServerIdentity,
+    engine::Engine,
+    position::EntryId,
+};
+
+/// A follower that is positioned before the first entry, fed by hand.
+fn follower(layout: &str) -> (Follower, Plan) {
+    let text = format!(
+        "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
+           sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', {layout}}}}}],
+           freshness: {{maxStaleness: 5s, heartbeat: Debezium}},
+           caches: [{{name: rows, table: s.t}}]}}}}"
+    );
+    let engine = Arc::new(Engine::new());
+    engine.install(Catalog::build(
+        Binding::parse(&manifest::read(&text).unwrap().object).unwrap(),
+        Newer::default(),
+        None,
+    ));
+    let feed = Arc::clone(&engine.catalog().unwrap().feeds[0].0);
+    let mut follower = Follower::new(engine, feed, None);
+    let plan = follower.plan().unwrap();
+    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+    let streams = plan.streams.keys().map(|name| (name.clone(), None));
+    follower.continuity.attach(server, streams).unwrap();
+    (follower, plan)
+}
+
+fn rows(from: u64, count: usize) -> Vec<RawEntry> {
+    let value = "{\"after\":null,\"source\":{\"schema\":\"s\",\"table\":\"t\"},\"op\":\"u\"}";
+    (from..).map(|n| entry(n, &format!("{{\"id\":{n}}}"), value)).take(count).collect()
+}
+
+fn beat(n: u64) -> RawEntry {
+    let now = crate::clock::Now::read().wall_ms;
+    entry(n, "{\"serverName\":\"shop\"}", &format!("{{\"ts_ms\":{now}}}"))
+}
+
+fn entry(n: u64, key: &str, value: &str) -> RawEntry {
+    (EntryId { ms: n, n: 0 }, vec![(key.into(), value.into())])
+}
+
+fn heard(follower: &Follower) -> Option<Tick> {
+    follower.feed.evidence(true, Some(Heartbeat::Debezium)).heartbeat
+}
+
+#[test]
+fn a_heartbeat_waits_for_what_is_unread_in_other_streams() {
+    let (mut follower, plan) = follower("topicPrefix: shop");
+    let (beats, table) = ("__debezium-heartbeat.shop", "shop.s.t");
+    let reply = vec![(beats.to_owned(), vec![beat(1)]), (table.to_owned(), rows(1, 20))];
+    assert_eq!(follower.apply(reply, 20, &plan), Ok(false));
+    assert_eq!(heard(&follower), None, "there may be changes from before it");
+    assert_eq!(follower.apply(vec![(table.to_owned(), rows(21, 20))], 20, &plan), Ok(false));
+    assert_eq!(heard(&follower), None);
+    assert_eq!(follower.apply(vec![(table.to_owned(), rows(41, 19))], 20, &plan), Ok(true));
+    assert!(heard(&follower).is_some(), "every stream was read to its end after it");
+}
+
+#[test]
+fn in_one_stream_a_heartbeat_counts_at_its_place() {
+    let (mut follower, plan) = follower("stream: shop.cdc");
+    let mut entries = rows(1, 19);
+    entries.push(beat(20));
+    assert_eq!(follower.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan), Ok(false));
+    assert!(heard(&follower).is_some());
+}
