@@ -64,3 +64,22 @@ impl Health {
         blockers.into_iter().filter(|(blocks, _)| *blocks).map(|(_, blocker)| blocker).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_the_api_server_does_not_trust_is_not_ready() {
+        let serving = watch::Sender::new(Serving::default());
+        let health = Health {
+            serving: serving.subscribe(),
+            listed: watch::Sender::new(true).subscribe(),
+            stopping: watch::Sender::new(false).subscribe(),
+            metrics: Arc::new(Metrics::new("1.2.3")),
+        };
+        assert!(health.not_ready().iter().any(|blocker| blocker.contains("caBundle")));
+        serving.send_modify(|serving| serving.trusted = true);
+        assert!(health.not_ready().is_empty(), "{:?}", health.not_ready());
+    }
+}

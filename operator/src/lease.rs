@@ -185,7 +185,16 @@ async fn give_up(api: &Api<Lease>, name: &str, me: &str) -> Result<(), kube::Err
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use hyper::{Method, Request, StatusCode, body::Incoming};
+    use serde_json::json;
+
     use super::*;
+    use crate::serve::{answer, listen, serve};
 
     fn wall() -> Timestamp {
         Timestamp::UNIX_EPOCH
@@ -244,5 +253,39 @@ mod tests {
                 Some(1)
             );
         }
+    }
+
+    /// An API server that has a Lease of `holder`'s, and refuses so many writes because someone else was faster.
+    async fn api_server(holder: &'static str, conflicts: usize) -> (Api<Lease>, watch::Sender<bool>) {
+        let left = Arc::new(AtomicUsize::new(conflicts));
+        let answer = move |request: Request<Incoming>| {
+            let conflict = request.method() == Method::PUT
+                && left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+            let (status, body) = if conflict {
+                (409, json!({ "kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409 }))
+            } else {
+                let spec = json!({ "holderIdentity": holder });
+                (200, json!({ "metadata": { "name": "l", "resourceVersion": "7" }, "spec": spec }))
+            };
+            let status = StatusCode::from_u16(status).unwrap();
+            std::future::ready(answer(status, "application/json", body.to_string()))
+        };
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(serve(listener, None, answer, stopped));
+        let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+        (Api::namespaced(client, "default"), stop)
+    }
+
+    #[tokio::test]
+    async fn somebody_else_s_write_does_not_take_it_from_its_holder() {
+        let (api, _stop) = api_server("a", 2).await;
+        assert!(attempt(&api, "l", "a", &mut None).await.unwrap(), "it is still ours after another look");
+        let (api, _stop) = api_server("b", 2).await;
+        assert!(!attempt(&api, "l", "a", &mut None).await.unwrap());
+        let (api, _stop) = api_server("a", 9).await;
+        let error = attempt(&api, "l", "a", &mut None).await.unwrap_err();
+        assert!(is_conflict(&error), "then nothing is known: {error}");
     }
 }

@@ -163,3 +163,51 @@ impl Memory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use freshet_crds::{PodCounts, manifest};
+    use kube::{
+        Client, Config,
+        core::DeserializeGuard,
+        runtime::{reflector, watcher::Event},
+    };
+
+    use super::*;
+    use crate::{events::Events, fleet::FleetStore, injection::Defaults, metrics::Metrics};
+
+    #[tokio::test]
+    async fn a_deleted_binding_s_pods_are_counted_no_more() {
+        let metrics = Arc::new(Metrics::new("1.2.3"));
+        let (bindings, mut writer) = reflector::store();
+        let defaults = Defaults {
+            version: "1.2.3".into(),
+            image: "sidecar".into(),
+            pull_policy: "IfNotPresent".into(),
+            pull_secrets: vec![],
+        };
+        let client = Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        let (events, _) = Events::new(Arc::clone(&metrics));
+        let context =
+            Context::new(client, bindings, defaults, FleetStore::new(), events, Arc::clone(&metrics));
+        let mut binding = manifest::read(include_str!("../../../crds/tests/shop.yaml")).unwrap().object;
+        binding.metadata.uid = Some("uid-1".into());
+        let object = DeserializeGuard(Ok(binding));
+        writer.apply_watcher_event(&Event::Apply(object.clone()));
+        context.memory.with(&object, |remembered| {
+            remembered.tally.counts = PodCounts { injected: 2, ..PodCounts::default() };
+        });
+        let told = |count: u32| {
+            let text = metrics.encode().unwrap();
+            let line = format!("freshet_pods{{state=\"injected\"}} {count}");
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        };
+        context.count_what_is_left();
+        told(2);
+        writer.apply_watcher_event(&Event::Delete(object));
+        context.count_what_is_left();
+        told(0);
+    }
+}

@@ -219,8 +219,22 @@ fn only_changes_are_written_and_counts_at_a_pace() {
     assert_eq!(write(Some(&before), &counts, Some(second)), Write::Later(PACE.checked_sub(second).unwrap()));
     assert_eq!(write(Some(&before), &counts, Some(PACE)), Write::Now);
     assert_eq!(write(Some(&before), &counts, None), Write::Now, "a new holder has no last write");
-    let turned = status_of(Ok(()), &reached(), &tally(3, 1, 0));
-    assert_eq!(write(Some(&before), &turned, Some(second)), Write::Now);
+    // A Job's pods come and go, also such as can't be injected.
+    let none = status_of(Ok(()), &reached(), &tally(0, 0, 0));
+    assert_eq!(condition(&none, "Injected").reason, "NoPods");
+    for (before, after) in [(&none, &before), (&before, &none)] {
+        assert!(matches!(write(Some(before), after, Some(second)), Write::Later(_)));
+    }
+    let missed = status_of(Ok(()), &reached(), &tally(3, 1, 0));
+    assert_eq!(write(Some(&before), &missed, Some(second)), Write::Now, "what breaks is told at once");
+    assert!(matches!(write(Some(&missed), &before, Some(second)), Write::Later(_)));
+    let rejected = Rejected::RenderFailed("no".into());
+    let refused = status_of(Err(&rejected), &[], &tally(2, 0, 0));
+    let down = status_of(Ok(()), &[("cdc".into(), Err(Unreachable::Timeout))], &tally(2, 0, 0));
+    for broken in [&refused, &down] {
+        assert_eq!(write(Some(&before), broken, Some(second)), Write::Now);
+        assert_eq!(write(Some(broken), &before, Some(second)), Write::Now, "so is its repair");
+    }
     let mut generation = before.clone();
     generation.observed_generation = Some(4);
     assert_eq!(write(Some(&before), &generation, Some(second)), Write::Now);

@@ -10,7 +10,7 @@ use super::{
 /// What was seen in the webhook configuration, and since when. At first nothing is trusted.
 #[derive(Debug, Default)]
 pub struct Trust {
-    /// Whether there is no configuration, so that nobody asks us.
+    /// Whether there is no configuration, or none with an entry, so that nobody asks us.
     free: bool,
     published: Vec<(Certificate, Timestamp)>,
 }
@@ -20,12 +20,12 @@ pub struct Trust {
 impl Trust {
     /// Takes notice of the webhook configuration as it is now; `None`: there is none, since injection is switched off.
     pub fn see(&mut self, configuration: Option<&MutatingWebhookConfiguration>, now: Timestamp) {
-        self.free = configuration.is_none();
         let entries = configuration.into_iter().flat_map(|c| c.webhooks.iter().flatten());
         let bundles: Vec<_> = entries
             .map(|entry| entry.client_config.ca_bundle.as_ref().map(|bundle| pem::certificates(&bundle.0)))
             .map(Option::unwrap_or_default)
             .collect();
+        self.free = bundles.is_empty();
         // Each entry calls us with its own bundle, so only what is in all of them will do.
         let (first, rest) =
             bundles.split_first().map_or((&[][..], &[][..]), |(f, rest)| (f.as_slice(), rest));

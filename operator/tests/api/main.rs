@@ -335,6 +335,10 @@ fn counts(plane: &ControlPlane) -> Result<()> {
         let patch = started.to_string();
         plane.kubectl(&["--namespace", "shop", "patch", pod, "--subresource=status", "--patch", &patch])?;
     }
+    // Broken: new pods would get what these have, so they are as they should be.
+    plane.apply(&shop_with_secret().replace("memory: 64Mi", "memory: \"1\""))?;
+    until_condition(plane, "Accepted", "False", "Invalid")?;
+    until_condition(plane, "Injected", "True", "AllInjected")?;
     // The field that running sidecars can't follow.
     plane.apply(&shop_with_secret().replace("memory: 64Mi", "memory: 128Mi"))?;
     until_condition(plane, "Injected", "True", "Outdated")?;
