@@ -33,8 +33,8 @@ const MAX_FILE: u64 = 2 << 20;
 pub struct Reloader {
     path: PathBuf,
     engine: Arc<Engine>,
-    /// What was read last, good or bad.
-    last: Option<Vec<u8>>,
+    /// What was read last, and what was wrong with it.
+    last: Option<(Vec<u8>, Option<Arc<LoadError>>)>,
     installed: watch::Sender<u64>,
     state: watch::Sender<BindingState>,
     /// Told the level that the binding asks for.
@@ -70,6 +70,13 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Whether the file isn't there.
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::File { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 impl Reloader {
     /// A reloader of `path`. `installed` and `state` are told what happens.
     pub fn new(
@@ -84,19 +91,17 @@ impl Reloader {
 
     /// Reads the file for the first time. A file that isn't there is waited for; a faulty one is an error,
     /// unless an operator rendered it: then a newer sidecar may be needed, and this one serves misses.
-    pub fn first(&mut self) -> Result<(), LoadError> {
-        match self.look() {
-            Ok(_) => Ok(()),
-            Err(LoadError::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+    pub fn first(&mut self) -> Result<(), Arc<LoadError>> {
+        let seen = self.look();
+        if let Err(error) = &seen {
+            if error.is_absence() {
                 warn!(path = %self.path.display(), "no binding: serving misses until the file appears");
-                Ok(())
+            } else if !self.rendered() {
+                return Err(Arc::clone(error));
             }
-            Err(error) if self.rendered() => {
-                self.reject(&error);
-                Ok(())
-            }
-            Err(error) => Err(error),
         }
+        self.tell(&seen);
+        Ok(())
     }
 
     /// Looks at the file every second, for ever.
@@ -105,35 +110,23 @@ impl Reloader {
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             period.tick().await;
-            match self.look() {
-                Ok(_) => {}
-                Err(LoadError::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                    let gone = self.state.send_if_modified(|state| {
-                        let gone = *state == BindingState::Current;
-                        if gone {
-                            *state = BindingState::Deleted;
-                        }
-                        gone
-                    });
-                    if gone {
-                        // Should the same content come back, it is news again.
-                        self.last = None;
-                        warn!("the binding is gone: going on with the last one");
-                    }
-                }
-                Err(error) => self.reject(&error),
-            }
+            let seen = self.look();
+            self.tell(&seen);
         }
     }
 
-    /// Reads the file and installs it if it is new; whether it was.
-    fn look(&mut self) -> Result<bool, LoadError> {
-        let content = read(&self.path).map_err(|error| LoadError::File { path: self.path.clone(), error })?;
-        if self.last.as_ref() == Some(&content) {
-            return Ok(false);
+    /// Reads the file and installs what it says, if that is new. What is wrong with it is said at every look.
+    fn look(&mut self) -> Result<(), Arc<LoadError>> {
+        let content =
+            read(&self.path).map_err(|error| Arc::new(LoadError::File { path: self.path.clone(), error }))?;
+        if let Some((last, fault)) = &self.last
+            && *last == content
+        {
+            return fault.clone().map_or(Ok(()), Err);
         }
-        self.last = Some(content.clone());
-        let (binding, newer) = parse(&self.path, &content)?;
+        let parsed = parse(&self.path, &content).map_err(Arc::new);
+        self.last = Some((content, parsed.as_ref().err().cloned()));
+        let (binding, newer) = parsed?;
         (self.set_level)(&format!("{:?}", binding.sidecar.log_level).to_lowercase());
         let old = self.engine.catalog();
         let catalog = Catalog::build(binding, newer, old.as_deref());
@@ -144,27 +137,35 @@ impl Reloader {
             "binding loaded"
         );
         self.engine.install(catalog);
-        self.state.send_replace(BindingState::Current);
         self.installed.send_modify(|n| *n += 1);
-        Ok(true)
+        Ok(())
     }
 
-    fn reject(&self, error: &LoadError) {
-        let text = error.to_string();
+    /// Sets the state to what a look has found, whatever it was before, and logs what is news.
+    fn tell(&self, seen: &Result<(), Arc<LoadError>>) {
+        let next = match seen {
+            Ok(()) => BindingState::Current,
+            Err(error) if !error.is_absence() => BindingState::Rejected { error: error.to_string() },
+            Err(_) if self.engine.catalog().is_some() => BindingState::Deleted,
+            Err(_) => BindingState::NoBinding,
+        };
         let news = self.state.send_if_modified(|state| {
-            let next = BindingState::Rejected { error: text.clone() };
             let news = *state != next;
-            *state = next;
+            state.clone_from(&next);
             news
         });
-        if news {
-            warn!(error = text, "the binding's new content is refused: going on with the last one");
+        match next {
+            BindingState::Rejected { error } if news => {
+                warn!(error, "the binding is refused: going on with the last good one");
+            }
+            BindingState::Deleted if news => warn!("the binding is gone: going on with the last one"),
+            _ => {}
         }
     }
 
     fn rendered(&self) -> bool {
         let rendered = names::RENDERED_BY.as_bytes();
-        self.last.as_ref().is_some_and(|text| text.windows(rendered.len()).any(|w| w == rendered))
+        self.last.as_ref().is_some_and(|(text, _)| text.windows(rendered.len()).any(|w| w == rendered))
     }
 }
 

@@ -148,3 +148,31 @@ fn a_newer_operators_binding_is_read_as_far_as_it_goes() {
     assert_eq!(status["binding"]["newerFields"], serde_json::json!(["spec.colour"]));
     assert_eq!(status["caches"]["shards"]["off"], "BindingTooNew");
 }
+
+/// A read that failed for another reason than absence, and content that was refused, leave no trace once they have
+/// passed.
+#[test]
+fn a_refusal_ends_with_its_cause() {
+    let mut shop = shop(ROWS);
+    shop.fill("/v1/products/7", "x");
+    let path = shop.sidecar.binding_path().to_owned();
+    let good = fs::read_to_string(&path).unwrap();
+
+    // A folder can't be read, whoever asks.
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let status = until_binding(&mut shop, "BindingRejected");
+    assert!(status["binding"]["error"].as_str().unwrap().contains("binding.yaml"), "{status}");
+    fs::remove_dir(&path).unwrap();
+    shop.sidecar.rebind(&good).unwrap();
+    until_binding(&mut shop, "Current");
+
+    shop.sidecar.rebind(&good.replace("table:", "tabel:")).unwrap();
+    until_binding(&mut shop, "BindingRejected");
+    fs::remove_file(&path).unwrap();
+    until_binding(&mut shop, "BindingDeleted");
+    shop.sidecar.rebind(&good).unwrap();
+    let status = until_binding(&mut shop, "Current");
+    assert_eq!(status["binding"].get("error"), None, "{status}");
+    assert_eq!(shop.get("/v1/products/7"), "hit x", "the definition in force was the same all the time");
+}
