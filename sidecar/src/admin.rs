@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -15,12 +15,13 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tracing::{debug, info, warn};
 
 use crate::{
+    api::listen::{Complaints, RETRY_ACCEPT},
     args::ADMIN_PORT,
     clock::Tick,
     engine::Engine,
@@ -28,10 +29,16 @@ use crate::{
     status::{self, BindingWatch},
 };
 
-/// Most connections at once; kubelet and scrapers need a few.
+/// Most connections at once from other machines and pods; scrapers need a few.
 const MAX_CONNECTIONS: usize = 64;
+/// Most connections at once from this machine beyond those: whoever fills the others can't keep the kubelet's
+/// probes, which run inside the pod, from being answered.
+const MAX_LOCAL_CONNECTIONS: usize = 16;
 /// How long one exchange may take.
 const EXCHANGE: Duration = Duration::from_secs(10);
+
+/// Descriptors that the admin listener may come to need.
+pub const DESCRIPTORS: usize = MAX_CONNECTIONS + MAX_LOCAL_CONNECTIONS + 1;
 
 /// Changes the log level: takes a level's name, says whether it is one.
 pub type SetLevel = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -80,11 +87,13 @@ impl Admin {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
         let admin = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let slots = Slots::default();
+        let mut complaints = Complaints::default();
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    // One too many is closed at once: left in the backlog it would keep those behind it waiting.
+                    let Some(slot) = slots.take(peer.ip()) else { continue };
                     let admin = Arc::clone(&admin);
                     tokio::spawn(async move {
                         admin.converse(stream, peer).await;
@@ -92,8 +101,10 @@ impl Admin {
                     });
                 }
                 Err(error) => {
-                    warn!(%error, "can't accept an admin connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    if complaints.due() {
+                        warn!(%error, "can't accept admin connections");
+                    }
+                    tokio::time::sleep(RETRY_ACCEPT).await;
                 }
             }
         }
@@ -159,6 +170,31 @@ impl Admin {
     }
 }
 
+/// Room for connections: some for everyone, some for this machine alone.
+struct Slots {
+    everyone: Arc<Semaphore>,
+    local: Arc<Semaphore>,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        let semaphore = |n| Arc::new(Semaphore::new(n));
+        Self { everyone: semaphore(MAX_CONNECTIONS), local: semaphore(MAX_LOCAL_CONNECTIONS) }
+    }
+}
+
+impl Slots {
+    /// A slot for a connection from `peer`, if there is one left.
+    fn take(&self, peer: IpAddr) -> Option<OwnedSemaphorePermit> {
+        let take = |slots: &Arc<Semaphore>| Arc::clone(slots).try_acquire_owned().ok();
+        if peer.to_canonical().is_loopback() {
+            take(&self.local).or_else(|| take(&self.everyone))
+        } else {
+            take(&self.everyone)
+        }
+    }
+}
+
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     let mut response = typed(body.to_owned(), "text/plain; charset=utf-8");
     *response.status_mut() = status;
@@ -169,4 +205,24 @@ fn typed(body: String, content_type: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::{MAX_CONNECTIONS, MAX_LOCAL_CONNECTIONS, Slots};
+
+    #[test]
+    fn other_pods_cannot_take_the_room_of_the_pod_itself() {
+        let slots = Slots::default();
+        let [pod, local, mapped]: [IpAddr; 3] =
+            ["10.0.0.7", "::1", "::ffff:127.0.0.1"].map(|text| text.parse().unwrap());
+        let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| slots.take(pod).unwrap()).collect();
+        assert!(slots.take(pod).is_none(), "one too many");
+        held.extend((0..MAX_LOCAL_CONNECTIONS).map(|_| slots.take(mapped).unwrap()));
+        assert!(slots.take(local).is_none(), "there is an end to it");
+        drop(held.remove(0));
+        assert!(slots.take(local).is_some(), "what is free is for everyone");
+    }
 }

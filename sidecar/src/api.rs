@@ -15,7 +15,9 @@ use tracing::debug;
 
 use crate::{engine::Engine, metrics::ConnectionStats, status::BindingWatch};
 use connection::{Patience, Phase, Timed};
+use problem::Problem;
 
+mod body;
 mod connection;
 mod directives;
 pub mod listen;
@@ -43,14 +45,29 @@ pub struct Api {
     engine: Arc<Engine>,
     binding: BindingWatch,
     stats: Arc<ConnectionStats>,
+    limit: usize,
     slots: Arc<Semaphore>,
+    room: body::Room,
 }
 
 impl Api {
-    /// An API over `engine`.
+    /// An API over `engine`, of at most `connections` at once, and never more than [`MAX_CONNECTIONS`].
     #[must_use]
-    pub fn new(engine: Arc<Engine>, binding: BindingWatch, stats: Arc<ConnectionStats>) -> Self {
-        Self { engine, binding, stats, slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    pub fn new(
+        engine: Arc<Engine>,
+        binding: BindingWatch,
+        stats: Arc<ConnectionStats>,
+        connections: usize,
+    ) -> Self {
+        let limit = connections.min(MAX_CONNECTIONS);
+        Self {
+            engine,
+            binding,
+            stats,
+            limit,
+            slots: Arc::new(Semaphore::new(limit)),
+            room: body::Room::new(),
+        }
     }
 
     /// Serves every listener until `stop` turns true, then lets what is under way end, for at most [`DRAIN`].
@@ -68,15 +85,16 @@ impl Api {
 
     async fn accept(self, listener: listen::Listener, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
+        let mut complaints = listen::Complaints::default();
         loop {
             let stream = tokio::select! {
-                stream = listener.accept() => stream,
+                stream = listener.accept(&mut complaints) => stream,
                 Some(_) = connections.join_next() => continue,
                 () = stopped(&mut stop) => break,
             };
             match Arc::clone(&self.slots).try_acquire_owned() {
                 Ok(slot) => connections.spawn(self.clone().converse(stream, slot, stop.clone())),
-                Err(_) => connections.spawn(refuse(stream)),
+                Err(_) => connections.spawn(refuse(stream, self.limit)),
             };
         }
         // From here on new connections are refused by the kernel; those that are open end by themselves.
@@ -132,7 +150,7 @@ impl Api {
         patience: &Patience,
     ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
         patience.enter(if request.body().is_end_stream() { Phase::Working } else { Phase::Body });
-        let response = routes::answer(&self.engine, &self.binding, request).await;
+        let response = routes::answer(&self.engine, &self.binding, &self.room, patience, request).await;
         patience.enter(Phase::Answering);
         Ok(response)
     }
@@ -144,22 +162,10 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Tells one client too many so.
-async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let body = serde_json::json!({
-        "type": "https://freshet.dev/problems/too-many-connections",
-        "title": "Too many connections",
-        "status": 503,
-        "detail": format!("at most {MAX_CONNECTIONS} are open at once: close idle ones first"),
-    })
-    .to_string();
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
+async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin, limit: usize) {
+    let words = Problem::too_many_connections(limit).last_words();
     let answer = async {
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body.as_bytes()).await?;
+        stream.write_all(&words).await?;
         stream.shutdown().await
     };
     let _ = tokio::time::timeout(WRITE, answer).await;

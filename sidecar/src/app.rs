@@ -16,6 +16,7 @@ use crate::{
     api::{Api, listen},
     args::{Cli, Command, Serve},
     clock::Tick,
+    descriptors,
     engine::Engine,
     metrics::ConnectionStats,
     probe,
@@ -74,7 +75,7 @@ fn run(args: Serve) -> ExitCode {
         connections: Arc::clone(&connections),
         set_level,
     };
-    let api = Api::new(Arc::clone(&engine), binding, connections);
+    let api = Api::new(Arc::clone(&engine), binding, connections, descriptors::for_connections());
     let secrets = args.secrets.clone();
     let sources = Arc::clone(&engine);
     let followers = std::thread::Builder::new().name("sources".into()).spawn(move || {

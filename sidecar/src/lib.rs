@@ -24,6 +24,7 @@ pub mod change;
 pub mod clock;
 pub mod coherence;
 pub mod continuity;
+pub mod descriptors;
 pub mod effect;
 pub mod engine;
 pub mod envelope;

@@ -20,6 +20,10 @@ use crate::{catalog::CacheStats, clock::Tick, coherence::Seq};
 /// What an entry costs beyond its key and value, in bytes: the entry itself and moka's bookkeeping.
 pub const OVERHEAD: u64 = 256;
 
+/// How many bytes are inserted until housekeeping is done at once. moka does it by the number of writes, and what
+/// 64 large values have pushed out would be held until then.
+const UNTIDIED: u64 = 4 << 20;
+
 /// A cached value, or the knowledge that there is none.
 #[derive(Debug)]
 pub struct Entry {
@@ -53,6 +57,8 @@ struct Held {
 #[derive(Debug)]
 pub struct Store {
     map: moka::sync::Cache<StoreKey, Arc<Entry>, ahash::RandomState>,
+    /// Bytes inserted since the last housekeeping, about.
+    untidied: AtomicU64,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -140,7 +146,7 @@ impl Store {
             .max_capacity(memory)
             .weigher(|_: &StoreKey, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             .build_with_hasher(ahash::RandomState::new());
-        Self { map }
+        Self { map, untidied: AtomicU64::new(0) }
     }
 
     /// The entry of a key, whatever it says.
@@ -151,7 +157,11 @@ impl Store {
 
     /// Stores an entry.
     pub fn insert(&self, cache: u32, key: &str, entry: Entry) {
+        let weight = entry.weight();
         self.map.insert(StoreKey { cache, key: key.into() }, Arc::new(entry));
+        if self.untidied.fetch_add(weight, Ordering::Relaxed) + weight > UNTIDIED {
+            self.tidy();
+        }
     }
 
     /// Drops an entry.
@@ -171,6 +181,7 @@ impl Store {
 
     /// Does the housekeeping that writes left over: what was dropped is freed.
     pub fn tidy(&self) {
+        self.untidied.store(0, Ordering::Relaxed);
         self.map.run_pending_tasks();
     }
 
@@ -231,6 +242,20 @@ mod tests {
         store.sweep(|_, _| true);
         assert!(store.weight() <= 100_000, "{}", store.weight());
         assert!(store.weight() > 50_000, "{}", store.weight());
+    }
+
+    #[test]
+    fn large_values_do_not_pile_up_beyond_the_bound() {
+        let (store, stats) = (Store::new(8 << 20), Arc::default());
+        let body: &'static [u8] = Box::leak(vec![0; 1 << 20].into_boxed_slice());
+        let mut most = 0;
+        for i in 0..200 {
+            store.insert(1, &i.to_string(), entry(&stats, body));
+            most = most.max(count(&stats.bytes));
+        }
+        // What is pushed out is freed by moka's epochs, a little later.
+        assert!(most <= 24 << 20, "{most} bytes were held");
+        assert!(store.weight() >= 6 << 20, "{}", store.weight());
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! hyper's own timer arms a sleep per request head and knows nothing of slow readers. This keeps one phase
 //! and one instant per connection, and one sleep that is only moved when it ends.
+//!
+//! It also sees what hyper answers by itself, to a head that isn't HTTP or is too large: a bare status. Nothing else
+//! is written before a request was handed to the service, so such bytes are told by the phase, and a problem is
+//! written in their place.
 
 use std::{
     io,
@@ -14,8 +18,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf as _, Bytes};
+use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::problem::Problem;
 use crate::clock::Tick;
 
 /// What a connection is doing.
@@ -45,6 +52,8 @@ pub(super) struct Patience {
 pub(super) struct Timed<S> {
     stream: S,
     patience: Arc<Patience>,
+    /// What is left to write of a problem that stands for hyper's own words.
+    last_words: Option<Bytes>,
 }
 
 impl Phase {
@@ -74,7 +83,7 @@ impl Patience {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         Phase::from_u8(self.phase.load(Ordering::Relaxed))
     }
 
@@ -96,7 +105,7 @@ impl Patience {
 
 impl<S> Timed<S> {
     pub(super) fn new(stream: S, patience: Arc<Patience>) -> Self {
-        Self { stream, patience }
+        Self { stream, patience, last_words: None }
     }
 }
 
@@ -116,6 +125,29 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Timed<S> {
+    /// Writes a problem instead of `words`, which are hyper's own; `None` if they aren't.
+    fn speak(&mut self, cx: &mut Context<'_>, words: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.last_words.is_none() {
+            if !matches!(self.patience.phase(), Phase::Idle | Phase::Head) {
+                return None;
+            }
+            // `HTTP/1.1 400 …`
+            let status = words.get(9..12).and_then(|digits| StatusCode::from_bytes(digits).ok())?;
+            self.last_words = Some(Problem::of_head(status).last_words());
+            self.patience.enter(Phase::Answering);
+        }
+        let left = self.last_words.as_mut()?;
+        while !left.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, left) {
+                Poll::Ready(Ok(0)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(n)) => left.advance(n),
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => return Some(Poll::Pending),
+            }
+        }
+        Some(Poll::Ready(Ok(words.len())))
+    }
+
     fn wrote(&self, poll: &Poll<io::Result<usize>>) {
         if matches!(poll, Poll::Ready(Ok(n)) if *n > 0) && self.patience.phase() == Phase::Answering {
             self.patience.enter(Phase::Answering);
@@ -125,6 +157,9 @@ impl<S: AsyncWrite + Unpin> Timed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(spoken) = self.speak(cx, buf) {
+            return spoken;
+        }
         let poll = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(&poll);
         poll
@@ -135,6 +170,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        if let Some(spoken) = self.speak(cx, first) {
+            return spoken;
+        }
         let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.wrote(&poll);
         poll

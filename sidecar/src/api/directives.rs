@@ -95,6 +95,12 @@ pub(crate) fn none_match(headers: &HeaderMap, etag: &[u8]) -> bool {
     )
 }
 
+/// Whether a Content-Type is `wanted`, whatever its parameters. Types are told apart without regard to case.
+pub(crate) fn is_media_type(given: &[u8], wanted: &str) -> bool {
+    let essence = given.split(|b| *b == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes())
+}
+
 /// The text of a header of ours, which must be ASCII.
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
     headers
@@ -147,4 +153,23 @@ fn position(text: &str, name: &'static str, sources: &[&str]) -> Result<(), Prob
 
 fn bad_header(detail: impl Into<String>) -> Problem {
     Problem::bad_request("header", "A header isn't understood", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_media_type;
+
+    #[test]
+    fn a_media_type_is_told_without_its_parameters() {
+        for (given, is) in [
+            ("application/vnd.x+json", true),
+            ("application/vnd.x+json; charset=utf-8", true),
+            ("Application/Vnd.X+JSON ;charset=utf-8", true),
+            ("application/vnd.x+json2", false),
+            ("text/plain; a=application/vnd.x+json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_media_type(given.as_bytes(), "application/vnd.x+json"), is, "{given}");
+        }
+    }
 }

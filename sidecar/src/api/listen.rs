@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -15,6 +15,13 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 use tracing::warn;
+
+/// How long a failure to accept is waited out: it passes when descriptors come free.
+pub(crate) const RETRY_ACCEPT: Duration = Duration::from_millis(50);
+
+/// Keeps a failure that repeats from filling the log.
+#[derive(Debug, Default)]
+pub(crate) struct Complaints(Option<Instant>);
 
 /// A place where the API listens.
 pub enum Listener {
@@ -114,8 +121,8 @@ impl Listener {
         }
     }
 
-    /// The next connection. Failures to accept are waited out: they pass when descriptors come free.
-    pub(super) async fn accept(&self) -> Stream {
+    /// The next connection. Failures to accept are waited out, and told at most once a minute.
+    pub(super) async fn accept(&self, complaints: &mut Complaints) -> Stream {
         loop {
             let accepted = match self {
                 Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
@@ -127,11 +134,24 @@ impl Listener {
             match accepted {
                 Ok(stream) => return stream,
                 Err(error) => {
-                    warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    if complaints.due() {
+                        warn!(%error, listener = self.describe(), "can't accept connections");
+                    }
+                    tokio::time::sleep(RETRY_ACCEPT).await;
                 }
             }
         }
+    }
+}
+
+impl Complaints {
+    /// Whether it is time to say again what is wrong.
+    pub(crate) fn due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= Duration::from_mins(1));
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
     }
 }
 

@@ -2,11 +2,17 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Response, StatusCode, header};
+use hyper::{
+    HeaderMap, Response, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+};
 use serde_json::{Map, Value, json};
 
 /// The root of all problem types; each is a page of the documentation.
 const TYPES: &str = "https://freshet.dev/problems/";
+
+/// hyper's own limit.
+const MAX_HEADERS: usize = 100;
 
 /// What went wrong with a request.
 #[derive(Debug)]
@@ -16,7 +22,7 @@ pub(crate) struct Problem {
     title: &'static str,
     detail: String,
     members: Map<String, Value>,
-    allow: Option<&'static str>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -26,12 +32,18 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, slug, title, detail: detail.into(), members: Map::new(), allow: None }
+        Self { status, slug, title, detail: detail.into(), members: Map::new(), headers: Vec::new() }
     }
 
     /// Adds an extension member.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.into(), value.into());
+        self
+    }
+
+    /// Adds a header.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -54,30 +66,79 @@ impl Problem {
 
     /// The path doesn't take the method.
     pub(crate) fn method(allow: &'static str) -> Self {
-        let mut problem = Self::new(
+        Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method-not-allowed",
             "Method not allowed",
             format!("this path takes {allow}"),
+        )
+        .with_header(header::ALLOW, HeaderValue::from_static(allow))
+    }
+
+    /// One connection more than there may be.
+    pub(crate) fn too_many_connections(limit: usize) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too-many-connections",
+            "Too many connections",
+            format!("at most {limit} are open at once: close idle ones first"),
+        )
+    }
+
+    /// A head that isn't HTTP, or is more of it than is read; `status` is what hyper says of it.
+    pub(crate) fn of_head(status: StatusCode) -> Self {
+        if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            return Self::new(
+                status,
+                "head-too-large",
+                "The request's head is too large",
+                format!("a head has at most {} bytes and {MAX_HEADERS} header fields", super::MAX_HEAD),
+            );
+        }
+        Self::new(
+            status,
+            "request-syntax",
+            "The request isn't HTTP/1.1",
+            "its head can't be read: check the request line and that each header is `name: value`",
+        )
+    }
+
+    /// The whole answer as bytes, for a connection that ends with it.
+    pub(crate) fn last_words(self) -> Bytes {
+        let (status, headers, body) = self.parts();
+        let mut text =
+            format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default())
+                .into_bytes();
+        for (name, value) in &headers {
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(
+            format!("connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes(),
         );
-        problem.allow = Some(allow);
-        problem
+        text.into()
     }
 
     pub(crate) fn response(self) -> Response<Full<Bytes>> {
+        let (status, headers, body) = self.parts();
+        let mut response = Response::new(Full::from(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn parts(self) -> (StatusCode, HeaderMap, String) {
         let mut body = self.members;
         body.insert("type".into(), json!(format!("{TYPES}{}", self.slug)));
         body.insert("title".into(), json!(self.title));
         body.insert("status".into(), json!(self.status.as_u16()));
         body.insert("detail".into(), json!(self.detail));
-        let mut response = Response::new(Full::from(Value::Object(body).to_string()));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, header::HeaderValue::from_static(allow));
-        }
-        response
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.headers);
+        (self.status, headers, Value::Object(body).to_string())
     }
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use freshet_crds::OnChange;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
-    body::{Body, Incoming},
-    header::{self, HeaderValue},
+    body::Incoming,
+    header::{self, HeaderName, HeaderValue},
 };
 
 use super::{
+    body::Room,
+    connection::Patience,
     directives::{self, FillDirectives, ReadDirectives},
     problem::Problem,
 };
@@ -25,15 +27,19 @@ use crate::{
     store::Value,
 };
 
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
 type Reply = Response<Full<Bytes>>;
 
 /// Answers one request.
 pub(crate) async fn answer(
     engine: &Engine,
     reload: &status::BindingWatch,
+    room: &Room,
+    patience: &Patience,
     request: Request<Incoming>,
 ) -> Reply {
-    match route(engine, reload, request).await {
+    match route(engine, reload, room, patience, request).await {
         Ok(reply) => reply,
         Err(problem) => problem.response(),
     }
@@ -42,6 +48,8 @@ pub(crate) async fn answer(
 async fn route(
     engine: &Engine,
     binding: &status::BindingWatch,
+    room: &Room,
+    patience: &Patience,
     request: Request<Incoming>,
 ) -> Result<Reply, Problem> {
     let uri = request.uri().clone();
@@ -76,7 +84,10 @@ async fn route(
     match *request.method() {
         Method::GET => read(engine, &catalog, cache, &key, request.headers(), true),
         Method::HEAD => read(engine, &catalog, cache, &key, request.headers(), false),
-        Method::PUT => fill(engine, &catalog, cache, &key, request).await,
+        Method::PUT => {
+            let place = Place { catalog: &catalog, cache, key: &key };
+            fill(engine, place, room, patience, request).await
+        }
         Method::DELETE => {
             engine.delete(cache, &key, Tick::now());
             Ok(empty(StatusCode::NO_CONTENT))
@@ -97,21 +108,29 @@ fn read(
     directives.wanted.lease = lease && !directives.only_if_cached;
     match engine.get(catalog, cache, key, directives.wanted, Tick::now()) {
         Answer::Hit(hit) => Ok(hit_reply(hit, headers)),
-        Answer::Miss(_) if directives.only_if_cached => Err(Problem::new(
+        Answer::Miss(miss) if directives.only_if_cached => Err(Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "not-cached",
             "Nothing is cached",
             "the request takes cached values only, and there is none to serve",
-        )),
+        )
+        .with_header(CACHE_STATUS, miss_status(&miss))),
         Answer::Miss(miss) => Ok(miss_reply(miss)),
     }
 }
 
+/// What a path names.
+struct Place<'a> {
+    catalog: &'a Catalog,
+    cache: &'a Arc<Cache>,
+    key: &'a Key,
+}
+
 async fn fill(
     engine: &Engine,
-    catalog: &Catalog,
-    cache: &Arc<Cache>,
-    key: &Key,
+    Place { catalog, cache, key }: Place<'_>,
+    room: &Room,
+    patience: &Patience,
     request: Request<Incoming>,
 ) -> Result<Reply, Problem> {
     let headers = request.headers();
@@ -125,16 +144,20 @@ async fn fill(
     };
     let lease = engine.lease(cache, key, token).map_err(bad_lease)?;
     let fill = FillDirectives::parse(headers, &sources(catalog))?;
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .map_or(Bytes::from_static(b"application/octet-stream"), |v| Bytes::copy_from_slice(v.as_bytes()));
-    if !fill.absent && cache.spec.on_change == OnChange::Hydrate && content_type != ROW_TYPE.as_bytes() {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let content_type = if fill.absent || cache.spec.on_change != OnChange::Hydrate {
+        Bytes::copy_from_slice(content_type.unwrap_or(b"application/octet-stream"))
+    } else if content_type.is_some_and(|given| directives::is_media_type(given, ROW_TYPE)) {
+        // As hydration writes it: an ETag covers the type, and has to be the same in all pods.
+        Bytes::from_static(ROW_TYPE.as_bytes())
+    } else {
         return Err(unsupported_type(format!("this cache holds rows: its values are of type {ROW_TYPE}")));
-    }
+    };
     if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
         return Err(unsupported_type("values are stored as they are: send them without a Content-Encoding"));
     }
-    let body = collect(request.into_body(), catalog.sidecar.max_value).await?;
+    let received = room.receive(request.into_body(), catalog.sidecar.max_value, patience).await?;
+    let body = received.bytes.clone();
     if fill.absent && !body.is_empty() {
         return Err(Problem::bad_request(
             "absent-body",
@@ -152,40 +175,6 @@ async fn fill(
         )
     })?;
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-/// The whole body, if it has at most `limit` bytes. A larger one is read and dropped as far as is bearable,
-/// because a client that is still sending would lose the answer with the connection.
-async fn collect(mut body: Incoming, limit: u64) -> Result<Bytes, Problem> {
-    const BEARABLE: u64 = 16 << 20;
-    let announced = body.size_hint().lower();
-    let mut all = BytesMut::with_capacity(usize::try_from(announced.min(limit)).unwrap_or(0));
-    let mut received = 0;
-    while received <= limit + BEARABLE && announced <= limit + BEARABLE {
-        let Some(frame) = body.frame().await else { break };
-        let frame = frame.map_err(|_| {
-            Problem::bad_request(
-                "body",
-                "The body ended early",
-                "the value wasn't received whole: nothing was stored",
-            )
-        })?;
-        let Some(data) = frame.data_ref() else { continue };
-        received += data.len() as u64;
-        if received <= limit {
-            all.extend_from_slice(data);
-        }
-    }
-    if received.max(announced) <= limit {
-        return Ok(all.freeze());
-    }
-    Err(Problem::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "value-too-large",
-        "The value is too large",
-        format!("a value has at most {limit} bytes (spec.sidecar.maxValue)"),
-    )
-    .with("limit", limit))
 }
 
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
@@ -207,22 +196,27 @@ fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
     }
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("cache-status", value(status.into()));
+    headers.insert(CACHE_STATUS, value(status.into()));
     reply
 }
 
 fn miss_reply(miss: Miss) -> Reply {
-    let mut status = String::from(if miss.stale { "freshet; fwd=stale" } else { "freshet; fwd=miss" });
-    push_detail(&mut status, miss.detail);
+    let status = miss_status(&miss);
     let mut reply = empty(StatusCode::NOT_FOUND);
     let headers = reply.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert("cache-status", value(status.into()));
+    headers.insert(CACHE_STATUS, status);
     if let Some(grant) = miss.lease {
         headers.insert("freshet-lease", value(grant.token.into()));
         headers.insert("freshet-fill", HeaderValue::from_static(if grant.you { "you" } else { "other" }));
     }
     reply
+}
+
+fn miss_status(miss: &Miss) -> HeaderValue {
+    let mut status = String::from(if miss.stale { "freshet; fwd=stale" } else { "freshet; fwd=miss" });
+    push_detail(&mut status, miss.detail);
+    value(status.into())
 }
 
 fn push_detail(status: &mut String, detail: Option<&str>) {

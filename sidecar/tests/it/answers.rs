@@ -2,6 +2,7 @@
 
 use freshet_e2e::process::{Redis, Sidecar, http::Connection};
 
+use crate::bad_input::problem;
 use crate::shop::{CACHES, SOON, Shop, ask, executable, manifest, outcome};
 
 #[test]
@@ -124,9 +125,17 @@ fn a_hydrated_row_needs_no_reader_and_goes_with_its_delete() {
     shop.change("product", "{\"id\":70}", "d", "null");
     shop.until_get("/v1/rows/70", "miss");
     let lease = shop.lease("/v1/rows/70");
-    assert_eq!(shop.put("/v1/rows/70", &lease, "text"), 415);
-    let headers = [("freshet-lease", lease.as_str()), ("content-type", "application/vnd.freshet.row+json")];
-    assert_eq!(shop.sidecar.request("PUT", "/v1/rows/70", &headers, b"{}").unwrap().status, 204);
+    let put = |content_type: &str| {
+        let headers = [("freshet-lease", lease.as_str()), ("content-type", content_type)];
+        shop.sidecar.request("PUT", "/v1/rows/70", &headers, b"{}").unwrap()
+    };
+    problem(&put("text/plain"), 415, "media-type", "application/vnd.freshet.row+json");
+    assert_eq!(put("application/vnd.freshet.row+json").status, 204);
+    let etag = |shop: &Shop| shop.sidecar.get("/v1/rows/70").unwrap().header("etag").map(str::to_owned);
+    let plain = etag(&shop);
+    // A parameter doesn't make it another type, nor another value.
+    assert_eq!(put("Application/vnd.freshet.row+JSON; charset=utf-8").status, 204);
+    assert_eq!(etag(&shop), plain);
 }
 
 #[test]
@@ -181,7 +190,9 @@ fn keys_with_slashes_and_all_of_unicode() {
     shop.fill("/v1/stock/a%2Fb/3", "x");
     assert_eq!(shop.get("/v1/stock/a%2fb/3"), "hit x");
     shop.fill("/v1/stock/z%C3%BCrich/3", "y");
-    shop.change("stock", "{\"shelf\":3,\"house\":\"zürich\"}", "u", "null");
+    shop.change("stock", "{\"house\":\"zürich\",\"shelf\":3}", "u", "null");
+    shop.until_get("/v1/stock/z%C3%BCrich/3", "miss");
+    assert_eq!(shop.get("/v1/stock/a%2Fb/3"), "hit x", "another row");
     assert_eq!(shop.sidecar.get("/v1/stock/a%2Fb/x").unwrap().status, 400);
 }
 

@@ -1,18 +1,31 @@
 //! The named limits: what a client may cost.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
-use freshet_e2e::process::http::Connection;
+use freshet_e2e::process::{
+    Redis, Sidecar,
+    http::{Connection, Target},
+};
 
-use crate::shop::{SOON, Shop};
+use crate::{
+    bad_input::problem,
+    shop::{CACHES, SOON, Shop, executable, manifest},
+};
 
 #[test]
 fn a_head_that_is_too_large_is_refused() {
     let shop = Shop::open();
     let long = "x".repeat(20_000);
     let answer = shop.sidecar.request("GET", "/v1/products/1", &[("x-long", &long)], b"").unwrap();
-    assert_eq!(answer.status, 431);
+    problem(&answer, 431, "head-too-large", "16384 bytes and 100 header fields");
+    let many: Vec<_> = (0..110).map(|_| ("x", "y")).collect();
+    let answer = shop.sidecar.request("GET", "/v1/products/1", &many, b"").unwrap();
+    problem(&answer, 431, "head-too-large", "100 header fields");
     let fits = "x".repeat(12_000);
     assert_eq!(shop.sidecar.request("GET", "/v1/products/1", &[("x-long", &fits)], b"").unwrap().status, 404);
 }
@@ -157,4 +170,129 @@ fn the_probes_answer_as_the_kubelet_asks() {
     assert_eq!(probe("startup", &admin), Some(0));
     assert_eq!(probe("live", &admin), Some(0));
     assert_eq!(probe("live", "127.0.0.1:1"), Some(1));
+    // As many idle connections as strangers may have keep nobody's probe from being answered.
+    let idle: Vec<_> = (0..64).map(|_| Connection::open(&shop.sidecar.admin()).unwrap()).collect();
+    assert_eq!(probe("live", &admin), Some(0));
+    drop(idle);
+}
+
+/// The request of an upload without the last byte of its body.
+fn begin_upload(target: &Target, path: &str, lease: &str, size: usize) -> Connection {
+    let mut connection = Connection::open(target).unwrap();
+    let head =
+        format!("PUT {path} HTTP/1.1\r\nhost: x\r\nfreshet-lease: {lease}\r\ncontent-length: {size}\r\n\r\n");
+    connection.send(head.as_bytes()).unwrap();
+    connection.send(&vec![b'x'; size - 1]).unwrap();
+    connection
+}
+
+#[test]
+fn a_body_that_never_ends_is_cut() {
+    let shop = Shop::open();
+    let mut slow = begin_upload(&shop.sidecar.tcp(), "/v1/products/1", &shop.lease("/v1/products/1"), 4);
+    let started = Instant::now();
+    assert!(slow.closed().unwrap(), "nothing is answered");
+    let spent = started.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(25)).contains(&spent), "{spent:?}");
+    assert!(shop.sidecar.metrics().unwrap().contains("freshet_connections_cut_total 1"));
+}
+
+/// What bodies under way occupy doesn't grow with the number of connections.
+#[test]
+fn bodies_under_way_are_bounded_in_memory() {
+    const SIZE: usize = 1 << 20;
+    const CLIENTS: usize = 64;
+    let redis = Redis::start().unwrap();
+    let text = manifest(&redis, CACHES, "  memory: 1Mi");
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    let (target, lease) = (shop.sidecar.tcp(), shop.lease("/v1/products/1"));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (target, lease) = (target.clone(), lease.clone());
+            std::thread::spawn(move || {
+                let mut upload = begin_upload(&target, "/v1/products/1", &lease, SIZE);
+                // The first to come are cut for their last byte in the end; those who wait are told.
+                upload.response("PUT").ok()
+            })
+        })
+        .collect();
+    let answers: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    let told: Vec<_> = answers.iter().flatten().collect();
+    assert!(told.len() >= CLIENTS - 32, "{} of {CLIENTS} were told", told.len());
+    for answer in told {
+        problem(answer, 503, "too-many-bodies", "16777216 bytes");
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", shop.sidecar.process().pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 56 * 1024, "{peak} KiB were resident with 16 MiB of room");
+    shop.fill("/v1/products/1", "there is room again");
+}
+
+#[test]
+fn requests_under_way_are_cut_when_the_drain_has_taken_too_long() {
+    let mut shop = Shop::open();
+    let lease = shop.lease("/v1/products/1");
+    let large = "x".repeat(1 << 20);
+    shop.fill("/v1/products/2", &large);
+    // Answers that nobody takes would hold it for as long as bytes trickle; these hold it to the end of patience.
+    let mut slow = begin_upload(&shop.sidecar.tcp(), "/v1/products/1", &lease, 4);
+    let pid = shop.sidecar.process().pid().to_string();
+    let started = Instant::now();
+    assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+    assert_eq!(shop.sidecar.process().wait(Duration::from_secs(25)).unwrap().code(), Some(0));
+    let spent = started.elapsed();
+    assert!((Duration::from_secs(8)..Duration::from_secs(16)).contains(&spent), "{spent:?}");
+    assert!(slow.closed().unwrap());
+}
+
+#[test]
+fn ipv6_loopback_is_served_too() {
+    let shop = Shop::open();
+    let Target::Tcp(mut address) = shop.sidecar.tcp() else { unreachable!("the API is on TCP") };
+    address.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
+    shop.fill("/v1/products/1", "x");
+    let answer = crate::shop::ask(&Target::Tcp(address), "GET", "/v1/products/1", &[]);
+    assert_eq!((answer.status, answer.text().as_str()), (200, "x"));
+}
+
+/// A sidecar that a shell has given `limit` as its ulimit.
+fn limited(limit: &str) -> (tempfile::TempDir, Shop) {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("limited");
+    fs::write(&script, format!("#!/bin/sh\nulimit {limit} || exit 9\nexec {} \"$@\"\n", executable()))
+        .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let redis = Redis::start().unwrap();
+    let text = manifest(&redis, CACHES, "");
+    (folder, Shop::with(redis, Sidecar::builder(script, &text)))
+}
+
+/// As many connections as can be opened until one is refused in words, at most `most`.
+fn connections_until_refused(shop: &Shop, most: usize) -> usize {
+    let mut held = Vec::new();
+    while held.len() < most {
+        let mut connection = Connection::open(&shop.sidecar.socket()).unwrap();
+        let answer = connection.request("GET", "/v1/status", &[], b"").unwrap();
+        if answer.status == 503 {
+            problem(&answer, 503, "too-many-connections", &format!("at most {} are", held.len()));
+            break;
+        }
+        held.push(connection);
+    }
+    held.len()
+}
+
+#[test]
+fn a_small_soft_limit_of_open_files_is_raised() {
+    let (_folder, shop) = limited("-Sn 200");
+    assert_eq!(connections_until_refused(&shop, 400), 400);
+}
+
+#[test]
+fn a_small_hard_limit_of_open_files_lowers_the_number_of_connections() {
+    let (_folder, shop) = limited("-n 400");
+    let found = connections_until_refused(&shop, 400);
+    assert!((100..400).contains(&found), "{found}");
+    assert!(shop.sidecar.log().contains("few files may be open"), "{}", shop.sidecar.log());
 }

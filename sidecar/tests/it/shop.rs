@@ -134,11 +134,16 @@ impl Shop {
 
     /// Changes another row and waits until the sidecar has applied it, and so everything before it.
     pub(crate) fn settle(&mut self) {
+        self.apply("stock", "{\"id\":999}", "u", "{\"id\":999}");
+    }
+
+    /// Makes a change and waits until the sidecar has applied an entry more.
+    pub(crate) fn apply(&mut self, table: &str, id: &str, op: &str, after: &str) {
         let applied = |sidecar: &Sidecar| -> Result<u64> {
             Ok(sidecar.status()?["sources"]["cdc"]["entries"].as_u64().unwrap_or(0))
         };
         let before = applied(&self.sidecar).unwrap();
-        self.change("stock", "{\"id\":999}", "u", "{\"id\":999}");
+        self.change(table, id, op, after);
         self.sidecar
             .until("the change is applied", SOON, |sidecar| {
                 let now = applied(sidecar)?;
