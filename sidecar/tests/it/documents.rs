@@ -1,6 +1,6 @@
 //! What the documents show is what the sidecar takes.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use freshet_crds::{binding::Binding, manifest};
 
@@ -43,28 +43,61 @@ fn every_binding_in_readme_and_examples_is_good() {
     assert!(found >= 1);
 }
 
-/// The reference has a row for every problem that the API can answer.
+/// The texts in backquotes in the first column of the tables of a document.
+fn first_column(text: &str) -> BTreeSet<&str> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
+    rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The reference has a row for every problem that the API can answer, and for no other.
 #[test]
 fn every_problem_is_documented() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let reference = read(&root.join("../docs/reference/http-api.md"));
-    let mut found = 0;
-    for file in ["routes.rs", "directives.rs", "problem.rs"] {
-        let source = read(&root.join("src/api").join(file));
-        for call in source.split("Problem::bad_request(").skip(1).chain(source.split("Problem::new(").skip(1))
-        {
-            // The slug is the first text of the call.
-            let Some(slug) =
-                call.split('"').nth(1).filter(|s| s.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
-            else {
-                continue;
-            };
-            found += 1;
-            assert!(
-                reference.contains(&format!("`{slug}`")),
-                "{file}: `{slug}` isn't in docs/reference/http-api.md"
-            );
-        }
+    let section = reference.split("\n## ").find(|section| section.starts_with("Problems")).unwrap();
+    let documented = first_column(section);
+    let mut found = BTreeSet::new();
+    let mut sources: Vec<_> =
+        fs::read_dir(root.join("src/api")).unwrap().map(|entry| read(&entry.unwrap().path())).collect();
+    sources.push(read(&root.join("src/api.rs")));
+    for source in &sources {
+        let calls =
+            ["Problem::new(", "Problem::bad_request(", "Self::new("].map(|call| source.split(call).skip(1));
+        // The slug is the first text of a call, unless the call passes on what it is given.
+        let texts = calls.into_iter().flatten().filter_map(|call| call.split(';').next()?.split('"').nth(1));
+        found.extend(texts.filter(|text| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+        // Those of keys are chosen by a match, with their titles.
+        let keys = source.match_indices("(\"key-").map(|(at, _)| &source[at + 2..]);
+        found.extend(keys.map(|rest| rest.split('"').next().unwrap()));
+        let root = "https://freshet.dev/problems/";
+        assert!(
+            source.matches(root).count() <= usize::from(source.contains("const TYPES")),
+            "one piece makes them"
+        );
     }
-    assert!(found >= 10, "{found}");
+    assert_eq!(found, documented);
+}
+
+/// The reference has a row for every metric that a sidecar writes, and for no other.
+#[test]
+fn every_metric_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reference = read(&root.join("../docs/reference/metrics.md"));
+    let section = reference.split("\n## ").find(|section| section.starts_with("The sidecar")).unwrap();
+    let mut shop = crate::shop::Shop::open();
+    // Every family has a line once something was read and something was lost.
+    shop.fill("/v1/products/7", "x");
+    let epoch = shop.epoch();
+    shop.redis.command::<String>(&["FLUSHALL"]).unwrap();
+    shop.until_fresh_after(epoch);
+    let metrics = shop.sidecar.metrics().unwrap();
+    let families = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let names: BTreeSet<_> = families
+        .map(|family| {
+            let (name, kind) = family.split_once(' ').unwrap();
+            format!("{name}{}", if kind == "counter" { "_total" } else { "" })
+        })
+        .collect();
+    let documented: BTreeSet<_> = first_column(section).into_iter().map(str::to_owned).collect();
+    assert_eq!(names, documented);
 }

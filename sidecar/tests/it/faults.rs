@@ -328,3 +328,26 @@ fn stale_values_are_served_marked_where_the_binding_says_so() {
     assert_eq!(status(&shop.sidecar, "/v1/products/8").unwrap(), "freshet; fwd=stale; detail=lagging");
     assert!(shop.sidecar.get("/v1/products/8").unwrap().header("freshet-lease").is_some());
 }
+
+/// The guide to the installation tells what a sidecar's user in Redis has to be allowed: that, word for word.
+#[test]
+fn the_documented_permissions_are_enough() {
+    let guide =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides/install.md")).unwrap();
+    let rule = guide.lines().find(|line| line.starts_with("ACL SETUSER freshet ")).unwrap();
+    let rule = rule.replace("<password>", "some-password");
+    let redis = Redis::start().unwrap();
+    redis.command::<String>(&rule.split(' ').collect::<Vec<_>>()).unwrap();
+    let from = "urlFrom: {secretKeyRef: {name: redis, key: url}}";
+    let freshness = "  freshness: {maxStaleness: 60s, heartbeat: Debezium}";
+    let text = manifest(&redis, CACHES, freshness).replacen(&format!("url: '{}'", redis.url()), from, 1);
+    let url = format!("redis://freshet:some-password@{}", redis.address());
+    let sidecar = Sidecar::builder(executable(), &text).secret("redis", "url", &url).start().unwrap();
+    let mut shop = Shop { redis, sidecar };
+    shop.until_state("Starting");
+    beat(&shop.redis);
+    shop.until_fresh();
+    shop.fill("/v1/products/7", "x");
+    shop.change("product", "{\"id\":7}", "u", "null");
+    shop.until_get("/v1/products/7", "miss");
+}
