@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use freshet_e2e::process::{
     Debezium, Postgres, Redis, Sidecar,
     debezium::{Format, Routing, Settings},
 };
 
-use crate::shop::{Shop, executable, manifest};
+use crate::shop::{SOON, Shop, executable, manifest, outcome};
 
 const CACHES: &str = "
   - {name: products, table: inventory.product}
   - {name: rows, table: inventory.product, onChange: Hydrate}
+  - {name: lists, table: inventory.list, onChange: Hydrate}
   - {name: pages, dependsOn: [inventory.product, inventory.category]}";
 
 /// Debezium's start is most of what takes time here, so one pipeline tells one story.
@@ -22,6 +24,9 @@ fn story(settings: Settings, place: &str) {
             "CREATE SCHEMA inventory; 
              CREATE TABLE inventory.product (id int PRIMARY KEY, name text, note text DEFAULT 'none');
              CREATE TABLE inventory.category (id int PRIMARY KEY, name text);
+             CREATE TABLE inventory.list (id int PRIMARY KEY, name text, numbers int[], large bigint[], ids uuid[]);
+             ALTER TABLE inventory.list ALTER numbers SET STORAGE EXTERNAL, ALTER large SET STORAGE EXTERNAL,
+               ALTER ids SET STORAGE EXTERNAL;
              INSERT INTO inventory.product VALUES (1, 'hammer'), (2, 'saw')",
         )
         .unwrap();
@@ -48,6 +53,27 @@ fn story(settings: Settings, place: &str) {
     postgres.execute("INSERT INTO inventory.category VALUES (1, 'tools')").unwrap();
     shop.until_get("/v1/pages/home", "miss");
     assert_eq!(shop.get("/v1/products/2"), "hit saw", "an unrelated table");
+    // What isn't logged because it didn't change isn't in the event: each kind has a placeholder of its own.
+    for (id, column, value) in [
+        (1, "numbers", "array_agg(n)"),
+        (2, "large", "array_agg(n::bigint)"),
+        (3, "ids", "array_agg('6f9619ff-8b86-d011-b42d-00c04fc964ff'::uuid)"),
+    ] {
+        let path = format!("/v1/lists/{id}");
+        let fill = format!(
+            "INSERT INTO inventory.list (id, {column}) SELECT {id}, {value} FROM generate_series(1, 2000) AS n"
+        );
+        postgres.execute(&fill).unwrap();
+        shop.sidecar
+            .until("the whole row is there", SOON, |sidecar| {
+                let found = outcome(&sidecar.get(&path)?);
+                ensure!(found.starts_with("hit"), "{found}");
+                Ok(())
+            })
+            .unwrap();
+        postgres.execute(&format!("UPDATE inventory.list SET name = 'x' WHERE id = {id}")).unwrap();
+        shop.until_get(&path, "miss");
+    }
     postgres.execute("TRUNCATE inventory.product").unwrap();
     shop.until_get("/v1/products/2", "miss");
     assert_eq!(shop.get("/v1/rows/30"), "miss");
