@@ -68,7 +68,7 @@ struct Unread<'a>(Fault, Option<TableName<'a>>);
 fn try_read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Result<Change<'a>, Unread<'a>> {
     let unread = |fault| Unread(fault, None);
     let entry = Entry::of(fields).ok_or(unread(Fault::Fields))?;
-    if entry.value == NULL {
+    if entry.is_tombstone() {
         return tombstone(role, &entry);
     }
     let value: Value<'_> = payload(entry.value).ok_or(unread(Fault::Value))?;
@@ -106,6 +106,12 @@ impl<'a> Entry<'a> {
             value: field(b"value")?,
             other_key: field(b"__DEBEZIUM.OLDKEY").or_else(|| field(b"__DEBEZIUM.NEWKEY")),
         })
+    }
+
+    /// Whether its value is null: what a transform made of a delete is `null` in JSON, wrapped or not.
+    fn is_tombstone(&self) -> bool {
+        let wrapped = || std::str::from_utf8(self.value).is_ok_and(|text| columns::unwrap(text) == "null");
+        self.value == NULL || self.value == b"null" || self.value.ends_with(b":null}") && wrapped()
     }
 
     /// The columns of its key, if it has one.

@@ -52,6 +52,13 @@ fn recordings() -> Vec<(&'static str, Settings)> {
         settings.routing(Routing::PerTable)
     };
     let unwrap = "debezium.transforms.unwrap";
+    let unwrapped = || {
+        base()
+            .set("debezium.transforms", "unwrap")
+            .set(&format!("{unwrap}.type"), "io.debezium.transforms.ExtractNewRecordState")
+            .set(&format!("{unwrap}.add.fields"), "op,table,lsn,source.ts_ms")
+            .set(&format!("{unwrap}.replace.null.with.default"), "false")
+    };
     vec![
         ("compact", base().format(Format::Compact)),
         ("compact-schemas", base().format(Format::Compact).schemas(true)),
@@ -61,15 +68,9 @@ fn recordings() -> Vec<(&'static str, Settings)> {
         ("extended-tombstones", base().tombstones(true)),
         ("null-as-default", base().replace_null_with_default(true)),
         ("one-stream", base().routing(Routing::OneStream)),
-        (
-            "unwrapped",
-            base()
-                .set("debezium.transforms", "unwrap")
-                .set(&format!("{unwrap}.type"), "io.debezium.transforms.ExtractNewRecordState")
-                .set(&format!("{unwrap}.add.fields"), "op,table,lsn,source.ts_ms")
-                .set(&format!("{unwrap}.delete.tombstone.handling.mode"), "rewrite")
-                .set(&format!("{unwrap}.replace.null.with.default"), "false"),
-        ),
+        ("unwrapped", unwrapped().set(&format!("{unwrap}.delete.tombstone.handling.mode"), "rewrite")),
+        // Of a delete only the tombstone is left: Debezium's own default.
+        ("unwrapped-tombstones", unwrapped().tombstones(true)),
         // What a user gets who sets nothing: every value here is Debezium's own default.
         (
             "debezium-defaults",

@@ -1,6 +1,6 @@
 //! Which tombstones say nothing new.
 
-use super::{Entry, NULL, StreamRole, read};
+use super::{Entry, StreamRole, read};
 use crate::change::{Change, Op};
 
 /// The last delete of one stream, while its tombstone may follow.
@@ -17,7 +17,7 @@ impl Deletes {
     pub fn read<'a>(&mut self, role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'a> {
         let change = read(role, fields);
         let Some(entry) = Entry::of(fields) else { return change };
-        if entry.value == NULL {
+        if entry.is_tombstone() {
             let explained = self.0.take().is_some_and(|deleted| deleted == entry.key);
             return if explained { Change::Other } else { change };
         }
@@ -65,6 +65,8 @@ mod tests {
         for (role, alone) in [(&table, "row"), (&StreamRole::Routed, "everything")] {
             assert_eq!(last(role, &[(one, DELETE), (one, "default")]), "nothing");
             assert_eq!(last(role, &[(one, "default")]), alone);
+            assert_eq!(last(role, &[(one, "null")]), alone);
+            assert_eq!(last(role, &[(one, "{\"schema\":{\"type\":\"struct\"},\"payload\":null}")]), alone);
             assert_eq!(last(role, &[(two, DELETE), (one, "default")]), alone);
             assert_eq!(last(role, &[(one, DELETE), (one, "default"), (one, "default")]), alone);
             assert_eq!(last(role, &[(one, DELETE), (two, CREATE), (one, "default")]), alone);
@@ -93,6 +95,28 @@ mod tests {
                 }
                 assert!(tombstones >= 10, "{name}: {tombstones}");
             }
+        }
+    }
+
+    #[test]
+    fn of_flattened_deletes_only_the_tombstones_are_left() {
+        let (mut deletes, mut rows) = (std::collections::HashMap::new(), Vec::new());
+        for entry in &Recording::load("unwrapped-tombstones").entries {
+            let of_stream: &mut Deletes = deletes.entry(entry.stream.clone()).or_default();
+            match of_stream.read(&entry.role(), entry.fields()) {
+                Change::Tombstone(row) => {
+                    rows.push(format!("{} {:?}", row.table.table, row.key.unwrap_or_default()));
+                }
+                Change::Other => assert!(!entry.stream.contains(".inventory."), "{}", entry.stream),
+                _ => {}
+            }
+        }
+        for row in [
+            "product [(\"id\", Number(\"10\"))]",
+            "product [(\"id\", Number(\"31\"))]",
+            "category [(\"id\", Number(\"11\"))]",
+        ] {
+            assert!(rows.contains(&row.to_owned()), "{row}: {rows:?}");
         }
     }
 }

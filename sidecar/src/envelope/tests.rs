@@ -223,6 +223,7 @@ fn a_flat_row_never_passes_for_something_harmless() {
             "{\"id\":1,\"status\":\"END\",\"event_count\":1,\"data_collections\":null}",
         ),
         ("{\"serverName\":1}", "{\"serverName\":1,\"ts_ms\":5}"),
+        ("{\"id\":1}", "{\"id\":1,\"payload\":null}"),
         ("{\"serverName\":1,\"port\":2}", "{\"ts_ms\":5}"),
     ] {
         let entry = one(key, row);

@@ -71,6 +71,8 @@ mod tests {
         let (small, large) = (entry(100), entry(10 << 20));
         pace.learn([small.as_slice(), large.as_slice(), small.as_slice()].into_iter());
         assert_eq!(pace.count(1), FEWEST);
+        pace.learn([small.as_slice()].into_iter());
+        assert!(pace.count(1) < MOST, "what was large a moment ago may come again");
         for _ in 0..100 {
             pace.learn([small.as_slice()].into_iter());
         }
