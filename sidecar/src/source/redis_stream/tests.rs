@@ -13,18 +13,8 @@ use crate::{
 
 /// A follower that is positioned before the first entry, fed by hand.
 fn follower(layout: &str) -> (Follower, Plan) {
-    let text = format!(
-        "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
-           sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', {layout}}}}}],
-           freshness: {{maxStaleness: 5s, heartbeat: Debezium}},
-           caches: [{{name: rows, table: s.t}}]}}}}"
-    );
     let engine = Arc::new(Engine::new());
-    engine.install(Catalog::build(
-        Binding::parse(&manifest::read(&text).unwrap().object).unwrap(),
-        Newer::default(),
-        None,
-    ));
+    install(&engine, layout, "{name: rows, table: s.t}");
     let feed = Arc::clone(&engine.catalog().unwrap().feeds[0].0);
     let mut follower = Follower::new(engine, feed, None);
     let plan = follower.plan().unwrap();
@@ -32,6 +22,17 @@ fn follower(layout: &str) -> (Follower, Plan) {
     let streams = plan.streams.keys().map(|name| (name.clone(), None));
     follower.continuity.attach(server, streams).unwrap();
     (follower, plan)
+}
+
+fn install(engine: &Engine, layout: &str, caches: &str) {
+    let text = format!(
+        "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
+           sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', {layout}}}}}],
+           freshness: {{maxStaleness: 5s, heartbeat: Debezium}},
+           caches: [{caches}]}}}}"
+    );
+    let binding = Binding::parse(&manifest::read(&text).unwrap().object).unwrap();
+    engine.install(Catalog::build(binding, Newer::default(), engine.catalog().as_deref()));
 }
 
 fn rows(from: u64, count: usize) -> Vec<RawEntry> {
@@ -72,4 +73,18 @@ fn in_one_stream_a_heartbeat_counts_at_its_place() {
     entries.push(beat(20));
     assert_eq!(follower.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan), Ok(false));
     assert!(heard(&follower).is_some());
+}
+
+#[test]
+fn a_stream_that_is_dropped_loses_its_place_connected_or_not() {
+    let layout = "topicPrefix: shop";
+    let (mut follower, _) = follower(layout);
+    assert!(follower.continuity.cursors().contains_key("shop.s.t"));
+    install(&follower.engine, layout, "{name: rows, table: s.u}");
+    // A session begins with the plan of the moment.
+    follower.plan().unwrap();
+    install(&follower.engine, layout, "{name: rows, table: s.t}");
+    let plan = follower.plan().unwrap();
+    assert!(!follower.continuity.cursors().contains_key("shop.s.t"), "what happened in between is unknown");
+    assert!(follower.continuity.lacks(plan.streams.keys()));
 }
