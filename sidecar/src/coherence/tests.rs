@@ -225,3 +225,63 @@ proptest! {
         }
     }
 }
+
+/// One event of a hydrating cache's log, at the next place in it.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// A row is written, and its image is fit to be hydrated, or not.
+    Write(u64, bool),
+    /// A row is deleted.
+    Delete(u64),
+    /// All rows are.
+    Truncate,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0..3u64, any::<bool>()).prop_map(|(row, fit)| Event::Write(row, fit)),
+        2 => (0..3u64).prop_map(Event::Delete),
+        1 => Just(Event::Truncate),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+    /// Whatever is delivered again, and in whatever order: a row's image from before an applied event of the
+    /// row or its table is never hydrated after it.
+    #[test]
+    fn no_image_from_before_an_applied_event_is_hydrated(
+        log in proptest::collection::vec(event(), 1..20),
+        deliveries in proptest::collection::vec(any::<prop::sample::Index>(), 1..60),
+    ) {
+        let (mut history, fence) = (History::default(), Fence::default());
+        history.keep_images();
+        let mut newest = [0; 3];
+        for at in deliveries.iter().map(|at| at.index(log.len())).chain([log.len() - 1]) {
+            let place = at as u64 + 1;
+            match log[at] {
+                Event::Write(row, fit) => {
+                    let known = &mut newest[usize::try_from(row).unwrap()];
+                    let taken = fit && history.image(&fence, RowHash(row), lsn(place), 1, LAG).is_ok();
+                    if !fit {
+                        history.note(&fence, RowHash(row), lsn(place));
+                    }
+                    prop_assert!(!taken || place >= *known, "{place} after {known}");
+                    *known = place.max(*known);
+                }
+                Event::Delete(row) => {
+                    history.note(&fence, RowHash(row), lsn(place));
+                    let known = &mut newest[usize::try_from(row).unwrap()];
+                    *known = place.max(*known);
+                }
+                Event::Truncate => {
+                    history.raise_floor(&fence, Some(lsn(place)));
+                    newest = newest.map(|known| place.max(known));
+                }
+            }
+        }
+        // What is newest of all is taken, or hydration would be no use.
+        let next = lsn(log.len() as u64 + 1);
+        prop_assert_eq!(history.image(&fence, RowHash(0), next, 1, LAG), Ok(()));
+    }
+}
