@@ -9,5 +9,7 @@ mod dependencies;
 mod documents;
 mod faults;
 mod limits;
+mod readme;
+mod recordings;
 mod reload;
 mod shop;
