@@ -16,14 +16,13 @@ const CACHES: &str = "
 /// Puts entries into their streams, in the order in which they were written.
 fn replay(redis: &Redis, entries: &[Value]) {
     for entry in entries {
-        let fields: Vec<_> = entry["fields"].as_array().unwrap().iter().collect();
-        let fields: Vec<_> =
-            fields.iter().map(|f| (f[0].as_str().unwrap(), f[1].as_str().unwrap())).collect();
+        let fields = entry["fields"].as_array().unwrap().iter();
+        let fields: Vec<_> = fields.map(|f| (f[0].as_str().unwrap(), f[1].as_str().unwrap())).collect();
         redis.xadd(entry["stream"].as_str().unwrap(), &fields).unwrap();
     }
 }
 
-/// Whether an entry is of the product with this id: its name is in no other table.
+/// Whether an entry is of the product with this id and name; no other table has such names.
 fn names(entry: &Value, id: u32, name: &str) -> bool {
     let text = entry["fields"].to_string().replace('\\', "");
     text.contains(&format!("\"id\":{id}")) && text.contains(&format!("\"name\":\"{name}\""))
@@ -31,6 +30,8 @@ fn names(entry: &Value, id: u32, name: &str) -> bool {
 
 fn story(path: &Path) {
     let file = path.file_stem().unwrap().to_str().unwrap();
+    // Rows without an envelope void their table.
+    let unwrapped = file.starts_with("unwrapped");
     let recording: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let entries = recording["entries"].as_array().unwrap();
     let redis = Redis::start().unwrap();
@@ -62,7 +63,8 @@ fn story(path: &Path) {
     replay(&shop.redis, &entries[hammer..=hammer]);
     shop.until_get("/v1/products/10", "miss");
     assert_eq!(shop.get("/v1/pages/home"), "miss", "{file}");
-    assert_eq!(shop.get("/v1/products/77"), "hit old", "{file}: another row");
+    let other = if unwrapped { "miss" } else { "hit old" };
+    assert_eq!(shop.get("/v1/products/77"), other, "{file}: another row");
     assert_eq!(shop.get("/v1/stock/berlin/42"), "hit old", "{file}: another table");
 
     // All the rest: inserts, updates, deletes, changes of key, truncates, changes of the table.
@@ -70,7 +72,7 @@ fn story(path: &Path) {
     shop.fill(&product, "old");
     replay(&shop.redis, &entries[hammer + 1..]);
     shop.until_get(&product, "miss");
-    let trusted = !["debezium-defaults", "null-as-default", "unwrapped"].contains(&file);
+    let trusted = !unwrapped && !["debezium-defaults", "null-as-default"].contains(&file);
     if trusted {
         shop.sidecar
             .until(&format!("{file}: the last image is served"), SOON, |sidecar| {
@@ -80,11 +82,12 @@ fn story(path: &Path) {
             })
             .unwrap();
     } else {
-        // Nulls may be defaults there, so that no image is the truth.
+        // Nulls may be defaults there, or the row may not be told from its envelope: no image is the truth.
         assert_eq!(shop.get(&row), "miss", "{file}");
     }
     assert_eq!(shop.get("/v1/products/10"), "miss", "{file}: it was deleted");
-    assert_eq!(shop.sidecar.status().unwrap()["sources"]["cdc"]["unreadable"], 0, "{file}");
+    let unreadable = shop.sidecar.status().unwrap()["sources"]["cdc"]["unreadable"].as_u64().unwrap();
+    assert_eq!(unreadable > 0, unwrapped, "{file}: {unreadable}");
 }
 
 #[test]
