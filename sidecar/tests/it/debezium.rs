@@ -1,7 +1,5 @@
 //! The whole path on this machine: Postgres, the real Debezium Server, Redis, the sidecar.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use freshet_e2e::process::{
     Debezium, Postgres, Redis, Sidecar,
