@@ -56,7 +56,9 @@ fn story() -> Result<()> {
     chapter("pods that ask get a sidecar", || injects(&plane))?;
     chapter("a namespace of the strictest standard", || strict(&plane))?;
     chapter("what pods bring decides, and is left as it is", || pods::decide(&plane))?;
-    chapter("the CA's Secret is removed, and nobody notices", || secret::removed(&plane))?;
+    chapter("the CA's Secret is removed, and nobody notices", || {
+        secret::removed(&plane, &[&a.webhook, &b.webhook])
+    })?;
     chapter("pods are counted", || counts(&plane))?;
     chapter("a binding that comes after its pod", || comes_later(&plane, &a))?;
     chapter("a binding that never comes", || never_comes(&plane))?;
@@ -66,7 +68,7 @@ fn story() -> Result<()> {
         install(&plane, other.webhook.number())?;
         leader.child.kill()?;
         // While nobody publishes, the Secret becomes what a backup of another cluster had.
-        secret::replaced(&plane, || Ok(other.metric("freshet_leader")? > 0.5))?;
+        secret::replaced(&plane, &other.webhook, || Ok(other.metric("freshet_leader")? > 0.5))?;
         until("injection by the other", SOON, || injected(&plane, "after-failover").map(drop))
     })?;
     chapter("the CA's Secret was made again and is trusted beside the lost one", || {
@@ -156,12 +158,6 @@ fn ca_bundle(plane: &ControlPlane, webhook: u16) -> Result<()> {
     let secret = plane.get("freshet-system", "secret/freshet-ca")?;
     ensure!(secret["data"]["ca.crt"].as_str() == Some(&written), "it isn't the CA of the Secret");
     Ok(())
-}
-
-fn ca_bundle_of(plane: &ControlPlane) -> Result<String> {
-    let webhook = plane.get("default", "mutatingwebhookconfiguration/freshet-freshet-system")?;
-    let bundle = webhook["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned);
-    bundle.context("there is no caBundle")
 }
 
 fn reconciles(plane: &ControlPlane, redis: &Redis) -> Result<()> {

@@ -20,6 +20,13 @@ pub(crate) fn namespace(plane: &ControlPlane, name: &str) -> Result<()> {
     until("the ServiceAccount", SOON, || plane.get(name, "serviceaccount/default").map(drop))
 }
 
+/// The caBundle, in base64 as it is in the object.
+pub(crate) fn ca_bundle_of(plane: &ControlPlane) -> Result<String> {
+    let webhook = plane.get("default", "mutatingwebhookconfiguration/freshet-freshet-system")?;
+    let bundle = webhook["webhooks"][0]["clientConfig"]["caBundle"].as_str().map(str::to_owned);
+    bundle.context("there is no caBundle")
+}
+
 pub(crate) fn secret(plane: &ControlPlane, url: &str) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "redis", "namespace": "shop" },
