@@ -2,12 +2,11 @@
 
 #![expect(unreachable_pub, reason = "the schema derive repeats each type in a private module")]
 
-use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::CacheBindingStatus;
+use crate::{CacheBindingStatus, Sidecar};
 
 /// Binds an application's pods to caches that a database's change events keep fresh.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -28,7 +27,8 @@ use crate::CacheBindingStatus;
     printcolumn(name = "Missing", type_ = "integer", json_path = ".status.pods.missing", priority = 1),
     printcolumn(name = "Outdated", type_ = "integer", json_path = ".status.pods.outdated", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.size() <= 52").message("a binding's name has at most 52 characters: freshet-<name> names the objects made for it")
+    validation = Rule::new("self.metadata.name.size() <= 52").message("a binding's name has at most 52 characters: freshet-<name> names the objects made for it"),
+    validation = Rule::new("!(self.metadata.name in ['true', 'false'])").message("a binding isn't named true or false: in a pod's annotation these don't mean a binding of that name")
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
@@ -36,7 +36,16 @@ use crate::CacheBindingStatus;
     validation = Rule::new("self.sources.size() == 1 || self.caches.all(c, has(c.source))")
         .message("with several sources, every cache names its source"),
     validation = Rule::new("self.caches.all(c, !has(c.source) || self.sources.exists(s, s.name == c.source))")
-        .message("a cache's source must be the name of one of the sources")
+        .message("a cache's source must be the name of one of the sources"),
+    validation = Rule::new(r"self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || self.caches.all(c, (has(c.source) && c.source != s.name) || ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))))))")
+        .message(crate::binding::TOO_MANY_PARTS),
+    validation = Rule::new(crate::quantity::if_sizes("self.sidecar.maxValue", "<=", "self.memory", "0"))
+        .message("maxValue can't exceed memory"),
+    validation = Rule::new(format!(
+        "!has(self.sidecar.resources) || !has(self.sidecar.resources.limits) || !has(self.sidecar.resources.limits.memory) || {}",
+        crate::quantity::if_sizes("self.sidecar.resources.limits.memory", ">=", "self.memory", crate::resources::HEADROOM_TEXT)
+    ))
+        .message(crate::resources::TOO_TIGHT)
 )]
 pub struct CacheBindingSpec {
     /// Where changes come from.
@@ -54,8 +63,7 @@ pub struct CacheBindingSpec {
     #[serde(default = "default_memory")]
     #[schemars(length(max = 16))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::BYTES))
-            .message("memory is a size in bytes such as 64Mi")
+        validation = Rule::new(crate::quantity::size_rule("1Mi", "1024Gi")).message(crate::binding::MEMORY_FORM)
     )]
     pub memory: String,
     /// Change this text to void all values in every pod.
@@ -135,7 +143,7 @@ pub struct SecretKeyRef {
     /// The Secret's name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
             .message("a Secret's name has lower-case letters, digits, dashes and dots")
     )]
     pub name: String,
@@ -160,8 +168,8 @@ pub struct Freshness {
     #[serde(default = "default_max_staleness")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
-            .message("maxStaleness is a duration such as 10s")
+        validation = Rule::new(crate::quantity::duration_rule(true))
+            .message("maxStaleness is a duration such as 10s, more than zero and at most 366d")
     )]
     pub max_staleness: String,
     /// What proves that changes arrive.
@@ -174,24 +182,24 @@ pub struct Freshness {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
-            .message("serveStaleFor is a duration such as 1m")
+        validation = Rule::new(crate::quantity::duration_rule(false))
+            .message("serveStaleFor is a duration such as 1m, at most 366d")
     )]
     pub serve_stale_for: Option<String>,
     /// How far the application's database reads may lag behind a change's delivery (read replicas).
     #[serde(default = "default_second")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
-            .message("readLag is a duration such as 1s")
+        validation = Rule::new(crate::quantity::duration_rule(false))
+            .message("readLag is a duration such as 1s, at most 366d")
     )]
     pub read_lag: String,
     /// How far the clocks of database, Debezium and pods may differ.
     #[serde(default = "default_second")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
-            .message("clockSkew is a duration such as 1s")
+        validation = Rule::new(crate::quantity::duration_rule(false))
+            .message("clockSkew is a duration such as 1s, at most 366d")
     )]
     pub clock_skew: String,
 }
@@ -247,7 +255,7 @@ pub struct Cache {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(
-        validation = Rule::new(r"self.matches('^[^.\\s]+([.][^.\\s]+){1,2}$')")
+        validation = Rule::new(r"self.matches('^[^. \\t\\r\\n\\f]+([.][^. \\t\\r\\n\\f]+){1,2}$')")
             .message("a table is written schema.table (Postgres) or database.table (MariaDB)")
     )]
     pub table: Option<String>,
@@ -265,8 +273,8 @@ pub struct Cache {
     #[serde(default = "default_ttl")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::DURATION))
-            .message("ttl is a duration such as 10m")
+        validation = Rule::new(crate::quantity::duration_rule(true))
+            .message("ttl is a duration such as 10m, more than zero and at most 366d")
     )]
     pub ttl: String,
     /// Tables any change of which voids every value of this cache.
@@ -274,7 +282,7 @@ pub struct Cache {
     #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
-        validation = Rule::new(r"self.all(t, t.matches('^[^.\\s]+([.][^.\\s]+){1,2}$'))")
+        validation = Rule::new(r"self.all(t, t.matches('^[^. \\t\\r\\n\\f]+([.][^. \\t\\r\\n\\f]+){1,2}$'))")
             .message("a table in dependsOn is written schema.table (Postgres) or database.table (MariaDB)")
     )]
     pub depends_on: Vec<String>,
@@ -333,76 +341,6 @@ pub enum OnChange {
     Hydrate,
 }
 
-/// How the sidecar is run.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Sidecar {
-    /// The sidecar's image. Default: the one the operator was installed with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
-    pub image: Option<String>,
-    /// Secrets for pulling the image, added to the pod's own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// The sidecar's resources. Default: requests of 10m CPU and of memory × 1.5 + 32Mi, which is also the limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
-    /// The largest value in bytes.
-    #[serde(default = "default_max_value")]
-    #[schemars(length(max = 16))]
-    #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::BYTES))
-            .message("maxValue is a size in bytes such as 1Mi")
-    )]
-    pub max_value: String,
-    /// What the application's start waits for.
-    #[serde(default)]
-    pub start_gate: StartGate,
-    /// How much the sidecar logs.
-    #[serde(default)]
-    pub log_level: LogLevel,
-}
-
-impl Default for Sidecar {
-    fn default() -> Self {
-        Self {
-            image: None,
-            image_pull_secrets: Vec::new(),
-            resources: None,
-            max_value: default_max_value(),
-            start_gate: StartGate::default(),
-            log_level: LogLevel::default(),
-        }
-    }
-}
-
-/// What the application's start waits for.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StartGate {
-    /// Nothing.
-    None,
-    /// The sidecar listens. It doesn't wait for Redis.
-    #[default]
-    Listening,
-}
-
-/// How much the sidecar logs.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Only what needs a person.
-    Error,
-    /// And what is degraded but handled.
-    Warn,
-    /// And the life cycle.
-    #[default]
-    Info,
-    /// And each decision.
-    Debug,
-    /// And each entry (never values).
-    Trace,
-}
-
 fn default_memory() -> String {
     "64Mi".into()
 }
@@ -417,8 +355,4 @@ fn default_max_staleness() -> String {
 
 fn default_second() -> String {
     "1s".into()
-}
-
-fn default_max_value() -> String {
-    "1Mi".into()
 }

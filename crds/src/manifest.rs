@@ -1,22 +1,41 @@
 //! Reading a CacheBinding manifest: strictly when a person wrote it, tolerantly when an operator rendered it.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::{CacheBinding, names};
+use crate::{
+    CacheBinding,
+    binding::{Binding, Invalid},
+    names,
+};
+
+mod newer;
 
 /// A manifest as read.
 #[derive(Debug)]
 pub struct Manifest {
-    /// The object.
+    /// The object, without the parts that are newer.
     pub object: CacheBinding,
     /// The operator's version, if one rendered it.
     pub rendered_by: Option<String>,
-    /// Names of caches that have a field this version doesn't know; only in rendered manifests.
-    pub newer_caches: BTreeSet<String>,
-    /// Other fields this version doesn't know; only in rendered manifests.
-    pub newer_fields: Vec<String>,
+    /// What this version doesn't know; only in rendered manifests.
+    pub newer: Newer,
+}
+
+/// What a newer operator rendered and this version doesn't know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newer {
+    /// Names of caches with a field or a value that this version doesn't know, and of those whose source is newer.
+    pub caches: BTreeSet<String>,
+    /// Names of sources that this version can't follow, because what it would need to know is in unknown fields.
+    pub sources: BTreeSet<String>,
+    /// All unknown fields and unreadable sources that are not in caches, as in `spec.sources[cdc].filter`.
+    pub fields: Vec<String>,
 }
 
 /// Why a manifest can't be read. Lines and columns count from 1.
@@ -41,9 +60,17 @@ pub enum ReadError {
     },
 }
 
+impl Manifest {
+    /// Checks the binding, the parts that are newer excepted.
+    pub fn binding(&self) -> Result<Binding, Vec<Invalid>> {
+        Binding::parse_beside(&self.object, &self.newer)
+    }
+}
+
 /// Reads a manifest, YAML or JSON.
 ///
-/// With the annotation [`names::RENDERED_BY`] unknown fields are collected; without it the first one is an error.
+/// With the annotation [`names::RENDERED_BY`] what is unknown is collected; without it the first unknown field is an
+/// error.
 pub fn read(text: &str) -> Result<Manifest, ReadError> {
     let malformed = |e: serde_yaml::Error| ReadError::Malformed(e.to_string());
     let head: Head = serde_yaml::from_str(text).map_err(malformed)?;
@@ -52,35 +79,29 @@ pub fn read(text: &str) -> Result<Manifest, ReadError> {
             found: format!("{} {}", head.api_version, head.kind).trim().into(),
         });
     }
+    let mut newer = Newer::default();
+    let rendered_by = head.metadata.annotations.unwrap_or_default().remove(names::RENDERED_BY);
+    let text = match rendered_by {
+        Some(_) => newer::without_unreadable(text, &mut newer).map_err(malformed)?,
+        None => Cow::Borrowed(text),
+    };
     let mut unknown = Vec::new();
-    let object: CacheBinding = serde_ignored::deserialize(serde_yaml::Deserializer::from_str(text), |path| {
-        unknown.push(steps(&path));
-    })
-    .map_err(malformed)?;
+    let mut object: CacheBinding =
+        serde_ignored::deserialize(serde_yaml::Deserializer::from_str(&text), |path| {
+            unknown.push(steps(&path));
+        })
+        .map_err(malformed)?;
     // Kubernetes' own fields aren't ours to judge.
     unknown.retain(|path| match path.first() {
         Some(Step::Field(name)) => !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"),
         _ => true,
     });
-    let rendered_by = object.metadata.annotations.as_ref().and_then(|a| a.get(names::RENDERED_BY)).cloned();
-    if rendered_by.is_none()
-        && let Some(path) = unknown.first()
-    {
-        return Err(ReadError::UnknownField { path: display(path), line: line_of(text, path) });
+    if rendered_by.is_some() {
+        newer::take_out(&mut object.spec, &unknown, &mut newer);
+    } else if let Some(path) = unknown.first() {
+        return Err(ReadError::UnknownField { path: display(path), line: line_of(&text, path) });
     }
-    let mut manifest =
-        Manifest { object, rendered_by, newer_caches: BTreeSet::new(), newer_fields: Vec::new() };
-    for path in unknown {
-        match path.as_slice() {
-            [Step::Field(spec), Step::Field(caches), Step::Index(i), ..]
-                if spec == "spec" && caches == "caches" =>
-            {
-                manifest.newer_caches.insert(manifest.object.spec.caches[*i].name.clone());
-            }
-            _ => manifest.newer_fields.push(display(&path)),
-        }
-    }
-    Ok(manifest)
+    Ok(Manifest { object, rendered_by, newer })
 }
 
 #[derive(serde::Deserialize)]
@@ -90,6 +111,13 @@ struct Head {
     api_version: String,
     #[serde(default)]
     kind: String,
+    #[serde(default)]
+    metadata: HeadMetadata,
+}
+
+#[derive(Default, serde::Deserialize)]
+struct HeadMetadata {
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,5 +15,8 @@ pub const PREFIX: &str = "freshet.dev/";
 pub const CONFIG_MAP_PREFIX: &str = "freshet-";
 /// The key of the manifest in the rendered ConfigMap, and so its file name in the pod.
 pub const MANIFEST_FILE: &str = "binding.yaml";
-/// Longest name of a binding in characters: `freshet-<name>` is also used as a label value of at most 63.
+/// Longest name of a binding in characters: `freshet-<name>`, the name of what is made for it, stays within the 63 of
+/// a DNS label. The name itself is the value of the label [`BINDING`].
 pub const MAX_BINDING_NAME: usize = 52;
+/// The regular expression of a Secret's name in the CRD's rules.
+pub(crate) const SECRET_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";

@@ -1,4 +1,4 @@
-//! Durations and byte sizes as they are written in a binding.
+//! Durations, byte sizes and amounts of CPU as they are written in a binding, and the CRD's rules about them.
 
 use std::time::Duration;
 
@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const DURATION: &str = "^([0-9]{1,9}(ms|s|m|h|d))+$";
 /// The regular expression of a byte size; the CRD's rules use it too.
 pub const BYTES: &str = "^[0-9]{1,12}(k|Ki|M|Mi|G|Gi)?$";
+
+/// The regular expression of an amount of CPU; the CRD's rules use it too.
+pub const CPU: &str = "^([0-9]{1,6}m|[0-9]{1,3}([.][0-9]{1,3})?)$";
 
 /// Longest duration that is accepted: 366 days. Anything longer is a mistake in the unit.
 pub const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
@@ -54,4 +57,45 @@ pub fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Reads an amount of CPU such as `10m`, `0.5` or `2` in thousandths of one; `None` if it isn't one.
+#[must_use]
+pub fn cpu(text: &str) -> Option<u64> {
+    let digits = |text: &str, most: usize| -> Option<u64> {
+        let plain = (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
+    };
+    if let Some(thousandths) = text.strip_suffix('m') {
+        return digits(thousandths, 6);
+    }
+    let Some((whole, fraction)) = text.split_once('.') else { return Some(digits(text, 3)? * 1000) };
+    Some(digits(whole, 3)? * 1000 + digits(&format!("{fraction:0<3}"), 3).filter(|_| !fraction.is_empty())?)
+}
+
+/// The CEL rule of a duration of at most [`MAX_DURATION`], and with `positive` more than zero.
+pub(crate) fn duration_rule(positive: bool) -> String {
+    // `ms` becomes one letter, so that each part is a number and its last character.
+    let sum = "self.replace('ms', 'x').findAll('[0-9]+[xsmhd]').map(p, int(p.substring(0, p.size() - 1)) * \
+               (p.endsWith('d') ? 86400000 : p.endsWith('h') ? 3600000 : p.endsWith('m') ? 60000 : \
+               p.endsWith('s') ? 1000 : 1)).sum()";
+    let positive = if positive { "self.matches('[1-9]') && " } else { "" };
+    format!("self.matches('{DURATION}') && {positive}{sum} <= {}", MAX_DURATION.as_millis())
+}
+
+/// The CEL rule of a byte size between two others.
+pub(crate) fn size_rule(least: &str, most: &str) -> String {
+    format!(
+        "self.matches('{BYTES}') && quantity(self).compareTo(quantity('{least}')) >= 0 && \
+         quantity(self).compareTo(quantity('{most}')) <= 0"
+    )
+}
+
+/// The CEL rule that one field compares to another plus something in this way, if both are quantities: of those that
+/// aren't, their own rules tell.
+pub(crate) fn if_sizes(left: &str, operator: &str, right: &str, plus: &str) -> String {
+    format!(
+        "!isQuantity({left}) || !isQuantity({right}) || \
+         quantity({left}).compareTo(quantity({right}).add(quantity('{plus}'))) {operator} 0"
+    )
 }

@@ -15,6 +15,7 @@ pub struct CacheBindingStatus {
     pub observed_generation: Option<i64>,
     /// `Accepted`, `SourcesReachable`, `Injected` and their sum `Ready`, each with a reason and a sentence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The pods that ask for this binding, counted.

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use crate::{
     CacheBinding,
@@ -6,6 +6,10 @@ use crate::{
     manifest::{self, ReadError},
     quantity,
 };
+
+mod agreement;
+mod schema;
+mod tolerance;
 
 const SHOP: &str = include_str!("../tests/shop.yaml");
 
@@ -41,7 +45,6 @@ fn a_good_binding_parses() {
     assert_eq!(binding.caches[0].ttl, Duration::from_mins(10));
     assert_eq!(binding.caches[1].ttl, Duration::from_hours(1));
     assert_eq!(binding.memory, 64 << 20);
-    assert_eq!(binding.secrets(), BTreeSet::new());
 }
 
 #[test]
@@ -93,18 +96,6 @@ fn json_is_read_too() {
 }
 
 #[test]
-fn a_rendered_manifest_is_read_tolerantly() {
-    let text = SHOP
-        .replacen("name: shop", "name: shop\n  annotations: {freshet.dev/rendered-by: 9.9.9}", 1)
-        .replacen("    table: inventory.product", "    table: inventory.product\n    sharding: 3", 1)
-        .replacen("  memory: 64Mi", "  memory: 64Mi\n  colour: blue", 1);
-    let manifest = manifest::read(&text).unwrap();
-    assert_eq!(manifest.rendered_by.as_deref(), Some("9.9.9"));
-    assert_eq!(manifest.newer_caches, BTreeSet::from(["products".to_owned()]));
-    assert_eq!(manifest.newer_fields, ["spec.colour"]);
-}
-
-#[test]
 fn quantities() {
     assert_eq!(quantity::duration("1h30m"), Some(Duration::from_mins(90)));
     assert_eq!(quantity::duration("500ms"), Some(Duration::from_millis(500)));
@@ -116,4 +107,43 @@ fn quantities() {
     for bad in ["", "Mi", "1X", "1.5Mi", "-1", "9999999999999"] {
         assert_eq!(quantity::bytes(bad), None, "{bad}");
     }
+    for (text, thousandths) in
+        [("10m", 10), ("0.5", 500), ("2", 2000), ("1.25", 1250), ("0", 0), ("999.999", 999_999)]
+    {
+        assert_eq!(quantity::cpu(text), Some(thousandths), "{text}");
+    }
+    for bad in ["", "m", "1.5m", "1000", "0.0001", "1.", ".5", "-1", "+1", "1e3", "1234567m"] {
+        assert_eq!(quantity::cpu(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn resources_have_no_others_than_cpu_and_memory() {
+    for (given, path) in [
+        ("{claims: [{name: gpu}]}", "spec.sidecar.resources.claims"),
+        ("{limits: {memry: 1Gi}}", "spec.sidecar.resources.limits.memry"),
+        ("{requests: {nvidia.com/gpu: \"1\"}}", "spec.sidecar.resources.requests.nvidia.com/gpu"),
+    ] {
+        let text =
+            SHOP.replacen("memory: 64Mi", &format!("memory: 64Mi\n  sidecar: {{resources: {given}}}"), 1);
+        let ReadError::UnknownField { path: found, .. } = manifest::read(&text).unwrap_err() else {
+            panic!("{given}")
+        };
+        assert_eq!(found, path);
+    }
+}
+
+#[test]
+fn a_table_of_three_parts_goes_with_one_stream() {
+    let text = SHOP.replacen("topicPrefix: shop", "stream: all", 1).replacen(
+        "table: inventory.product",
+        "table: postgres.inventory.product",
+        1,
+    );
+    let object = manifest::read(&text).unwrap().object;
+    object.validate_cel().unwrap();
+    assert_eq!(
+        Binding::parse(&object).unwrap().caches[0].table.as_deref(),
+        Some("postgres.inventory.product")
+    );
 }

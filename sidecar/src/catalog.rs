@@ -18,6 +18,8 @@ use freshet_crds::{
     binding::{Binding, CacheSpec, FreshnessSpec, SidecarSpec},
 };
 
+pub use freshet_crds::manifest::Newer;
+
 use crate::{
     coherence::{Fence, Refusal},
     effect::Tables,
@@ -40,6 +42,8 @@ pub struct Catalog {
     pub memory: u64,
     /// The caches by name.
     pub caches: HashMap<String, Arc<Cache>>,
+    /// Names of caches that are off, because this version doesn't know all of their definition.
+    pub off: BTreeSet<String>,
     /// The sources, each with the tables that caches use.
     pub feeds: Vec<(Arc<Feed>, Arc<Tables>)>,
     /// Fields of the manifest that this version doesn't know.
@@ -59,8 +63,6 @@ pub struct Cache {
     pub fence: Fence,
     /// Whether the streams it depends on are positioned: no lease is given before.
     pub attached: AtomicBool,
-    /// Whether this version doesn't know all of its definition: it is off.
-    pub too_new: bool,
     /// What it counts.
     pub stats: Arc<CacheStats>,
     shape: ArcSwap<Shape>,
@@ -114,15 +116,6 @@ pub struct Table {
     pub seen: Seen,
 }
 
-/// What a manifest said beyond its binding.
-#[derive(Debug, Default)]
-pub struct Newer {
-    /// Caches with fields that this version doesn't know.
-    pub caches: BTreeSet<String>,
-    /// Other fields that this version doesn't know.
-    pub fields: Vec<String>,
-}
-
 // === impl Catalog ===
 
 impl Catalog {
@@ -142,15 +135,14 @@ impl Catalog {
         let mut caches = HashMap::new();
         for spec in binding.caches {
             let feed = &feeds[spec.source];
-            let too_new = newer.caches.contains(&spec.name);
             let same = old_caches.and_then(|old| old.get(&spec.name)).filter(|old| {
                 // Sources may have been reordered: what counts is that it is the same feed.
                 let unnumbered = CacheSpec { source: spec.source, ..old.spec.clone() };
-                unnumbered == spec && Arc::ptr_eq(&old.feed, feed) && old.too_new == too_new
+                unnumbered == spec && Arc::ptr_eq(&old.feed, feed)
             });
             let cache = same.cloned().unwrap_or_else(|| {
                 let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Cache::new(id, spec.clone(), Arc::clone(feed), too_new))
+                Arc::new(Cache::new(id, spec.clone(), Arc::clone(feed)))
             });
             caches.insert(spec.name, cache);
         }
@@ -162,6 +154,7 @@ impl Catalog {
             sidecar: binding.sidecar,
             memory: binding.memory,
             caches,
+            off: newer.caches,
             feeds: feeds.into_iter().zip(tables).collect(),
             newer_fields: newer.fields,
         }
@@ -199,7 +192,7 @@ impl Table {
 // === impl Cache ===
 
 impl Cache {
-    fn new(id: u32, spec: CacheSpec, feed: Arc<Feed>, too_new: bool) -> Self {
+    fn new(id: u32, spec: CacheSpec, feed: Arc<Feed>) -> Self {
         let declared: Option<Box<[Form]>> =
             spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
         let seen = spec.table.iter().chain(&spec.depends_on).map(|table| feed.seen(table)).collect();
@@ -210,7 +203,6 @@ impl Cache {
             feed,
             fence: Fence::default(),
             attached: AtomicBool::new(false),
-            too_new,
             stats: Arc::default(),
             shape: ArcSwap::from_pointee(shape),
             seen,

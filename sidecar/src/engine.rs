@@ -29,7 +29,7 @@ use crate::{
     continuity::Break,
     effect::{Effect, Tables, concerned, effects},
     feed::Feed,
-    freshness::{Reason, Vouch},
+    freshness::Vouch,
     key::Key,
     lease::{Lease, Loaders, Sealer},
     position::RowVersion,
@@ -109,12 +109,7 @@ impl Engine {
         let bound = catalog.freshness.bound.as_ref();
         let attached = cache.attached.load(Ordering::Acquire);
         let evidence = cache.feed.evidence(attached, bound.map(|b| b.heartbeat));
-        let vouch = if cache.too_new {
-            Vouch::Stale { reason: Reason::BindingTooNew, serve: None }
-        } else {
-            evidence.vouch(bound, now)
-        };
-        let served_stale = match vouch {
+        let served_stale = match evidence.vouch(bound, now) {
             Vouch::Fresh => None,
             Vouch::Stale { reason, serve: Some(beyond) } => Some((reason, beyond)),
             Vouch::Stale { reason, serve: None } => {
@@ -183,7 +178,7 @@ impl Engine {
         let row = self.row(cache, key);
         let mut core = self.core();
         // Under the lock: while a feed is being positioned anew, no lease may slip in between.
-        if cache.too_new || !cache.attached.load(Ordering::Acquire) {
+        if !cache.attached.load(Ordering::Acquire) {
             return None;
         }
         let lease = Lease { cache: cache.id, row, seq: core.history.seq() };

@@ -136,6 +136,10 @@ impl Reloader {
             sources = catalog.feeds.len(),
             "binding loaded"
         );
+        if !catalog.off.is_empty() {
+            let off = catalog.off.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            warn!(off, "caches that only a newer version knows are off");
+        }
         self.engine.install(catalog);
         self.installed.send_modify(|n| *n += 1);
         Ok(())
@@ -182,7 +186,6 @@ fn parse(path: &Path, content: &[u8]) -> Result<(Binding, Newer), LoadError> {
     let text =
         std::str::from_utf8(content).map_err(|e| fault(ReadError::Malformed(format!("not UTF-8: {e}"))))?;
     let manifest = manifest::read(text).map_err(fault)?;
-    let binding = Binding::parse(&manifest.object)
-        .map_err(|faults| LoadError::Binding { path: path.into(), faults })?;
-    Ok((binding, Newer { caches: manifest.newer_caches, fields: manifest.newer_fields }))
+    let binding = manifest.binding().map_err(|faults| LoadError::Binding { path: path.into(), faults })?;
+    Ok((binding, manifest.newer))
 }

@@ -97,8 +97,9 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
         .map(|(feed, _)| (feed.spec.name.clone(), source(&catalog, feed, now)))
         .collect::<Map<_, _>>()
         .into();
-    document["caches"] =
-        catalog.caches.values().map(|c| (c.spec.name.clone(), cache(c))).collect::<Map<_, _>>().into();
+    let off = catalog.off.iter().map(|name| (name.clone(), json!({"off": "BindingTooNew"})));
+    let on = catalog.caches.values().map(|c| (c.spec.name.clone(), cache(c)));
+    document["caches"] = on.chain(off).collect::<Map<_, _>>().into();
     document
 }
 
@@ -126,7 +127,7 @@ fn cache(cache: &Cache) -> Value {
     let stats = &cache.stats;
     let (hits, misses) =
         (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses) + count(&stats.bypasses));
-    let mut document = json!({
+    json!({
         "source": cache.feed.spec.name,
         "entries": count(&stats.entries),
         "bytes": count(&stats.bytes),
@@ -143,11 +144,7 @@ fn cache(cache: &Cache) -> Value {
             .filter(|(_, n)| *n > 0)
             .collect::<std::collections::BTreeMap<_, _>>(),
         "tableSeen": !cache.has_unseen_table(),
-    });
-    if cache.too_new {
-        document["off"] = json!("BindingTooNew");
-    }
-    document
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]

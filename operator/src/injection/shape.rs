@@ -5,7 +5,9 @@ use std::{
     fmt,
 };
 
-use freshet_crds::{CacheBinding, SecretKeyRef, StartGate, binding::Binding, quantity};
+use freshet_crds::{
+    CacheBinding, SecretKeyRef, StartGate, binding::MEMORY, quantity, resources::ResourcesSpec,
+};
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -55,7 +57,7 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Field {
-    /// Its image.
+    /// Its image, and the Secrets for pulling it.
     Image,
     /// Its resources.
     Resources,
@@ -87,13 +89,9 @@ impl Shape {
     #[must_use]
     pub fn of(binding: &CacheBinding, defaults: &Defaults) -> Self {
         let spec = &binding.spec;
-        let faults = Binding::parse(binding).err().unwrap_or_default();
-        let is_good = |field: &str| !faults.iter().any(|fault| fault.path.starts_with(field));
-        // Half as much again has to be a number, too.
-        let memory = quantity::bytes(&spec.memory).filter(|bytes| bytes.checked_mul(2).is_some());
-        let memory = memory.filter(|_| is_good("spec.memory")).unwrap_or(DEFAULT_MEMORY);
-        let given = spec.sidecar.resources.as_ref().filter(|_| is_good("spec.sidecar.resources"));
-        let given = given.and_then(|resources| serde_json::to_value(resources).ok());
+        let memory = quantity::bytes(&spec.memory).filter(|bytes| MEMORY.contains(bytes));
+        let memory = memory.unwrap_or(DEFAULT_MEMORY);
+        let given = spec.sidecar.resources.as_ref().and_then(|r| ResourcesSpec::parse(r, memory).ok());
         let own = spec.sidecar.image_pull_secrets.iter().map(|secret| &secret.name);
         Self {
             binding: binding.name_any(),
@@ -101,7 +99,7 @@ impl Shape {
             image: spec.sidecar.image.clone().unwrap_or_else(|| defaults.image.clone()),
             pull_policy: defaults.pull_policy.clone(),
             pull_secrets: own.chain(&defaults.pull_secrets).cloned().collect(),
-            resources: resources(given.unwrap_or_else(|| json!({})), memory),
+            resources: resources(given.unwrap_or_default(), memory),
             start_gate: spec.sidecar.start_gate,
             secrets: secrets(binding),
         }
@@ -111,7 +109,7 @@ impl Shape {
     #[must_use]
     pub fn injected(&self) -> Injected {
         let fields = BTreeMap::from([
-            (Field::Image, hash(&json!(self.image))),
+            (Field::Image, hash(&json!([self.image, self.pull_secrets]))),
             (Field::Resources, hash(&self.resources)),
             (Field::StartGate, hash(&json!(self.start_gate))),
             (Field::Secrets, hash(&json!(self.secrets))),
@@ -129,21 +127,32 @@ fn secrets(binding: &CacheBinding) -> BTreeSet<SecretKeyRef> {
 }
 
 /// What is given, and defaults for what isn't: requests are never left out, because autoscalers of the pod need all
-/// of them. Memory is a request and a limit of `memory × 1.5 + 32Mi` for cached data, its bookkeeping and the rest.
-fn resources(mut given: Value, memory: u64) -> Value {
-    let has = |given: &Value, what: &str| {
-        ["requests", "limits"].iter().any(|kind| given.get(kind).is_some_and(|r| r.get(what).is_some()))
-    };
-    let missing = |given: &Value, what: &str| !has(given, what);
-    if missing(&given, "cpu") {
-        given["requests"]["cpu"] = json!("10m");
+/// of them, nor is the limit of memory. Its default is `memory × 1.5 + 32Mi` for cached data, its bookkeeping and the
+/// rest. A default gives way to what is given, so that no request exceeds its limit.
+fn resources(given: ResourcesSpec, memory: u64) -> Value {
+    let default = memory / 2 * 3 + (32 << 20);
+    let at_most = |amount: u64, limit: Option<u64>| limit.map_or(amount, |limit| amount.min(limit));
+    let memory = given.memory;
+    let request = memory.request.unwrap_or_else(|| at_most(default, memory.limit));
+    let limit = memory.limit.unwrap_or_else(|| default.max(request));
+    let cpu = given.cpu.request.unwrap_or_else(|| at_most(10, given.cpu.limit));
+    let mut resources = json!({
+        "requests": { "cpu": in_cpus(cpu), "memory": in_bytes(request) },
+        "limits": { "memory": in_bytes(limit) },
+    });
+    if let Some(limit) = given.cpu.limit {
+        resources["limits"]["cpu"] = json!(in_cpus(limit));
     }
-    if missing(&given, "memory") {
-        let memory = json!(in_bytes(memory / 2 * 3 + (32 << 20)));
-        given["requests"]["memory"] = memory.clone();
-        given["limits"]["memory"] = memory;
+    resources
+}
+
+/// Thousandths of a CPU as Kubernetes writes them.
+fn in_cpus(thousandths: u64) -> String {
+    if thousandths.is_multiple_of(1000) {
+        (thousandths / 1000).to_string()
+    } else {
+        format!("{thousandths}m")
     }
-    given
 }
 
 /// A number of bytes as Kubernetes writes it.

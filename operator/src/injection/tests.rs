@@ -242,6 +242,10 @@ fn an_outdated_sidecar_is_told_by_field() {
     assert_eq!(differ(&|b| b.spec.caches[0].ttl = "1m".into()), []);
     assert_eq!(differ(&|b| b.spec.epoch = "2".into()), []);
     assert_eq!(differ(&|b| b.spec.sidecar.image = Some("other:1".into())), [Field::Image]);
+    let pull_secret = |b: &mut CacheBinding| {
+        b.spec.sidecar.image_pull_secrets = vec![freshet_crds::PullSecret { name: "mirror".into() }];
+    };
+    assert_eq!(differ(&pull_secret), [Field::Image]);
     assert_eq!(differ(&|b| b.spec.memory = "128Mi".into()), [Field::Resources]);
     assert_eq!(differ(&|b| b.spec.sidecar.start_gate = freshet_crds::StartGate::None), [Field::StartGate]);
     let secret = |b: &mut CacheBinding| {
@@ -264,10 +268,19 @@ fn requests_are_never_left_out() {
     };
     let default = json!({ "requests": { "cpu": "10m", "memory": "128Mi" }, "limits": { "memory": "128Mi" } });
     assert_eq!(resources(json!({})), default);
-    let own = json!({ "requests": { "memory": "1Gi" }, "limits": { "cpu": "1" } });
-    assert_eq!(resources(own.clone()), own);
-    let cpu = resources(json!({ "limits": { "cpu": "1" } }));
-    assert_eq!(cpu["requests"], json!({ "memory": "128Mi" }));
+    let requests = json!({ "requests": { "cpu": "0.5", "memory": "1Gi" } });
+    let own = json!({ "requests": { "cpu": "500m", "memory": "1024Mi" }, "limits": { "memory": "1024Mi" } });
+    assert_eq!(resources(requests), own, "the limit isn't below the request");
+    let small = json!({ "requests": { "cpu": "10m", "memory": "1Mi" }, "limits": { "memory": "128Mi" } });
+    assert_eq!(resources(json!({ "requests": { "memory": "1Mi" } })), small);
+    let limits = json!({ "limits": { "cpu": "5m", "memory": "80Mi" } });
+    let own = json!({
+        "requests": { "cpu": "5m", "memory": "80Mi" }, "limits": { "cpu": "5m", "memory": "80Mi" },
+    });
+    assert_eq!(resources(limits), own, "the requests aren't above the limits");
+    let cpu = resources(json!({ "limits": { "cpu": "2" } }));
+    assert_eq!(cpu["requests"], json!({ "cpu": "10m", "memory": "128Mi" }));
+    assert_eq!(cpu["limits"], json!({ "cpu": "2", "memory": "128Mi" }));
 }
 
 #[test]

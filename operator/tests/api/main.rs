@@ -148,6 +148,24 @@ fn bad_bindings(plane: &ControlPlane) -> Result<()> {
         ensure!(!said.success, "{:?} was accepted", case["by"]);
         ensure!(said.errors.contains(&case["says"]), "{:?}: {}", case["by"], said.errors);
     }
+    // What the schema itself refuses.
+    for (from, to, says) in [
+        ("memory: 64Mi", "sidecar: {resources: {limits: {memry: 1Gi}}}", "limits.memry"),
+        ("memory: 64Mi", "sidecar: {resources: {claims: [{name: gpu}]}}", "resources.claims"),
+        ("memory: 64Mi", "sidecar: {imagePullSecrets: [{name: a}, {name: a}]}", "Duplicate"),
+    ] {
+        let said = plane.try_kubectl(&apply, &SHOP.replacen(from, to, 1))?;
+        ensure!(!said.success && said.errors.contains(says), "{to:?}: {}", said.errors);
+    }
+    // `apply` leaves nulls out by itself.
+    let create = ["--namespace", "bad", "create", "--dry-run=server", "--filename", "-"];
+    plane.try_kubectl(&create, &SHOP.replacen("memory: 64Mi", "freshness: null", 1))?.succeeded()?;
+    let said = plane.try_kubectl(&create, &SHOP.replacen("url: redis://redis:6379", "url: null", 1))?;
+    ensure!(
+        !said.success && said.errors.contains("exactly one of url and urlFrom"),
+        "a null: {}",
+        said.errors
+    );
     Ok(())
 }
 
@@ -191,10 +209,20 @@ fn reconciles(plane: &ControlPlane, redis: &Redis) -> Result<()> {
     Ok(())
 }
 
+/// No broken binding gets past the CRD's rules, but one can be there from before a rule was.
 fn broken_change(plane: &ControlPlane) -> Result<()> {
+    const RULES: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/caches/items/properties\
+                         /ttl/x-kubernetes-validations";
+    const CRD: &str = "crd/cachebindings.freshet.dev";
+    let patch = |operation: &Value| {
+        let patch = json!([operation]).to_string();
+        plane.kubectl(&["patch", CRD, "--type", "json", "--patch", &patch])
+    };
     let before = rendered(plane)?;
-    // The schema's expressions leave such things to us: at least 1Mi.
-    plane.apply(&shop_with_secret().replace("memory: 64Mi", "memory: \"1\""))?;
+    let rules = plane.get("default", CRD)?.pointer(RULES).context("ttl has no rules")?.clone();
+    patch(&json!({ "op": "remove", "path": RULES }))?;
+    let broken = shop_with_secret().replace("ttl: 10m", "ttl: 0s").replace("memory: 64Mi", "memory: 128Mi");
+    until("the rule is gone", SOON, || plane.apply(&broken))?;
     until_condition(plane, "Accepted", "False", "Invalid")?;
     ensure!(rendered(plane)? == before, "the broken binding was rendered");
     let pod = injected(plane, "while-broken")?;
@@ -208,11 +236,11 @@ fn broken_change(plane: &ControlPlane) -> Result<()> {
         Ok(())
     })?;
     // Broken in another way: the same reason, but other words.
-    let other = "memory: 1Mi\n  sidecar: {maxValue: 2Mi}";
-    plane.apply(&shop_with_secret().replace("memory: 64Mi", other))?;
-    for words in ["memory is at least 1Mi", "maxValue can't exceed memory"] {
+    plane.apply(&shop_with_secret().replace("ttl: 10m", "ttl: 400d"))?;
+    for words in ["`0s` isn't a duration", "`400d` isn't a duration"] {
         event_about(plane, "shop", "CacheBinding", "Invalid", words)?;
     }
+    patch(&json!({ "op": "add", "path": RULES, "value": rules }))?;
     plane.apply(&shop_with_secret())?;
     until_condition(plane, "Accepted", "True", "Rendered")
 }

@@ -77,7 +77,12 @@ async fn route(
             "segments that begin with `_` are the API's own: encode the underscore of a key as %5F",
         ));
     }
-    let Some(catalog) = engine.catalog() else { return no_binding(&request) };
+    let Some(catalog) = engine.catalog() else {
+        return not_served(&request, Reason::NoBinding, "without a binding no lease is given");
+    };
+    if catalog.off.contains(name) {
+        return not_served(&request, Reason::BindingTooNew, "this cache is off: no lease is given for it");
+    }
     let Some(cache) = catalog.caches.get(name) else { return Err(unknown_cache(name, &catalog)) };
     let key =
         cache.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).map_err(|e| bad_key(&e))?;
@@ -226,16 +231,14 @@ fn push_detail(status: &mut String, detail: Option<&str>) {
     }
 }
 
-fn no_binding(request: &Request<Incoming>) -> Result<Reply, Problem> {
-    let reason = Reason::NoBinding.as_str();
+/// The answers where nothing can be cached.
+fn not_served(request: &Request<Incoming>, reason: Reason, no_lease: &str) -> Result<Reply, Problem> {
     match *request.method() {
-        Method::GET | Method::HEAD => Ok(miss_reply(Miss { stale: true, detail: Some(reason), lease: None })),
+        Method::GET | Method::HEAD => {
+            Ok(miss_reply(Miss { stale: true, detail: Some(reason.as_str()), lease: None }))
+        }
         Method::DELETE => Ok(empty(StatusCode::NO_CONTENT)),
-        Method::PUT => Err(Problem::bad_request(
-            "lease",
-            "Not a lease of this sidecar",
-            "without a binding no lease is given",
-        )),
+        Method::PUT => Err(Problem::bad_request("lease", "Not a lease of this sidecar", no_lease)),
         _ => Err(Problem::method("GET, HEAD, PUT, DELETE")),
     }
 }

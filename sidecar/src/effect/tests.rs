@@ -11,7 +11,7 @@ use crate::{
 fn catalog(caches: &str) -> Catalog {
     let text = format!(
         "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
-           sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', topicPrefix: shop}}}}],
+           sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', stream: all}}}}],
            caches: [{caches}]}}}}"
     );
     Catalog::build(Binding::parse(&manifest::read(&text).unwrap().object).unwrap(), Newer::default(), None)

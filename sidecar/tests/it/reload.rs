@@ -176,3 +176,37 @@ fn a_refusal_ends_with_its_cause() {
     assert_eq!(status["binding"].get("error"), None, "{status}");
     assert_eq!(shop.get("/v1/products/7"), "hit x", "the definition in force was the same all the time");
 }
+
+#[test]
+fn what_only_a_newer_version_knows_is_off_and_the_rest_works() {
+    let redis = Redis::start().unwrap();
+    let caches = "
+  - {name: products, source: cdc, table: inventory.product, ttl: 10m}
+  - {name: repos, source: cdc, upstream: {url: 'https://example', refresh: 5m}}
+  - {name: news, source: wire, table: press.news}";
+    let text = manifest(&redis, caches, "")
+        .replace("{name: shop}", "{name: shop, annotations: {freshet.dev/rendered-by: 9.9.9}}")
+        .replace("  sources:", "  sources:\n  - {name: wire, nats: {url: 'nats://nats'}}");
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    for path in ["/v1/repos/7", "/v1/repos/a/b/c", "/v1/news/7"] {
+        assert_eq!(shop.get(path), "stale binding-too-new", "{path}");
+        assert_eq!(shop.sidecar.get(path).unwrap().header("freshet-lease"), None, "{path}");
+        assert_eq!(shop.put(path, "AAAA", "x"), 400, "{path}");
+        assert_eq!(shop.sidecar.request("DELETE", path, &[], b"").unwrap().status, 204, "{path}");
+    }
+    let status = until_binding(&mut shop, "Current");
+    for cache in ["repos", "news"] {
+        assert_eq!(status["caches"][cache], serde_json::json!({"off": "BindingTooNew"}), "{cache}");
+    }
+    assert_eq!(status["binding"]["newerFields"], serde_json::json!(["spec.sources[wire].nats"]));
+    shop.fill("/v1/products/7", "x");
+    assert_eq!(shop.get("/v1/products/7"), "hit x");
+    // What it knows from then on it serves, beside what it served all along.
+    let known = text.replace("upstream: {url: 'https://example', refresh: 5m}", "table: inventory.repo");
+    shop.sidecar.rebind(&known).unwrap();
+    shop.until_get("/v1/repos/7", "miss");
+    shop.fill("/v1/repos/7", "y");
+    assert_eq!(shop.get("/v1/products/7"), "hit x");
+    shop.change("product", "{\"id\":7}", "u", "null");
+    shop.until_get("/v1/products/7", "miss");
+}

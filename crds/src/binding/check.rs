@@ -1,0 +1,303 @@
+//! The rules about each part of a binding.
+
+use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
+
+use super::{
+    CacheSpec, ColumnSpec, FreshnessSpec, Invalid, MAX_VALUE_FORM, SidecarSpec, SourceSpec, StalenessBound,
+    StreamLayout, TOO_MANY_PARTS, UrlSpec,
+};
+use crate::{
+    Cache, Collation, Freshness, KeyType, OnChange, OnStale, RedisStream, Sidecar, Source, quantity,
+    resources::ResourcesSpec,
+};
+
+/// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.
+const MAX_VALUE: RangeInclusive<u64> = 1..=1 << 30;
+/// The least of a duration that is more than zero.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The faults found so far; each method checks one part and returns it as far as it could be read.
+#[derive(Default)]
+pub(super) struct Faults(pub(super) Vec<Invalid>);
+
+impl Faults {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Invalid { path: path.into(), message: message.into() });
+    }
+
+    pub(super) fn unique<'a>(&mut self, path: &str, names: impl Iterator<Item = &'a str>) {
+        let mut seen = BTreeSet::new();
+        for name in names {
+            if !seen.insert(name) {
+                self.add(path, format!("`{name}` is there twice: names are unique"));
+            }
+        }
+    }
+
+    fn duration(&mut self, path: &str, text: &str, least: Duration, example: &str) -> Duration {
+        quantity::duration(text).filter(|duration| *duration >= least).unwrap_or_else(|| {
+            let more = if least.is_zero() { "" } else { "more than zero and " };
+            self.add(path, format!("`{text}` isn't a duration such as {example}, {more}at most 366d"));
+            Duration::ZERO
+        })
+    }
+
+    pub(super) fn bytes(
+        &mut self,
+        path: &str,
+        text: &str,
+        range: RangeInclusive<u64>,
+        form: &str,
+    ) -> Option<u64> {
+        let bytes = quantity::bytes(text).filter(|bytes| range.contains(bytes));
+        if bytes.is_none() {
+            self.add(path, format!("`{text}`: {form}"));
+        }
+        bytes
+    }
+
+    pub(super) fn source(&mut self, source: &Source) -> Option<SourceSpec> {
+        let path = format!("spec.sources[{}]", source.name);
+        if !is_name(&source.name) {
+            self.add(
+                format!("{path}.name"),
+                "a source's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit",
+            );
+        }
+        let Some(redis) = &source.redis_stream else {
+            self.add(path, "a source has exactly one kind: set redisStream");
+            return None;
+        };
+        let path = format!("{path}.redisStream");
+        let url = self.url(&path, redis)?;
+        let layout = match (&redis.topic_prefix, &redis.stream) {
+            (Some(prefix), None) if is_topic(prefix) => StreamLayout::PerTable { prefix: prefix.clone() },
+            (Some(_), None) => {
+                self.add(
+                    format!("{path}.topicPrefix"),
+                    "topicPrefix has letters, digits, dots, dashes and underscores, as Debezium's topic.prefix",
+                );
+                return None;
+            }
+            (None, Some(stream)) if !stream.is_empty() => StreamLayout::Routed { stream: stream.clone() },
+            _ => {
+                self.add(
+                    path,
+                    "a redisStream has exactly one of topicPrefix (one stream per table) and stream (all in one)",
+                );
+                return None;
+            }
+        };
+        Some(SourceSpec { name: source.name.clone(), url, layout })
+    }
+
+    fn url(&mut self, path: &str, redis: &RedisStream) -> Option<UrlSpec> {
+        match (&redis.url, &redis.url_from) {
+            (Some(url), None) if url.contains('@') => {
+                self.add(
+                    format!("{path}.url"),
+                    "url must not carry credentials: put the whole URL into a Secret and name it in urlFrom",
+                );
+                None
+            }
+            (Some(url), None) if !url.starts_with("redis://") => {
+                self.add(
+                    format!("{path}.url"),
+                    "url is redis://host[:port][/database]; TLS (rediss://) is not supported yet",
+                );
+                None
+            }
+            (Some(url), None) => Some(UrlSpec::Plain(url.clone())),
+            (None, Some(from)) => {
+                let secret = &from.secret_key_ref;
+                // Both become path segments below the folder of mounted Secrets.
+                if !is_plain(&secret.name) || !is_plain(&secret.key) {
+                    self.add(
+                        format!("{path}.urlFrom.secretKeyRef"),
+                        "name and key have letters, digits, dashes, underscores and dots, and begin with no dot",
+                    );
+                    return None;
+                }
+                Some(UrlSpec::Secret(secret.clone()))
+            }
+            _ => {
+                self.add(path, "a redisStream has exactly one of url and urlFrom");
+                None
+            }
+        }
+    }
+
+    pub(super) fn cache(&mut self, cache: &Cache, sources: &[Source]) -> Option<CacheSpec> {
+        let path = format!("spec.caches[{}]", cache.name);
+        if !is_name(&cache.name) {
+            self.add(
+                format!("{path}.name"),
+                "a cache's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit",
+            );
+        }
+        if matches!(cache.name.as_str(), "status" | "views" | "events") {
+            self.add(
+                format!("{path}.name"),
+                "status, views and events are taken by the API: choose another name",
+            );
+        }
+        let source = match &cache.source {
+            None if sources.len() == 1 => Some(0),
+            None => {
+                self.add(format!("{path}.source"), "with several sources, every cache names its source");
+                None
+            }
+            Some(name) => {
+                let found = sources.iter().position(|s| s.name == *name);
+                if found.is_none() {
+                    self.add(format!("{path}.source"), format!("there is no source named `{name}`"));
+                }
+                found
+            }
+        };
+        for table in cache.table.iter().chain(&cache.depends_on) {
+            let parts: Vec<_> = table.split('.').collect();
+            if !(2..=3).contains(&parts.len())
+                || parts.iter().any(|p| p.is_empty() || p.contains(|c: char| c.is_ascii_whitespace()))
+            {
+                self.add(
+                    &path,
+                    format!(
+                        "`{table}`: a table is written schema.table (Postgres) or database.table (MariaDB)"
+                    ),
+                );
+            } else if parts.len() == 3
+                && let Some(Source { redis_stream: Some(redis), .. }) = source.and_then(|i| sources.get(i))
+                && redis.topic_prefix.is_some()
+            {
+                self.add(&path, format!("`{table}`: {TOO_MANY_PARTS}"));
+            }
+        }
+        if cache.table.is_none() && cache.depends_on.is_empty() {
+            self.add(&path, "a cache has a table, or tables it dependsOn");
+        }
+        if cache.table.is_none() && cache.key.is_some() {
+            self.add(
+                format!("{path}.key"),
+                "key names columns of the cache's table: a cache without a table has no key",
+            );
+        }
+        if cache.on_change == OnChange::Hydrate {
+            if cache.table.is_none() {
+                self.add(
+                    format!("{path}.onChange"),
+                    "onChange: Hydrate needs a table, whose rows become the values",
+                );
+            }
+            if !cache.depends_on.is_empty() {
+                self.add(
+                    format!("{path}.dependsOn"),
+                    "a hydrated value is one row: it can't depend on other tables",
+                );
+            }
+        }
+        let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, MOMENT, "10m");
+        let key = cache.key.as_ref().map(|columns| self.key(&path, columns));
+        Some(CacheSpec {
+            name: cache.name.clone(),
+            source: source?,
+            table: cache.table.clone(),
+            key,
+            on_change: cache.on_change,
+            ttl,
+            depends_on: cache.depends_on.iter().cloned().collect(),
+        })
+    }
+
+    fn key(&mut self, path: &str, columns: &[crate::KeyColumn]) -> Vec<ColumnSpec> {
+        if columns.is_empty() || columns.len() > 16 {
+            self.add(format!("{path}.key"), "a key has one to 16 columns");
+        }
+        self.unique(&format!("{path}.key"), columns.iter().map(|c| c.column.as_str()));
+        columns
+            .iter()
+            .map(|column| {
+                let fold_case = column.collation == Collation::CaseInsensitive;
+                if fold_case && column.kind != KeyType::Text {
+                    self.add(
+                        format!("{path}.key[{}].collation", column.column),
+                        "collation: CaseInsensitive goes with type: Text",
+                    );
+                }
+                ColumnSpec { column: column.column.clone(), kind: column.kind, fold_case }
+            })
+            .collect()
+    }
+
+    pub(super) fn freshness(&mut self, freshness: Option<&Freshness>) -> FreshnessSpec {
+        const SECOND: Duration = Duration::from_secs(1);
+        let Some(f) = freshness else {
+            return FreshnessSpec { bound: None, read_lag: SECOND, clock_skew: SECOND };
+        };
+        if (f.on_stale == OnStale::Serve) != f.serve_stale_for.is_some() {
+            self.add(
+                "spec.freshness.serveStaleFor",
+                "serveStaleFor goes with onStale: Serve, and onStale: Serve needs it",
+            );
+        }
+        let max_staleness = self.duration("spec.freshness.maxStaleness", &f.max_staleness, MOMENT, "10s");
+        let serve_stale_for = f.serve_stale_for.as_ref().map_or(Duration::ZERO, |text| {
+            self.duration("spec.freshness.serveStaleFor", text, Duration::ZERO, "1m")
+        });
+        FreshnessSpec {
+            bound: Some(StalenessBound { max_staleness, heartbeat: f.heartbeat, serve_stale_for }),
+            read_lag: self.duration("spec.freshness.readLag", &f.read_lag, Duration::ZERO, "1s"),
+            clock_skew: self.duration("spec.freshness.clockSkew", &f.clock_skew, Duration::ZERO, "1s"),
+        }
+    }
+
+    pub(super) fn sidecar(&mut self, sidecar: &Sidecar, memory: Option<u64>) -> SidecarSpec {
+        let max_value = self.bytes("spec.sidecar.maxValue", &sidecar.max_value, MAX_VALUE, MAX_VALUE_FORM);
+        if memory.is_some() && max_value > memory {
+            self.add("spec.sidecar.maxValue", "maxValue can't exceed memory");
+        }
+        for secret in &sidecar.image_pull_secrets {
+            if !is_plain(&secret.name) {
+                self.add(
+                    "spec.sidecar.imagePullSecrets",
+                    format!(
+                        "`{}`: a Secret's name has lower-case letters, digits, dashes and dots",
+                        secret.name
+                    ),
+                );
+            }
+        }
+        let names = sidecar.image_pull_secrets.iter().map(|secret| secret.name.as_str());
+        self.unique("spec.sidecar.imagePullSecrets", names);
+        if let Some(resources) = &sidecar.resources {
+            self.0.extend(
+                ResourcesSpec::parse(resources, memory.unwrap_or_default()).err().into_iter().flatten(),
+            );
+        }
+        SidecarSpec {
+            max_value: max_value.unwrap_or_default(),
+            start_gate: sidecar.start_gate,
+            log_level: sidecar.log_level,
+        }
+    }
+}
+
+/// A DNS label: lower-case letters, digits and inner dashes.
+fn is_name(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// What Debezium accepts as a topic prefix.
+fn is_topic(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// What the name of a Secret and those of its keys are made of.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('.')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+}

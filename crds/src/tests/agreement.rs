@@ -1,0 +1,141 @@
+//! The CRD's rules and the parser agree, at and around the edges of each field.
+
+use kube::{
+    CustomResourceExt as _,
+    core::cel::{compile_schema, validate_compiled},
+};
+
+use super::shop_with;
+use crate::{CacheBinding, binding::Binding};
+
+const DURATIONS: &[&str] = &[
+    "0s",
+    "1ms",
+    "0h1ms",
+    "366d",
+    "365d24h",
+    "366d1ms",
+    "8784h",
+    "8785h",
+    "527040m",
+    "31622400s",
+    "31622401s",
+    "1m1ms",
+    "999999999ms",
+    "1d1d",
+    "5ms5m",
+    "m",
+    "",
+    "1w",
+    "1.5s",
+    "400d",
+    "0000000001s",
+    "1s\u{a0}",
+];
+const SIZES: &[&str] = &[
+    "0",
+    "1",
+    "4096",
+    "1048575",
+    "1048576",
+    "1024Ki",
+    "1023Ki",
+    "1M",
+    "2M",
+    "1Gi",
+    "1025Mi",
+    "1024Gi",
+    "1025Gi",
+    "1100G",
+    "2048Gi",
+    "2049Gi",
+    "999999999999",
+    "999999999999Gi",
+    "1K",
+    "1Ti",
+    "1.5Mi",
+    "",
+    "-1",
+    "1e9",
+    "80Mi",
+    "79Mi",
+    "96Mi",
+];
+const CPUS: &[&str] = &[
+    "0", "10m", "1", "0.5", "1.5", "1.0001", "999.999", "1000", "1m", "1501m", "1.5m", "", "1e3", ".5", "1.",
+];
+const TABLES: &[&str] = &[
+    "a.b",
+    "a.b.c",
+    "a.b.c.d",
+    "a",
+    "a.",
+    ".b",
+    "a..b",
+    "a b.c",
+    "a\u{a0}b.c",
+    "a\tb.c",
+    "a\u{b}b.c",
+    "a\u{2003}.b",
+    "Ä.ö",
+];
+
+/// What is replaced in the good binding, by what, and the texts that follow it in quotes.
+const FIELDS: &[(&str, &str, &[&str])] = &[
+    ("ttl: 10m", "ttl: ", DURATIONS),
+    ("maxStaleness: 10s", "maxStaleness: ", DURATIONS),
+    ("maxStaleness: 10s", "readLag: ", DURATIONS),
+    ("maxStaleness: 10s", "clockSkew: ", DURATIONS),
+    ("maxStaleness: 10s", "onStale: Serve\n    serveStaleFor: ", DURATIONS),
+    ("memory: 64Mi", "memory: ", SIZES),
+    ("memory: 64Mi", "memory: 64Mi\n  sidecar:\n    maxValue: ", SIZES),
+    ("memory: 64Mi", "memory: 64Mi\n  sidecar:\n    resources:\n      limits:\n        memory: ", SIZES),
+    ("memory: 64Mi", "memory: 64Mi\n  sidecar:\n    resources:\n      requests:\n        memory: ", SIZES),
+    (
+        "memory: 64Mi",
+        "memory: 64Mi\n  sidecar:\n    resources:\n      limits: {cpu: 1500m}\n      requests:\n        cpu: ",
+        CPUS,
+    ),
+    ("memory: 64Mi", "memory: 64Mi\n  sidecar:\n    resources:\n      limits:\n        cpu: ", CPUS),
+    ("table: inventory.product", "table: ", TABLES),
+    ("topicPrefix: shop", "topicPrefix: ", TABLES),
+    ("topicPrefix: shop", "stream: ", TABLES),
+    (
+        "url: redis://redis:6379",
+        "url: ",
+        &["redis://", "redis://a@b", "rediss://a", "Redis://a", "", "redis://\u{a0}"],
+    ),
+    ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
+    ("metadata:\n  name: shop", "metadata:\n  name: ", &["true", "false", "a", "a.b", "TRUE"]),
+];
+
+fn json(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).unwrap()
+}
+
+#[test]
+fn what_the_crd_accepts_parses_and_nothing_else_does() {
+    let schema = json(&CacheBinding::crd().spec.versions[0].schema)["openAPIV3Schema"].take();
+    let rules = compile_schema(&schema);
+    let (mut accepted, mut refused) = (0, 0);
+    for (from, to, texts) in FIELDS {
+        for text in *texts {
+            let object = shop_with(from, &format!("{to}{}", json(text)));
+            let parsed = Binding::parse(&object);
+            match validate_compiled(&rules, &json(&object), None) {
+                Ok(()) => {
+                    accepted += 1;
+                    assert!(parsed.is_ok(), "the CRD accepts {to:?} {text:?}: {parsed:?}");
+                }
+                Err(faults) => {
+                    refused += 1;
+                    assert!(parsed.is_err(), "the parser accepts {to:?} {text:?}: {faults}");
+                }
+            }
+        }
+    }
+    assert!(
+        accepted > 50 && refused > 50,
+        "{accepted} accepted, {refused} refused: the rules can't be right"
+    );
+}
