@@ -245,10 +245,15 @@ fn broken_change(plane: &ControlPlane) -> Result<()> {
     until_condition(plane, "Accepted", "True", "Rendered")
 }
 
+/// Lets the API server refuse every change of what is rendered.
+fn freeze(plane: &ControlPlane) -> Result<()> {
+    let patch = r#"{"immutable": true}"#;
+    plane.kubectl(&["--namespace", "shop", "patch", "configmap/freshet-shop", "--patch", patch]).map(drop)
+}
+
 /// What the API server refuses is how the binding stands.
 fn refused(plane: &ControlPlane) -> Result<()> {
-    let freeze = r#"{"immutable": true}"#;
-    plane.kubectl(&["--namespace", "shop", "patch", "configmap/freshet-shop", "--patch", freeze])?;
+    freeze(plane)?;
     plane.apply(&shop_with_secret().replace("ttl: 10m", "ttl: 12m"))?;
     until_condition(plane, "Accepted", "False", "RenderFailed")?;
     let binding = plane.get("shop", "cachebinding/shop")?;
@@ -359,12 +364,13 @@ fn counts(plane: &ControlPlane) -> Result<()> {
         let patch = started.to_string();
         plane.kubectl(&["--namespace", "shop", "patch", pod, "--subresource=status", "--patch", &patch])?;
     }
-    // Broken: new pods would get what these have, so they are as they should be.
-    plane.apply(&shop_with_secret().replace("memory: 64Mi", "memory: \"1\""))?;
-    until_condition(plane, "Accepted", "False", "Invalid")?;
-    until_condition(plane, "Injected", "True", "AllInjected")?;
-    // The field that running sidecars can't follow.
+    // Refused: new pods would get what was rendered last, as these have, so they are as they should be.
+    freeze(plane)?;
     plane.apply(&shop_with_secret().replace("memory: 64Mi", "memory: 128Mi"))?;
+    until_condition(plane, "Accepted", "False", "RenderFailed")?;
+    until_condition(plane, "Injected", "True", "AllInjected")?;
+    // Accepted: the field that running sidecars can't follow.
+    plane.kubectl(&["--namespace", "shop", "delete", "configmap/freshet-shop"])?;
     until_condition(plane, "Injected", "True", "Outdated")?;
     let binding = plane.get("shop", "cachebinding/shop")?;
     let message = condition(&binding, "Injected")?["message"].as_str().unwrap_or_default().to_owned();
