@@ -149,8 +149,11 @@ impl Api {
         request: Request<Incoming>,
         patience: &Patience,
     ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
-        patience.enter(if request.body().is_end_stream() { Phase::Working } else { Phase::Body });
-        let response = routes::answer(&self.engine, &self.binding, &self.room, patience, request).await;
+        let response = if patience.begin(!request.body().is_end_stream()) {
+            Problem::fragment().response()
+        } else {
+            routes::answer(&self.engine, &self.binding, &self.room, patience, request).await
+        };
         patience.enter(Phase::Answering);
         Ok(response)
     }

@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -46,6 +46,10 @@ pub(super) enum Phase {
 pub(super) struct Patience {
     phase: AtomicU8,
     since: AtomicU64,
+    /// Whether the request has a body.
+    body: AtomicBool,
+    /// Whether its target has a fragment.
+    fragment: AtomicBool,
 }
 
 /// A stream that keeps its connection's [`Patience`].
@@ -54,6 +58,8 @@ pub(super) struct Timed<S> {
     patience: Arc<Patience>,
     /// What is left to write of a problem that stands for hyper's own words.
     last_words: Option<Bytes>,
+    /// Whether what was read last ended as a head ends.
+    head_ended: bool,
 }
 
 impl Phase {
@@ -75,7 +81,20 @@ impl Phase {
 
 impl Patience {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { phase: AtomicU8::new(Phase::Idle as u8), since: AtomicU64::new(Tick::now().0) })
+        Arc::new(Self {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            since: AtomicU64::new(Tick::now().0),
+            body: AtomicBool::new(false),
+            fragment: AtomicBool::new(false),
+        })
+    }
+
+    /// A request was handed to the service. Whether its target has a fragment, as far as that was seen: hyper takes
+    /// one away without a word.
+    pub(super) fn begin(&self, body: bool) -> bool {
+        self.enter(if body { Phase::Body } else { Phase::Working });
+        self.body.store(body, Ordering::Relaxed);
+        self.fragment.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -105,8 +124,17 @@ impl Patience {
 
 impl<S> Timed<S> {
     pub(super) fn new(stream: S, patience: Arc<Patience>) -> Self {
-        Self { stream, patience, last_words: None }
+        Self { stream, patience, last_words: None, head_ended: true }
     }
+}
+
+/// Whether these bytes begin with a request line whose target has a raw `#`.
+fn has_fragment(bytes: &[u8]) -> bool {
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+    let mut words = line.split(|b| *b == b' ');
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    method.iter().all(u8::is_ascii_uppercase) && target.starts_with(b"/") && target.contains(&b'#')
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
@@ -117,8 +145,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if poll.is_ready() && buf.filled().len() > before && self.patience.phase() == Phase::Idle {
-            self.patience.enter(Phase::Head);
+        let read = &buf.filled()[before..];
+        if poll.is_ready() && !read.is_empty() {
+            self.head_ended = read.ends_with(b"\n\r\n") || read.ends_with(b"\n\n");
+            if self.patience.phase() == Phase::Idle {
+                self.patience.enter(Phase::Head);
+                self.patience.fragment.store(has_fragment(read), Ordering::Relaxed);
+            }
         }
         poll
     }
@@ -186,12 +219,33 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_flush(cx);
         if poll.is_ready() && self.patience.phase() == Phase::Answering {
-            self.patience.enter(Phase::Idle);
+            // Behind a request without a body, what doesn't end as a head is the beginning of the next one.
+            let begun = !self.head_ended && !self.patience.body.load(Ordering::Relaxed);
+            self.patience.enter(if begun { Phase::Head } else { Phase::Idle });
         }
         poll
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_fragment;
+
+    #[test]
+    fn a_fragment_is_told_from_other_hashes() {
+        for (bytes, has) in [
+            ("GET /v1/a/b#c HTTP/1.1\r\n", true),
+            ("PUT /v1/a/b#c", true),
+            ("GET /v1/a/b HTTP/1.1\r\nreferer: x#y\r\n", false),
+            ("GET /v1/a/b%23c HTTP/1.1\r\n", false),
+            ("y: /#z\r\n\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(has_fragment(bytes.as_bytes()), has, "{bytes}");
+        }
     }
 }

@@ -75,6 +75,11 @@ impl Problem {
         .with_header(header::ALLOW, HeaderValue::from_static(allow))
     }
 
+    /// A raw `#` in the request's target, of which nothing after it has arrived.
+    pub(crate) fn fragment() -> Self {
+        Self::bad_request("fragment", "Fragments are not taken", "encode a `#` in a key as %23")
+    }
+
     /// One connection more than there may be.
     pub(crate) fn too_many_connections(limit: usize) -> Self {
         Self::new(

@@ -38,6 +38,16 @@ fn requests_that_cannot_be_answered_are_told_why() {
     ] {
         problem(&shop.sidecar.get(path).unwrap(), status, slug, says);
     }
+    // On one connection, since what came before must not matter.
+    let mut connection = Connection::open(&shop.sidecar.tcp()).unwrap();
+    for (path, known) in [("/v1/products/1", true), ("/v1/products/1#b", false), ("/v1/products/1", true)] {
+        let answer = connection.request("GET", path, &[("referer", "x#y")], b"").unwrap();
+        if known {
+            assert_eq!(answer.header("cache-status"), Some("freshet; fwd=miss"), "{answer:?}");
+        } else {
+            problem(&answer, 400, "fragment", "%23");
+        }
+    }
     let caches = shop.sidecar.get("/v1/nope/1").unwrap().json().unwrap()["caches"].clone();
     assert_eq!(caches, serde_json::json!(["pages", "products", "rows", "stock"]));
     let post = shop.sidecar.request("POST", "/v1/products/1", &[], b"").unwrap();

@@ -61,8 +61,8 @@ fn every_problem_is_documented() {
         fs::read_dir(root.join("src/api")).unwrap().map(|entry| read(&entry.unwrap().path())).collect();
     sources.push(read(&root.join("src/api.rs")));
     for source in &sources {
-        let calls =
-            ["Problem::new(", "Problem::bad_request(", "Self::new("].map(|call| source.split(call).skip(1));
+        let calls = ["Problem::new(", "Problem::bad_request(", "Self::new(", "Self::bad_request("]
+            .map(|call| source.split(call).skip(1));
         // The slug is the first text of a call, unless the call passes on what it is given.
         let texts = calls.into_iter().flatten().filter_map(|call| call.split(';').next()?.split('"').nth(1));
         found.extend(texts.filter(|text| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));

@@ -46,6 +46,18 @@ fn a_client_that_never_ends_its_head_is_cut() {
 }
 
 #[test]
+fn a_head_behind_a_whole_request_has_no_more_time_than_another() {
+    let shop = Shop::open();
+    let mut slow = Connection::open(&shop.sidecar.tcp()).unwrap();
+    slow.send(b"GET /v1/products/1 HTTP/1.1\r\nhost: x\r\n\r\nGET /v1/products/1 HTTP/1.1\r\nhost:").unwrap();
+    assert_eq!(slow.response("GET").unwrap().status, 404);
+    let started = Instant::now();
+    assert!(slow.closed().unwrap());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(shop.sidecar.metrics().unwrap().contains("freshet_connections_cut_total 1"));
+}
+
+#[test]
 fn a_client_that_does_not_read_is_cut() {
     let shop = Shop::open();
     let large = "x".repeat(1 << 20);
