@@ -5,7 +5,7 @@
 //! and renamed when whole, so a path handed out is never half of something; a file lock per key makes two runs at
 //! the same time build it once.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,6 +14,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
+
+use crate::lock::lock;
+
+/// How long the artefacts take that make somebody wait.
+const USUAL: &[(&str, &str)] = &[
+    ("cargo-deny", "90 s"),
+    ("cluster-tools", "2 minutes"),
+    ("debezium-server", "30 s"),
+    ("freshet-example-shop", "20 s"),
+    ("kubernetes", "5 minutes"),
+    ("node-root", "30 s"),
+    ("postgres-root", "20 s"),
+];
 
 /// How long a build of an artefact from other inputs is kept after its last use, for checkouts that alternate.
 const UNUSED: Duration = Duration::from_hours(7 * 24);
@@ -57,6 +70,15 @@ impl Inputs {
     pub fn text(mut self, text: impl AsRef<str>) -> Self {
         self.field(b't', text.as_ref().as_bytes());
         self
+    }
+
+    /// Adds the present 30 days, for what comes from where newer versions appear under the same name: it is fetched anew
+    /// once in that time.
+    #[must_use]
+    pub fn renewed(self) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let period = now.as_secs() / Duration::from_hours(30 * 24).as_secs();
+        self.text(format!("period {period}"))
     }
 
     /// Adds a file's content and executable bit, or a folder's whole tree with its names. Where it lies doesn't
@@ -147,26 +169,18 @@ fn artefact_in(
     let key = format!("{name}@{}", inputs.key());
     let whole = store.join(&key);
     let half = store.join(format!(".half-{key}"));
-    fs::create_dir_all(store).with_context(|| format!("making the cache folder {}", store.display()))?;
-    let lock = lock_path(store, &key);
-    let lock = File::create(&lock).with_context(|| format!("opening {}", lock.display()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            eprintln!("artefact {key}: waiting for another run that builds it");
-            lock.lock().with_context(|| format!("locking the artefact {key}"))?;
-        }
-        Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("locking {key}")),
-    }
+    let lock =
+        lock(&lock_path(store, &key), &format!("artefact {key}: waiting for another run that builds it"))?;
     // The lock file's time says when the artefact was last asked for.
     lock.set_modified(SystemTime::now()).with_context(|| format!("marking {key} as used"))?;
     if whole.exists() {
-        eprintln!("artefact {key}: kept");
         return Ok(whole);
     }
     remove(&half)?;
     fs::create_dir(&half).with_context(|| format!("making {}", half.display()))?;
-    eprintln!("artefact {key}: building");
+    let usual = USUAL.iter().find(|(known, _)| *known == name);
+    let usual = usual.map(|(_, time)| format!(", about {time} on two cores")).unwrap_or_default();
+    eprintln!("artefact {key}: building{usual}");
     let start = Instant::now();
     if let Err(error) = build(&half) {
         remove(&half)?;

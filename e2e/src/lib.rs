@@ -2,5 +2,8 @@
 
 pub mod artefact;
 pub mod cluster;
+pub mod command;
+mod lock;
 pub mod process;
 pub mod shop;
+pub mod stop;

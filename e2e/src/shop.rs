@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, checkout};
+use crate::cluster::{Cluster, OwnImages, checkout};
 use crate::process::until;
 
 /// Where the pipeline is.
@@ -16,6 +16,9 @@ pub const PIPELINE: &str = "shop";
 
 /// How long anything may take that needs new pods.
 pub const ROLLOUT: Duration = Duration::from_mins(4);
+
+/// How long a changed ConfigMap takes to reach a pod's file at most: the kubelet looks once a minute or so.
+pub const DELIVERY: Duration = Duration::from_mins(4);
 
 /// How long what needs no new pods may take.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -106,6 +109,18 @@ impl Shop {
         for file in ["00-binding.yaml", "10-shop.yaml", "20-plain.yaml"] {
             self.apply(&self.manifest(file)?)?;
         }
+        self.await_fresh()
+    }
+
+    /// The same with pods of these images: ones that run earlier builds under the same names are replaced.
+    pub fn up_from(&self, images: &OwnImages) -> Result<()> {
+        let asks = "        freshet.dev/inject: shop\n";
+        let deployment = self.manifest("10-shop.yaml")?;
+        ensure!(deployment.matches(asks).count() == 1, "10-shop.yaml asks for no sidecar");
+        let marked = format!("{asks}        demo.freshet.dev/images: \"{}\"\n", images.key());
+        self.apply(&self.manifest("00-binding.yaml")?)?;
+        self.apply(&deployment.replace(asks, &marked))?;
+        self.apply(&self.manifest("20-plain.yaml")?)?;
         self.await_fresh()
     }
 

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use freshet_e2e::artefact;
-use freshet_e2e::cluster::{self, Cluster, Owner, program, show, step};
+use freshet_e2e::cluster::{self, Cluster, OwnImages, Owner};
+use freshet_e2e::command::{program, show, step};
+use freshet_e2e::stop::take_stop;
+
+use crate::demo;
 
 /// What can be done with the cluster by hand.
 #[derive(Subcommand)]
@@ -46,7 +50,6 @@ pub(crate) struct Which {
 }
 
 pub(crate) fn run(verb: Verb) -> Result<()> {
-    cluster::stop_on_signals()?;
     match verb {
         Verb::Up { detach_owner, which } => {
             let owner = if detach_owner { Owner::Nobody } else { Owner::parent() };
@@ -74,14 +77,13 @@ pub(crate) fn run(verb: Verb) -> Result<()> {
     }
 }
 
-/// Runs the tests that need the cluster: first those that make and kill clusters of their own, then the others on one
-/// that is removed at the end, also after a failure or a signal. `filter` goes to the test programs.
+/// Runs the tests that need the cluster: first those that make and kill clusters of their own, then the others and the
+/// demo on one that is removed at the end, also after a failure or a signal, unless it was there before. `filter` goes to the test programs.
 pub(crate) fn e2e(root: &Path, filter: &[String]) -> Result<()> {
-    cluster::stop_on_signals()?;
     if filter.is_empty() {
         tests(root, "leftovers", filter).inspect_err(|_| {
             // The test may have been ended in the middle of a run that it made.
-            cluster::take_stop();
+            take_stop();
             let swept = std::env::current_exe().map_err(anyhow::Error::from).and_then(|xtask| {
                 let mut sweep = program(xtask);
                 show(
@@ -95,9 +97,24 @@ pub(crate) fn e2e(root: &Path, filter: &[String]) -> Result<()> {
     }
     let cluster = Cluster::up("", Owner::this())?;
     let tested = tests(root, "cluster", filter).and_then(|()| tests(root, "story", filter));
+    let tested = tested.and_then(|()| {
+        if filter.is_empty() {
+            step("the demo, and what it says to try next", || {
+                demo::play(&cluster, &OwnImages::build()?)?;
+                demo::try_next(&cluster)
+            })
+        } else {
+            Ok(())
+        }
+    });
     // The clean-up must not be ended by the signal that ended the tests.
-    let stopped = cluster::take_stop();
-    let removed = cluster.down();
+    let stopped = take_stop();
+    let removed = if cluster.made_here() {
+        cluster.down()
+    } else {
+        eprintln!("The cluster {} was there before, and stays.", cluster.name());
+        Ok(())
+    };
     tested?;
     removed?;
     if stopped {

@@ -3,38 +3,41 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use freshet_e2e::cluster::{self, Cluster, OwnImages, Owner, step};
+use freshet_e2e::cluster::{self, Cluster, OwnImages, Owner};
+use freshet_e2e::command::{output, program, step};
 use freshet_e2e::process::until;
 use freshet_e2e::shop::{self, Read, SOON, Shop};
 
-use crate::setup;
+use crate::setup::{self, Purpose};
 
 /// The demo's cluster beside that of the tests.
 const PURPOSE: &str = "demo";
 
 /// Makes what isn't there yet, tells the story, leaves everything running.
 pub(crate) fn run() -> Result<()> {
-    cluster::stop_on_signals()?;
     let start = Instant::now();
-    step("what the machine needs", setup::run)?;
+    step("what the machine needs", || setup::run(Purpose::Demo))?;
     let images = OwnImages::build()?;
     let cluster = Cluster::up(PURPOSE, Owner::Nobody)?;
-    let shop = Shop::of(&cluster, shop::PIPELINE);
-    // Applied first: it comes up while the rest is put in place.
-    step("pipeline applied: Postgres, Debezium, Redis", || shop::apply_pipeline(&cluster))?;
-    step("own images in the nodes", || images.load(&cluster))?;
-    step("helm install", || cluster.install_freshet(&images))?;
-    step("pipeline runs", || shop::await_pipeline(&cluster))?;
-    step("shop runs, and its sidecars are fresh", || shop.up())?;
-    tell(&cluster, &shop)?;
+    play(&cluster, &images)?;
     println!("\nAll of it took {:.0} s. It stays.", start.elapsed().as_secs_f64());
-    next(&cluster);
-    Ok(())
+    next(&cluster)
+}
+
+/// Puts everything into the cluster, and tells the story.
+pub(crate) fn play(cluster: &Cluster, images: &OwnImages) -> Result<()> {
+    let shop = Shop::of(cluster, shop::PIPELINE);
+    // Applied first: it comes up while the rest is put in place.
+    step("pipeline applied: Postgres, Debezium, Redis", || shop::apply_pipeline(cluster))?;
+    step("own images in the nodes", || images.load(cluster))?;
+    step("helm install", || cluster.install_freshet(images))?;
+    step("pipeline runs", || shop::await_pipeline(cluster))?;
+    step("shop runs, and its sidecars are fresh", || shop.up_from(images))?;
+    tell(cluster, &shop)
 }
 
 /// Removes what the demo left.
 pub(crate) fn clean() -> Result<()> {
-    cluster::stop_on_signals()?;
     let Some(cluster) = Cluster::find(PURPOSE)? else {
         println!("The demo isn't running.");
         return cluster::sweep(false);
@@ -53,6 +56,7 @@ fn tell(cluster: &Cluster, shop: &Shop) -> Result<()> {
         "INSERT INTO inventory.product (id, name, price, category_id) VALUES ({id}, 'plum', 9.50, 1)"
     );
     statement(cluster, &insert)?;
+    heading();
     for replica in &replicas {
         let read = until("the row is in the hydrated cache", SOON, || {
             let read = shop.row(&replica.pod, id)?;
@@ -63,6 +67,7 @@ fn tell(cluster: &Cluster, shop: &Shop) -> Result<()> {
     }
 
     chapter("The other cache is filled by the app: a miss in each replica, then hits");
+    heading();
     for expected in ["database", "cache", "cache"] {
         for replica in &replicas {
             let read = until(expected, SOON, || {
@@ -76,6 +81,7 @@ fn tell(cluster: &Cluster, shop: &Shop) -> Result<()> {
 
     chapter("The row is updated. Both replicas give up what they had");
     statement(cluster, &format!("UPDATE inventory.product SET price = 12.25 WHERE id = {id}"))?;
+    heading();
     for replica in &replicas {
         let read = until("the new price", SOON, || {
             let read = shop.product(&replica.pod, id)?;
@@ -94,8 +100,13 @@ fn tell(cluster: &Cluster, shop: &Shop) -> Result<()> {
 
     chapter("A pod without the annotation is left as it is");
     let plain = shop.get(&["pod", "plain"])?;
-    ensure!(plain["spec"]["initContainers"].is_null(), "the pod `plain` has a sidecar");
-    println!("  plain: its one container, no sidecar, no volume of ours");
+    let spec = &plain["spec"];
+    let containers = spec["containers"].as_array().context("containers")?.len();
+    ensure!(spec["initContainers"].is_null() && containers == 1, "the pod `plain` has a sidecar: {spec}");
+    // The manifest has none, and it asks for no token.
+    ensure!(spec["volumes"].as_array().is_none_or(Vec::is_empty), "the pod `plain` has volumes: {spec}");
+    println!("  plain: its one container, no sidecar, no volume");
+    heading();
     show("plain", &format!("/product/{id}"), &shop.product("plain", id)?);
     Ok(())
 }
@@ -115,17 +126,59 @@ fn show(pod: &str, path: &str, read: &Read) {
     println!("  {pod:<24} {path:<12} {:<9} {:>6} µs  {name}, {price}", read.source, read.micros);
 }
 
-fn next(cluster: &Cluster) {
-    println!(
-        "\nTo try next:\n  \
-         export KUBECONFIG={config}\n  \
-         kubectl get cachebinding,pods -n shop\n  \
-         kubectl describe cachebinding shop -n shop\n  \
-         kubectl port-forward -n shop deployment/shop 8080 &  curl localhost:8080/product/1\n  \
-         kubectl exec -n shop statefulset/postgres -- psql -U shop shop -c \\\n    \
-         \"UPDATE inventory.product SET price = 0.99 WHERE id = 1\"\n  \
-         kubectl logs -n shop deployment/shop -c freshet\n\n\
-         To remove it: make clean-demo",
-        config = cluster.kubeconfig().display()
-    );
+/// Above the lines of [`show`].
+fn heading() {
+    println!("  {:<24} {:<12} {:<9} {:>9}  answer", "pod", "read", "from", "took");
+}
+
+fn next(cluster: &Cluster) -> Result<()> {
+    println!("\nTo try next:");
+    for line in commands(cluster)? {
+        println!("  {line}");
+    }
+    println!("\nTo remove it: make clean-demo");
+    Ok(())
+}
+
+/// What works in a shell as it is printed.
+fn commands(cluster: &Cluster) -> Result<Vec<String>> {
+    let pod = Shop::of(cluster, shop::PIPELINE).replicas()?.swap_remove(0).pod;
+    let read = format!("/api/v1/namespaces/shop/pods/{pod}:8080/proxy/product/1");
+    let status = format!("/api/v1/namespaces/shop/pods/{pod}:3738/proxy/status");
+    let update = "UPDATE inventory.product SET price = 0.99 WHERE id = 1";
+    Ok(vec![
+        format!("export PATH={}:\"$PATH\"", quoted(&cluster.tools().to_string_lossy())),
+        format!("export KUBECONFIG={}", quoted(&cluster.kubeconfig().to_string_lossy())),
+        "kubectl get cachebinding,pods -n shop".to_owned(),
+        "kubectl describe cachebinding shop -n shop".to_owned(),
+        format!("kubectl get --raw {}", quoted(&read)),
+        format!("kubectl exec -n shop statefulset/postgres -- psql -U shop shop -c {}", quoted(update)),
+        format!("kubectl get --raw {}", quoted(&status)),
+        "kubectl logs -n shop deployment/shop -c freshet".to_owned(),
+    ])
+}
+
+/// Runs them all, in one shell.
+pub(crate) fn try_next(cluster: &Cluster) -> Result<()> {
+    let script = commands(cluster)?.join("\n");
+    output(program("sh").args(["-ec", &script])).map(drop)
+}
+
+/// One word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._:-".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_word_is_one_word_for_the_shell() {
+        for word in ["/home/me/it", "/home/it's mine/$x", "SELECT 1; --", "a\"b`c`"] {
+            let script = format!("printf %s {}", quoted(word));
+            assert_eq!(output(program("sh").args(["-c", &script])).unwrap(), word);
+        }
+    }
 }

@@ -4,6 +4,5 @@ use freshet_e2e::cluster;
 
 /// Builds the tools and, where no registry can be reached, the node's and the pipeline's images.
 pub(crate) fn run() -> anyhow::Result<()> {
-    cluster::stop_on_signals()?;
     cluster::build_images()
 }

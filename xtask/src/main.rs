@@ -11,6 +11,7 @@ mod verify;
 use std::path::Path;
 
 use clap::{Parser, Subcommand};
+use freshet_e2e::stop::stop_on_signals;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's chores")]
@@ -52,8 +53,10 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the checkout");
-    match Args::parse().chore {
-        Chore::Setup => setup::run(),
+    let args = Args::parse();
+    stop_on_signals()?;
+    match args.chore {
+        Chore::Setup => setup::run(setup::Purpose::Tests),
         Chore::Test => verify::run(root),
         Chore::Codegen => codegen::run(root),
         Chore::Cluster(verb) => cluster::run(verb),

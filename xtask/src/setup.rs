@@ -3,12 +3,24 @@
 //! As root it installs what is missing and says what; otherwise it says what to install. With everything there it
 //! takes a fraction of a second.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod apt;
+
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use freshet_e2e::artefact::{Inputs, artefact};
-use freshet_e2e::{cluster, process};
+use freshet_e2e::cluster::{self, Source};
+use freshet_e2e::command::{VERB, output, path, program, said, show};
+use freshet_e2e::process;
+
+/// What the machine is made ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The demo: a cluster.
+    Demo,
+    /// All chores: a cluster, and Redis, Postgres and Debezium Server as processes.
+    Tests,
+}
 
 /// The version of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
@@ -37,26 +49,42 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 /// Installs what is missing, or fails with what to install.
-pub(crate) fn run() -> Result<()> {
-    let mut packages = [process::PACKAGES, cluster::PACKAGES].concat();
+pub(crate) fn run(purpose: Purpose) -> Result<()> {
+    let own_daemon = !cluster::docker_answers();
+    let mut packages = cluster::PACKAGES.to_vec();
+    packages.extend(own_daemon.then_some(cluster::DAEMON_PACKAGES).into_iter().flatten());
+    packages.extend((purpose == Purpose::Tests).then_some(process::PACKAGES).into_iter().flatten());
+    provide(&mut packages)?;
+    // Before anything is built that would be built in vain.
+    cluster::check_daemon()?;
+    check_go()?;
+    if cluster::source()? == Source::Built {
+        packages.extend(cluster::BUILD_PACKAGES);
+        provide(&mut packages)?;
+    }
+    if purpose == Purpose::Tests {
+        cargo_deny()?;
+    }
+    println!("All {} packages and Go are there.", packages.len());
+    Ok(())
+}
+
+fn provide(packages: &mut Vec<&str>) -> Result<()> {
     packages.sort_unstable();
     packages.dedup();
-    let missing = missing(&packages);
-    if !missing.is_empty() {
-        if !rustix::process::geteuid().is_root() {
-            bail!(
-                "missing on this machine: {0}\nInstall it and run this again:\n  \
-                 sudo apt-get install --no-install-recommends {0}\n\
-                 (Freshet's chores and tests run on Debian and Ubuntu.)",
-                missing.join(" ")
-            );
-        }
-        install(&missing)?;
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
     }
-    check_go()?;
-    let deny = cargo_deny()?;
-    println!("All {} packages, Go and {} are there.", packages.len(), deny.display());
-    Ok(())
+    if !rustix::process::geteuid().is_root() {
+        bail!(
+            "missing on this machine: {0}\nInstall it and run this again:\n  \
+             sudo apt-get install --no-install-recommends {0}\n\
+             (Freshet's chores and tests run on Debian and Ubuntu.)",
+            missing.join(" ")
+        );
+    }
+    apt::install(&missing)
 }
 
 /// The path of cargo-deny: the one on the PATH, else one that is built into the cache (minutes, once).
@@ -66,13 +94,13 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
     }
     let folder = artefact("cargo-deny", &Inputs::new().text(CARGO_DENY), |folder| {
         let target = folder.join("target");
-        let mut cargo = Command::new("cargo");
+        let mut cargo = program("cargo");
         cargo.args(["install", "--quiet", "--locked", "--version", CARGO_DENY, "--root"]).arg(folder);
         cargo.arg("cargo-deny").env("CARGO_TARGET_DIR", &target);
         // It runs for a second; optimising it would take longer than it ever saves.
         cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
         cargo.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-        checked(&mut cargo)?;
+        show(&mut cargo)?;
         std::fs::remove_dir_all(&target).context("removing what cargo-deny was built in")
     })?;
     Ok(folder.join("bin/cargo-deny"))
@@ -97,43 +125,23 @@ fn program_of(package: &str) -> Option<&'static str> {
 fn is_there_otherwise(package: &str) -> bool {
     match package {
         "postgresql" => process::Postgres::is_installed(),
-        "python3-pip" => {
-            let pip = Command::new("python3").args(["-c", "import pip"]).output();
-            pip.is_ok_and(|output| output.status.success())
-        }
+        "python3-pip" => output(program("python3").args(["-c", "import pip"])).is_ok(),
         _ => false,
     }
 }
 
 /// Which of these dpkg knows as installed.
 fn installed(packages: &[&str]) -> Vec<String> {
-    let query = Command::new("dpkg-query")
-        .args(["-W", "-f", "${Package} ${db:Status-Status}\n"])
-        .args(packages)
-        .output();
+    let mut query = program("dpkg-query");
+    query.args(["-W", "-f", "${Package} ${db:Status-Status}\n"]).args(packages);
     // It fails where one of them is unknown, and on a system without dpkg; what it lists counts.
-    let listed = query.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let listed = said(&mut query, None, VERB).map(|said| said.output).unwrap_or_default();
     listed.lines().filter_map(|line| line.strip_suffix(" installed")).map(str::to_owned).collect()
-}
-
-fn install(missing: &[&str]) -> Result<()> {
-    println!("Installing {} (apt-get starts Redis and Postgres as services of the machine where it can).", {
-        missing.join(" ")
-    });
-    let apt = || {
-        let mut apt = Command::new("apt-get");
-        // Without questions, and without restarting the machine's other services where needrestart would.
-        apt.arg("--quiet").env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_SUSPEND", "1");
-        apt
-    };
-    checked(apt().arg("update"))?;
-    checked(apt().args(["install", "--yes", "--no-install-recommends"]).args(missing))
 }
 
 fn check_go() -> Result<()> {
     let wanted = format!("Go {}.{} or newer is needed (https://go.dev/dl)", GO.0, GO.1);
-    let output = Command::new("go").arg("version").output().with_context(|| wanted.clone())?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = output(program("go").arg("version")).with_context(|| wanted.clone())?;
     match go_version(&said) {
         Some(version) if version >= GO => Ok(()),
         _ => bail!("{wanted}, not: {}", said.trim()),
@@ -149,18 +157,7 @@ fn go_version(said: &str) -> Option<(u32, u32)> {
 
 /// A program of the PATH or of the folders of system programs, which aren't on every user's.
 fn on_path(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).to_owned());
-    std::env::split_paths(&path).chain(system).map(|folder| folder.join(program)).find(|path| path.is_file())
-}
-
-/// Runs a command whose output the user is to see.
-fn checked(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("running {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
+    std::env::split_paths(&path()).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -174,7 +171,8 @@ mod tests {
 
     #[test]
     fn what_a_program_stands_for_is_needed() {
-        let needed = [process::PACKAGES, cluster::PACKAGES].concat();
+        let cluster = [cluster::PACKAGES, cluster::DAEMON_PACKAGES, cluster::BUILD_PACKAGES].concat();
+        let needed = [process::PACKAGES, &cluster].concat();
         for (package, _) in PROGRAMS {
             assert!(needed.contains(package), "{package} is needed by nothing");
         }

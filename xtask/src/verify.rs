@@ -2,18 +2,18 @@
 
 use std::{
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use freshet_e2e::command::{program, show};
 
 use crate::{cluster, setup};
 
 /// Runs every check, says how long each took, and stops at the first that fails.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let mut steps = Steps { root, taken: Vec::new() };
-    steps.step("set-up", |_| setup::run())?;
+    steps.step("set-up", |_| setup::run(setup::Purpose::Tests))?;
     steps.cargo("formatting", &["fmt", "--all", "--check"], &[])?;
     steps.cargo(
         "lints",
@@ -22,8 +22,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     )?;
     steps.step("licences, bans, sources", |root| {
         let deny = setup::cargo_deny()?;
-        checked(
-            Command::new(deny)
+        show(
+            program(deny)
                 .args(["--workspace", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
                 .current_dir(root),
         )
@@ -31,10 +31,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
     steps.step("chart", |root| {
         let helm = freshet_e2e::cluster::host_tools()?.join("helm");
-        checked(Command::new(helm).args(["lint", "--strict", "--quiet", "charts/freshet"]).current_dir(root))
+        show(program(helm).args(["lint", "--strict", "--quiet", "charts/freshet"]).current_dir(root))
     })?;
     steps.step("example shop", |root| {
-        checked(Command::new("go").args(["vet", "./..."]).current_dir(root.join("examples/shop")))
+        show(program("go").args(["vet", "./..."]).current_dir(root.join("examples/shop")))
     })?;
     steps.cargo(
         "operator on a real API server",
@@ -68,7 +68,7 @@ impl Steps<'_> {
 
     fn cargo(&mut self, name: &'static str, args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         self.step(name, |root| {
-            checked(Command::new("cargo").args(args).envs(environment.iter().copied()).current_dir(root))
+            show(program("cargo").args(args).envs(environment.iter().copied()).current_dir(root))
         })
     }
 
@@ -78,12 +78,4 @@ impl Steps<'_> {
             println!("{:>7.1} s  {name}", taken.as_secs_f64());
         }
     }
-}
-
-fn checked(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("start {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
 }

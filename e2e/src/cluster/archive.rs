@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::json;
 
-use super::command::{output, program};
+use crate::command::{BUILD, output_within, program};
 
 /// The label that says of an image that we built it from packages. Its value says from which.
 pub const BUILT_FROM: &str = "dev.freshet.built-from";
@@ -124,12 +124,12 @@ fn scratch(file: &Path) -> Result<tempfile::TempDir> {
 fn pack(folder: &Path, file: &Path, parts: &[String]) -> Result<()> {
     let mut tar = program("tar");
     tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-C"]);
-    output(tar.arg(folder).arg("-cf").arg(file).args(parts)).map(drop)
+    output_within(tar.arg(folder).arg("-cf").arg(file).args(parts), BUILD).map(drop)
 }
 
 /// By the program: ours would take a minute for a node image in a debug build.
 fn sha256(file: &Path) -> Result<String> {
-    let line = output(program("sha256sum").arg("--binary").arg(file))?;
+    let line = output_within(program("sha256sum").arg("--binary").arg(file), BUILD)?;
     let sum = line.trim_start_matches('\\').split_whitespace().next().context("sha256sum printed nothing")?;
     Ok(sum.to_owned())
 }
@@ -145,7 +145,8 @@ mod tests {
         fs::write(&binary, "not really").unwrap();
         let file = folder.path().join("image.tar");
         of_static_binary(&file, "freshet.dev/nothing:1", &binary).unwrap();
-        let read = |name: &str| output(program("tar").arg("-xOf").arg(&file).arg(name)).unwrap();
+        let read =
+            |name: &str| crate::command::output(program("tar").arg("-xOf").arg(&file).arg(name)).unwrap();
         let manifest: serde_json::Value = serde_json::from_str(&read("manifest.json")).unwrap();
         assert_eq!(manifest[0]["RepoTags"], json!(["freshet.dev/nothing:1"]));
         let config = manifest[0]["Config"].as_str().unwrap();

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::archive::of_static_binary;
 use super::assets::checkout;
-use super::command::{output, program};
+use crate::command::{BUILD, output_within, program};
 
 /// Builds the package's binary of the same name, statically linked, in the `e2e` profile. Cargo decides what is to be
 /// done anew; when nothing is, it takes a moment.
@@ -23,7 +23,7 @@ pub fn static_binary(package: &str) -> Result<PathBuf> {
     }
     cargo.args(["build", "--profile", "e2e", "--target", &target, "--package", package, "--bin", package]);
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
-    let messages = output(&mut cargo)?;
+    let messages = output_within(&mut cargo, BUILD)?;
     let mut executables = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let of_package = message["target"]["name"] == package;

@@ -1,6 +1,7 @@
 //! The Docker daemon that the cluster's nodes run in: the user's if there is one, else our own, which lives in the
 //! cache folder and touches nothing outside but what `leftovers` can name and remove.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,44 +9,95 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::assets::asset;
-use super::command::{output, program, until};
 use super::leftovers::Ours;
+use crate::command::{output, path, program};
+use crate::process::until;
+
+/// The environment by which `docker` is told of a daemon.
+const SETTINGS: [&str; 3] = ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
+
+/// How the user's daemon is reached: another one may be meant when a cluster in it is to be removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Endpoint {
+    /// By `DOCKER_HOST`, and what belongs to it.
+    Environment(BTreeMap<String, String>),
+    /// By this context of `docker`.
+    Context(String),
+}
+
+impl Endpoint {
+    fn now() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if set("DOCKER_HOST").is_some() {
+            let settings = SETTINGS.into_iter().filter_map(|name| Some((name.to_owned(), set(name)?)));
+            return Self::Environment(settings.collect());
+        }
+        let name = output(program("docker").args(["context", "inspect", "--format", "{{.Name}}"]));
+        // Without `docker`, the answer doesn't matter.
+        Self::Context(name.map_or_else(|_| "default".to_owned(), |name| name.trim().to_owned()))
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Environment(settings) => {
+                let host = settings.get("DOCKER_HOST").map(String::as_str).unwrap_or_default();
+                write!(f, "DOCKER_HOST={host}")
+            }
+            Self::Context(name) => write!(f, "the Docker context {name}"),
+        }
+    }
+}
 
 /// How long our daemon may take to answer after its start, and to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Docker daemon to talk to.
 #[derive(Clone, Debug)]
-pub(crate) struct Docker {
-    /// Our own daemon's folder; `None` for the user's daemon.
-    own: Option<PathBuf>,
+pub(crate) enum Docker {
+    /// Our own, with its folder, whether it runs or not.
+    Own(PathBuf),
+    /// The user's.
+    Users(Endpoint),
 }
 
 impl Docker {
-    /// The user's daemon, as the environment has it.
+    /// The user's daemon, as the environment has it now.
     pub(crate) fn users() -> Self {
-        Self { own: None }
+        Self::Users(Endpoint::now())
     }
 
-    /// Our own, in `folder`, whether it runs or not.
+    /// Our own, in `folder`.
     pub(crate) fn own(folder: &Path) -> Self {
-        Self { own: Some(folder.to_owned()) }
+        Self::Own(folder.to_owned())
     }
 
-    pub(crate) fn is_own(&self) -> bool {
-        self.own.is_some()
+    /// How it is reached, if it is the user's.
+    pub(crate) fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Own(_) => None,
+            Self::Users(endpoint) => Some(endpoint),
+        }
     }
 
     /// Makes `command`, and what it starts, talk to this daemon.
     pub(crate) fn directs<'c>(&self, command: &'c mut Command) -> &'c mut Command {
-        if let Some(folder) = &self.own {
-            command.env("DOCKER_HOST", format!("unix://{}", folder.join("docker.sock").display()));
-            command.env_remove("DOCKER_CONTEXT");
+        for name in SETTINGS.into_iter().chain(["DOCKER_CONTEXT"]) {
+            command.env_remove(name);
         }
-        command
+        match self {
+            Self::Own(folder) => {
+                command.env("DOCKER_HOST", format!("unix://{}", folder.join("docker.sock").display()))
+            }
+            Self::Users(Endpoint::Environment(settings)) => command.envs(settings),
+            Self::Users(Endpoint::Context(name)) => command.env("DOCKER_CONTEXT", name),
+        }
     }
 
     /// The `docker` command.
@@ -102,6 +154,7 @@ pub(crate) fn start(folder: &Path) -> Result<()> {
     let log = fs::File::create(folder.join("dockerd.log"))?;
     // A session of its own, and not killed with us: other runs and a cluster left running need it.
     let mut dockerd = Command::new("setsid");
+    dockerd.env("PATH", path());
     dockerd.arg("dockerd").arg("--config-file").arg(folder.join("daemon.json"));
     dockerd.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut child = dockerd.spawn().context("starting dockerd (package docker.io)")?;
@@ -151,4 +204,27 @@ fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_daemon_is_asked_and_no_other() {
+        let host = BTreeMap::from([("DOCKER_HOST".to_owned(), "tcp://there:2376".to_owned())]);
+        for endpoint in [Endpoint::Environment(host), Endpoint::Context("there".to_owned())] {
+            let text = serde_json::to_string(&endpoint).unwrap();
+            let docker = Docker::Users(serde_json::from_str(&text).unwrap());
+            assert_eq!(docker.endpoint(), Some(&endpoint));
+            let mut command = Command::new("docker");
+            command.env("DOCKER_CONTEXT", "here").env("DOCKER_HOST", "here").env("DOCKER_TLS_VERIFY", "1");
+            docker.directs(&mut command);
+            let set: Vec<_> = command.get_envs().filter_map(|(_, value)| value?.to_str()).collect();
+            assert_eq!(
+                set,
+                [if matches!(endpoint, Endpoint::Context(_)) { "there" } else { "tcp://there:2376" }]
+            );
+        }
+    }
 }

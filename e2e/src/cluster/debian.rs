@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use super::command::{logged, program};
 use crate::artefact::{Inputs, artefact, folder};
+use crate::command::{logged, program};
 
 /// The release all of them come from. Its containerd reads the configuration in `e2e/cluster/node`.
 const RELEASE: &str = "bookworm";
@@ -27,7 +27,14 @@ pub(crate) fn root(name: &str, base: Base, packages: &[&str], hooks: &[&str]) ->
         Base::Minimal => "minbase",
     };
     let inputs = Inputs::new().text(RELEASE).text(variant).text(packages.join(",")).text(hooks.join("\n"));
+    // The release's packages change with every fix.
+    let inputs = inputs.renewed();
     let built = artefact(name, &inputs, |into| {
+        if !rustix::process::geteuid().is_root() {
+            bail!(
+                "only root can make a root file system of Debian packages; where images are pulled, none is needed"
+            );
+        }
         let mut mmdebstrap = program("mmdebstrap");
         // Its working folder lies where a killed run's leftovers are found and removed.
         mmdebstrap.env("TMPDIR", into).args(["--mode=root", "--format=tar"]);

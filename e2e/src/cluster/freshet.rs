@@ -8,8 +8,8 @@ use super::Cluster;
 use super::archive::of_static_binary;
 use super::assets::checkout;
 use super::binary::static_binary;
-use super::command::{logged, program, step};
 use crate::artefact::{Inputs, artefact, folder};
+use crate::command::{logged, program, step};
 
 /// Where Freshet is installed, unless told otherwise.
 pub const NAMESPACE: &str = "freshet-system";
@@ -50,7 +50,8 @@ impl OwnImages {
     }
 
     /// What they are made of: another text for other images, though their names stay.
-    fn key(&self) -> String {
+    #[must_use]
+    pub fn key(&self) -> String {
         [&self.operator, &self.sidecar, &self.shop]
             .into_iter()
             .fold(Inputs::new(), |inputs, archive| inputs.artefact(archive))

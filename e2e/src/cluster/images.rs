@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result};
 
 use super::archive::{self, Config};
 use super::assets::asset;
-use super::command::{output, program};
 use super::daemon::Docker;
 use super::debian::{self, Base};
 use crate::artefact::{Inputs, artefact};
+use crate::command::{BUILD, output_within, program};
 use crate::process::debezium;
 
 /// One of the pipeline's images.
@@ -59,10 +59,14 @@ impl Image {
 
     fn pulled(self, docker: &Docker) -> Result<PathBuf> {
         let name = self.name();
-        let built = artefact(&format!("{}-pulled", self.label()), &Inputs::new().text(&name), |into| {
-            output(docker.cli().args(["pull", "--quiet", &name]))?;
-            output(docker.cli().args(["save", "--output"]).arg(into.join("image.tar")).arg(&name)).map(drop)
-        })?;
+        let built =
+            artefact(&format!("{}-pulled", self.label()), &Inputs::new().text(&name).renewed(), |into| {
+                output_within(docker.cli().args(["pull", "--quiet", &name]), BUILD)
+                    .context("FRESHET_IMAGES=build makes the images of packages instead")?;
+                let mut save = docker.cli();
+                save.args(["save", "--output"]).arg(into.join("image.tar")).arg(&name);
+                output_within(&mut save, BUILD).map(drop)
+            })?;
         Ok(built.join("image.tar"))
     }
 
@@ -161,7 +165,9 @@ impl Image {
             fs::create_dir(own.join("opt"))?;
             // Hard links: half a gigabyte needn't be copied to be packed.
             for (from, to) in [(&distribution, "debezium"), (&java, "opt/java")] {
-                output(program("cp").args(["--archive", "--link"]).arg(from).arg(own.join(to)))?;
+                let mut copy = program("cp");
+                copy.args(["--archive", "--link"]).arg(from).arg(own.join(to));
+                output_within(&mut copy, BUILD)?;
             }
             fs::create_dir_all(own.join("debezium/data"))?;
             Ok(())

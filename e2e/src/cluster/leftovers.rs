@@ -8,26 +8,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::command::{output, program, until};
-use super::rules::Rules;
+use super::rules::{Rules, Shared};
 use crate::artefact::Inputs;
+use crate::command::{output, program};
+use crate::process::until;
 
 /// The programs that a daemon consists of.
 const PROGRAMS: [&str; 5] = ["dockerd", "containerd", "containerd-shim", "containerd-shim-runc-v2", "runc"];
 
 /// Everything of the daemon in one folder.
-pub(crate) struct Ours {
+pub struct Ours {
     folder: PathBuf,
 }
 
 impl Ours {
     /// Of the daemon in `folder`, running or not.
-    pub(crate) fn of(folder: &Path) -> Self {
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
 
     /// The control group that all its containers are in.
-    pub(crate) fn cgroup(&self) -> String {
+    #[must_use]
+    pub fn cgroup(&self) -> String {
         format!("/freshet-{}", hash(&self.folder.to_string_lossy(), 8))
     }
 
@@ -36,7 +39,9 @@ impl Ours {
         format!("{}{}", self.bridges(), hash(cluster, 8))
     }
 
-    fn bridges(&self) -> String {
+    /// What the names of all its bridges begin with.
+    #[must_use]
+    pub fn bridges(&self) -> String {
         format!("fr{}-", hash(&self.folder.to_string_lossy(), 4))
     }
 
@@ -83,7 +88,7 @@ impl Ours {
         let note = self.folder.join("rules-before.json");
         if let Ok(text) = fs::read(&note) {
             let before: Rules = serde_json::from_slice(&text).context("reading rules-before.json")?;
-            before.restore(&self.bridges())?;
+            before.restore(&self.bridges(), self.shared())?;
             fs::remove_file(&note)?;
         }
         for group in self.cgroups() {
@@ -112,26 +117,32 @@ impl Ours {
         }
         if let Ok(text) = fs::read(self.folder.join("rules-before.json")) {
             let before: Rules = serde_json::from_slice(&text)?;
-            found.extend(before.added(&self.bridges())?.into_iter().map(|rule| format!("rule {rule}")));
+            found.extend(
+                before.added(&self.bridges(), self.shared())?.into_iter().map(|rule| format!("rule {rule}")),
+            );
         }
         Ok(found)
     }
 
+    /// Whether any daemon but ours runs, be it the user's or that of another cache folder.
+    fn shared(&self) -> Shared {
+        let folder = format!("{}/", self.folder.display());
+        let other =
+            |(_, program, line): &(i32, String, String)| program == "dockerd" && !line.contains(&folder);
+        if running().iter().any(other) { Shared::InUse } else { Shared::Unused }
+    }
+
     fn processes(&self) -> Vec<Found> {
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         let cgroup = format!("{}/", self.cgroup());
         let folder = format!("{}/", self.folder.display());
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter_map(|pid| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line);
-            let program = line.split('\0').next()?.rsplit('/').next()?.to_owned();
-            let contained = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?.contains(&cgroup);
-            // A zombie's command line is empty, and it holds nothing any more.
-            let daemons = PROGRAMS.contains(&program.as_str()) && line.contains(&folder);
-            (!line.is_empty() && (contained || daemons)).then_some(Found { pid, program })
-        })
-        .collect()
+        running()
+            .into_iter()
+            .filter_map(|(pid, program, line)| {
+                let contained = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?.contains(&cgroup);
+                let daemons = PROGRAMS.contains(&program.as_str()) && line.contains(&folder);
+                (contained || daemons).then_some(Found { pid, program })
+            })
+            .collect()
     }
 
     /// Mount points below the folder, the deepest first.
@@ -183,6 +194,20 @@ impl Found {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// The processes of the machine: id, program, command line.
+fn running() -> Vec<(i32, String, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let process = |pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let program = line.split('\0').next()?.rsplit('/').next()?.to_owned();
+        // A zombie's command line is empty, and it holds nothing any more.
+        (!line.is_empty()).then_some((pid, program, line))
+    };
+    pids.filter_map(process).collect()
 }
 
 /// Control groups are removed from the leaves up, by rmdir alone; files in them go with them.

@@ -1,8 +1,9 @@
-//! Making a cluster and removing it without a trace, whatever became of the run that made it.
+//! Making a cluster, or finding the one that runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,23 +11,22 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Cluster;
 use super::assets::checkout;
-use super::command::{logged, output, program, step, until};
 use super::daemon::{self, Docker};
 use super::images::PIPELINE;
 use super::leftovers::Ours;
 use super::owner::Owner;
-use super::record::{Record, daemon_folder, lock, name};
+use super::record::{Record, daemon_folder, lock, lock_use, name};
 use super::registry::{Source, source};
-use super::tools;
-use super::{archive::BUILT_FROM, node};
+use super::removal::{LABEL, kind, remove_locked, sweep_locked};
+use super::{archive::BUILT_FROM, disk, node, tools};
 use crate::artefact;
+use crate::command::{BUILD, logged, output, output_within, step};
+use crate::process::until;
+use crate::stop::take_stop;
 
 /// The pulled node image: of the release notes of the kind in go.mod, for the same Kubernetes as the built one.
 const NODE: &str =
     "kindest/node:v1.34.3@sha256:08497ee19eace7b4b5348db5c6a1591d7752b164530a36f855cb0f2bdcbadd48";
-
-/// What a cold build and a cluster need at most, in bytes.
-const DISK: u64 = 15 << 30;
 
 /// How long kind may take until it starts the control plane.
 const CREATE: Duration = Duration::from_mins(5);
@@ -34,33 +34,40 @@ const CREATE: Duration = Duration::from_mins(5);
 /// How long the whole system may take to be ready after the control plane is.
 const READY: Duration = Duration::from_mins(5);
 
-/// The label of our Docker objects.
-const LABEL: &str = "dev.freshet.cluster";
-
 impl Cluster {
     /// The running cluster of this checkout for a purpose (`""`: tests), or else a new one that belongs to `owner`.
-    /// What dead runs left is removed first. A cluster that could not be made whole is removed before the error.
+    /// Until what this returns is dropped, other runs that want the same cluster wait. What dead runs left is removed
+    /// first. A cluster that could not be made whole is removed before the error.
     pub fn up(purpose: &str, owner: Owner) -> Result<Self> {
         let name = name(purpose);
-        step("disk: 15 GB are free", || enough_disk(&artefact::folder()))?;
+        let in_use = Some(Arc::new(lock_use(&name)?));
+        if Record::find(&name)?.is_none() {
+            step("disk: 15 GB are free", || disk::check(&artefact::folder()))?;
+        }
         let tools = step("kind, kubectl, helm", tools::host)?;
         let record = {
             let _lock = lock()?;
             step("what dead runs left", || sweep_locked(&tools, false))?;
             if let Some(record) = Record::find(&name)? {
-                let cluster = Self::of(&record, tools);
-                cluster.kubectl(&["get", "--raw", "/readyz"]).with_context(|| {
-                    format!("the cluster {name} of {} is not ready: being made, or broken", record.owner)
+                let cluster = Self { _in_use: in_use.clone(), ..Self::of(&record, tools.clone()) };
+                if !cluster.has_gone()? {
+                    cluster.kubectl(&["get", "--raw", "/readyz"]).with_context(|| {
+                        format!("the cluster {name} is broken: remove it by `{}`", removal(purpose))
+                    })?;
+                    eprintln!("cluster {name}: runs already");
+                    return Ok(cluster);
+                }
+                step("what is left of a cluster that went with its Docker daemon", || {
+                    remove_locked(&record, &tools)
                 })?;
-                eprintln!("cluster {name}: runs already");
-                return Ok(cluster);
             }
             let docker = choose_daemon()?;
-            let checkout = checkout();
+            let endpoint = docker.endpoint().cloned();
+            let own_daemon = endpoint.is_none();
             // Half a cluster is of no use to anyone: it belongs to this process until it is whole.
-            let record = Record { name, owner: Owner::this(), own_daemon: docker.is_own(), checkout };
+            let record = Record { name, owner: Owner::this(), own_daemon, endpoint, checkout: checkout() };
             record.keep()?;
-            if docker.is_own() {
+            if own_daemon {
                 let started = step("our own Docker daemon", || daemon::start(&daemon_folder()));
                 if let Err(error) = started {
                     remove_locked(&record, &tools)?;
@@ -69,9 +76,9 @@ impl Cluster {
             }
             record
         };
-        let cluster = Self::of(&record, tools);
+        let cluster = Self { _in_use: in_use, made_here: true, ..Self::of(&record, tools) };
         if let Err(error) = cluster.make() {
-            super::take_stop();
+            take_stop();
             if let Err(also) = cluster.down() {
                 eprintln!("removing the unfinished cluster: {also:#}");
             }
@@ -94,19 +101,21 @@ impl Cluster {
         })
     }
 
-    /// Removes the cluster and, with the last one, our daemon; nothing of either remains. Fine for one that is gone.
-    pub fn down(&self) -> Result<()> {
-        let _lock = lock()?;
-        match Record::find(&self.name)? {
-            Some(record) => step("cluster removed", || remove_locked(&record, &self.tools)),
-            None => Ok(()),
+    /// Whether its nodes are no more, though nobody has removed it: after a reboot, and after a crash of our daemon,
+    /// whose state isn't believed then. A user's daemon that doesn't answer may have it still.
+    fn has_gone(&self) -> Result<bool> {
+        if !self.docker.answers() {
+            return Ok(self.docker.endpoint().is_none());
         }
+        let of_cluster = format!("label=io.x-k8s.kind.cluster={}", self.name);
+        let nodes = output(self.docker.cli().args(["ps", "--all", "--quiet", "--filter", &of_cluster]))?;
+        Ok(nodes.trim().is_empty())
     }
 
     fn make(&self) -> Result<()> {
         let source = step("where images come from", source)?;
         eprintln!(
-            "           images are {}",
+            "           images are {} (FRESHET_IMAGES=pull or build says otherwise)",
             if source == Source::Pulled { "pulled" } else { "built from packages" }
         );
         let pull = (source == Source::Pulled).then_some(&self.docker);
@@ -148,13 +157,14 @@ impl Cluster {
         let has = |name: &str| output(self.docker.cli().args(["image", "inspect", name])).is_ok();
         if pull {
             if !has(NODE) {
-                output(self.docker.cli().args(["pull", "--quiet", NODE]))?;
+                output_within(self.docker.cli().args(["pull", "--quiet", NODE]), BUILD)
+                    .context("FRESHET_IMAGES=build makes the images of packages instead")?;
             }
             return Ok(NODE.to_owned());
         }
         let image = node::image()?;
         if !has(&image.name) {
-            output(self.docker.cli().args(["load", "--input"]).arg(&image.archive))?;
+            output_within(self.docker.cli().args(["load", "--input"]).arg(&image.archive), BUILD)?;
             self.remove_other_node_images(&image.name)?;
         }
         Ok(image.name)
@@ -209,9 +219,11 @@ impl Cluster {
 
     /// `kind --wait` looks at the control plane alone.
     fn await_ready(&self) -> Result<()> {
-        let within = format!("--timeout={}s", READY.as_secs());
-        self.kubectl(&["wait", "--for=condition=Ready", "nodes", "--all", &within])?;
-        self.kubectl(&["--namespace", "kube-system", "rollout", "status", "deployment/coredns", &within])?;
+        let timeout = format!("--timeout={}s", READY.as_secs());
+        let mut kubectl = self.tool("kubectl");
+        kubectl.args(["wait", "--for=condition=Ready", "nodes", "--all", &timeout]);
+        output_within(&mut kubectl, 2 * READY)?;
+        self.wait_for("kube-system", "deployment/coredns", "rollout", READY)?;
         until("the default ServiceAccount exists", READY, || {
             self.kubectl(&["get", "serviceaccount", "default"])
         })?;
@@ -223,97 +235,51 @@ impl Cluster {
     }
 }
 
-/// Removes the clusters whose owner is gone; with `detached`, those that belong to nobody as well.
-pub fn sweep(detached: bool) -> Result<()> {
-    let tools = tools::host()?;
-    let _lock = lock()?;
-    sweep_locked(&tools, detached)
-}
-
-/// One line for everything that our clusters and our daemon have outside the cache folder, and for every record.
-pub fn leftovers() -> Result<Vec<String>> {
-    let mut found: Vec<String> =
-        Record::all()?.iter().map(|record| format!("cluster {} of {}", record.name, record.owner)).collect();
-    found.extend(Ours::of(&daemon_folder()).list()?);
-    let users = Docker::users();
-    if users.answers() {
-        let ours = format!("label={LABEL}");
-        let mut list = users.cli();
-        list.args(["network", "ls", "--filter", &ours, "--format", "network {{.Name}}"]);
-        found.extend(output(&mut list)?.lines().map(str::to_owned));
-    }
-    Ok(found)
-}
-
-fn sweep_locked(tools: &Path, detached: bool) -> Result<()> {
-    for record in Record::all()? {
-        if record.owner.is_gone() || (detached && record.owner == Owner::Nobody) {
-            eprintln!("           removing the cluster {} of {}", record.name, record.owner);
-            remove_locked(&record, tools)?;
-        }
-    }
-    // A run may have been killed between the two.
-    if !Record::all()?.iter().any(|record| record.own_daemon) {
-        daemon::stop(&daemon_folder())?;
-    }
-    Ok(())
-}
-
 /// The daemon of the clusters that are there, else the user's, else ours.
-fn choose_daemon() -> Result<Docker> {
+pub(super) fn choose_daemon() -> Result<Docker> {
     let own = Docker::own(&daemon_folder());
     let joins = Record::all()?.iter().any(|record| record.own_daemon);
-    Ok(if !joins && Docker::users().answers() { Docker::users() } else { own })
+    if joins {
+        return Ok(own);
+    }
+    let users = Docker::users();
+    if users.answers() {
+        return Ok(users);
+    }
+    may_start_daemon()?;
+    Ok(own)
 }
 
-fn remove_locked(record: &Record, tools: &Path) -> Result<()> {
-    let docker = record.docker();
-    if docker.answers() {
-        // A killed `kind` may have left a container in the making: it shows a moment later.
-        until("Docker has nothing of the cluster", Duration::from_mins(1), || {
-            output(kind(&docker, tools, &record.name).args(["delete", "cluster", "--name", &record.name]))?;
-            let ours = format!("name=^{}$", record.name);
-            let networks = output(docker.cli().args(["network", "ls", "--quiet", "--filter", &ours]))?;
-            if !networks.trim().is_empty() {
-                output(docker.cli().args(["network", "rm", &record.name]))?;
-            }
-            let of_cluster = format!("label=io.x-k8s.kind.cluster={}", record.name);
-            let left = output(docker.cli().args(["ps", "--all", "--quiet", "--filter", &of_cluster]))?;
-            if left.trim().is_empty() { Ok(()) } else { bail!("containers are left: {left}") }
-        })?;
-    } else if !record.own_daemon {
-        bail!("the Docker daemon that {} ran in doesn't answer; start it and try again", record.name);
-    }
-    record.forget()?;
-    if record.own_daemon && !Record::all()?.iter().any(|other| other.own_daemon) {
-        daemon::stop(&daemon_folder())?;
-    }
-    Ok(())
+/// Whether a Docker daemon of the user's answers; without one we start our own.
+#[must_use]
+pub fn docker_answers() -> bool {
+    Docker::users().answers()
 }
 
-fn kind(docker: &Docker, tools: &Path, name: &str) -> Command {
-    let mut kind = program(tools.join("kind"));
-    kind.env("KIND_EXPERIMENTAL_DOCKER_NETWORK", name).env("KIND_EXPERIMENTAL_PROVIDER", "docker");
-    // Never the user's own: deleting a cluster edits it.
-    kind.env("KUBECONFIG", Record::folder(name).join("kubeconfig"));
-    docker.directs(&mut kind);
-    kind
+/// An error if there can be no cluster here: no Docker daemon answers, and none may be started.
+pub fn check_daemon() -> Result<()> {
+    if docker_answers() { Ok(()) } else { may_start_daemon() }
 }
 
-fn enough_disk(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("making the cache folder {}", folder.display()))?;
-    let disk = rustix::fs::statvfs(folder)
-        .with_context(|| format!("asking for the space in {}", folder.display()))?;
-    let free = disk.f_bavail * disk.f_frsize;
-    if free < DISK {
-        bail!(
-            "{}: {} GB are free, {} are needed; free some, or set FRESHET_CACHE to a folder on another disk",
-            folder.display(),
-            free >> 30,
-            DISK >> 30
-        );
+fn may_start_daemon() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
     }
-    Ok(())
+    let why = output(Docker::users().cli().args(["info", "--format", "{{.ServerVersion}}"]));
+    let why = why.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    bail!(
+        "no Docker daemon answers you, and only root may start one: start Docker and join its group, or run this as \
+         root\n{why}"
+    );
+}
+
+/// What removes the cluster for a purpose.
+fn removal(purpose: &str) -> String {
+    match purpose {
+        "demo" => "make clean-demo".to_owned(),
+        "" => "cargo xtask cluster down".to_owned(),
+        other => format!("cargo xtask cluster down --for {other}"),
+    }
 }
 
 #[cfg(test)]
@@ -326,12 +292,5 @@ mod tests {
         assert!(NODE.starts_with(&format!("kindest/node:{KUBERNETES}@sha256:")));
         let module = fs::read_to_string(super::super::assets::asset("tools/go.mod")).unwrap();
         assert!(module.contains(&format!("k8s.io/kubernetes {KUBERNETES}")));
-    }
-
-    #[test]
-    fn a_full_disk_is_said_with_its_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        enough_disk(folder.path()).unwrap();
-        assert!(enough_disk(Path::new("/proc/nothing")).is_err());
     }
 }

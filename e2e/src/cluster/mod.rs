@@ -8,9 +8,9 @@
 mod archive;
 mod assets;
 mod binary;
-mod command;
 mod daemon;
 mod debian;
+mod disk;
 mod freshet;
 mod images;
 mod kill;
@@ -20,46 +20,61 @@ mod node;
 mod owner;
 mod record;
 mod registry;
+mod removal;
 mod rules;
 mod tools;
 mod verbs;
+#[cfg(test)]
+mod versions;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use archive::{BUILT_FROM, of_static_binary};
 pub use assets::checkout;
 pub use binary::{image_of, static_binary};
-pub use command::{program, show, step, stop_on_signals, take_stop};
 pub use freshet::{NAMESPACE, OwnImages, VERSION};
 pub use images::{Image, PIPELINE};
-pub use lifecycle::{leftovers, sweep};
+pub use leftovers::Ours;
+pub use lifecycle::{check_daemon, docker_answers};
 pub use owner::{Owner, Process};
 pub use record::name;
 pub use registry::{Source, source};
+pub use removal::{leftovers, sweep};
 pub use tools::{KUBERNETES, host as host_tools, node as node_programs};
 
+use crate::command::step;
 use daemon::Docker;
 use record::Record;
 
-/// The Debian packages that this needs on the machine, besides Go.
-pub const PACKAGES: &[&str] = &[
+/// The Debian packages that this needs on the machine in any case, besides Go.
+pub const PACKAGES: &[&str] = &["tar", "util-linux", "ca-certificates", "gcc", "libc6-dev"];
+
+/// Those that our own Docker daemon needs, where no other one answers.
+pub const DAEMON_PACKAGES: &[&str] = &[
     // The daemon, its runtime and what it needs to make networks.
     "docker.io",
     "containerd",
     "runc",
     "iptables",
     "iproute2",
+    "mount",
+    // The OCI runtime's wrapper; whether a registry can be reached.
+    "jq",
+    "curl",
+];
+
+/// Those that images are built with, where none can be pulled.
+pub const BUILD_PACKAGES: &[&str] = &[
     // Root file systems of packages.
     "mmdebstrap",
     "debian-archive-keyring",
-    // The OCI runtime's wrapper; the pause program; whether a registry can be reached.
-    "jq",
-    "gcc",
-    "libc6-dev",
-    "curl",
-    "ca-certificates",
-    "util-linux",
-    "mount",
+    // Debezium Server and its Java.
+    "maven",
+    "python3",
+    "python3-pip",
+    "unzip",
 ];
 
 /// A running cluster.
@@ -69,11 +84,26 @@ pub struct Cluster {
     docker: Docker,
     /// The folder of kind, kubectl and helm.
     tools: PathBuf,
+    /// Held while this run uses it.
+    _in_use: Option<Arc<File>>,
+    made_here: bool,
 }
 
 impl Cluster {
     fn of(record: &Record, tools: PathBuf) -> Self {
-        Self { name: record.name.clone(), docker: record.docker(), tools }
+        Self { name: record.name.clone(), docker: record.docker(), tools, _in_use: None, made_here: false }
+    }
+
+    /// Whether this run has made it; else it was there before, and is not this run's to remove.
+    #[must_use]
+    pub fn made_here(&self) -> bool {
+        self.made_here
+    }
+
+    /// The folder of `kind`, `kubectl` and `helm`, for somebody's PATH.
+    #[must_use]
+    pub fn tools(&self) -> &Path {
+        &self.tools
     }
 
     /// Its name, in kind and Docker too.

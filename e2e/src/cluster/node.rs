@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::archive::{self, Config};
 use super::assets::asset;
-use super::command::{output, program};
 use super::debian::{self, Base};
 use super::tools::{self, KUBERNETES};
 use crate::artefact::{Inputs, artefact};
+use crate::command::{output, program};
 
 /// The control plane's programs that run from an image; CoreDNS has the same one.
 const FROM_IMAGE: [&str; 5] =

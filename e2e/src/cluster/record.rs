@@ -3,13 +3,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::assets::checkout;
-use super::daemon::Docker;
+use super::daemon::{Docker, Endpoint};
 use super::leftovers::hash;
 use super::owner::Owner;
 use crate::artefact;
@@ -21,6 +21,9 @@ pub(crate) struct Record {
     pub(crate) owner: Owner,
     /// Its nodes are containers of our own daemon, not of the user's.
     pub(crate) own_daemon: bool,
+    /// Where the user's daemon is, if its nodes are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) endpoint: Option<Endpoint>,
     /// For people who wonder whose it is.
     pub(crate) checkout: PathBuf,
 }
@@ -49,7 +52,11 @@ impl Record {
     }
 
     pub(crate) fn docker(&self) -> Docker {
-        if self.own_daemon { Docker::own(&daemon_folder()) } else { Docker::users() }
+        match &self.endpoint {
+            Some(endpoint) => Docker::Users(endpoint.clone()),
+            None if self.own_daemon => Docker::own(&daemon_folder()),
+            None => Docker::users(),
+        }
     }
 
     /// The record of the cluster `name`, if there is one.
@@ -98,9 +105,12 @@ impl Record {
 /// Holds the lock under which clusters are registered and removed and our daemon is started and stopped. A waiting
 /// run waits for as long as another one removes a cluster, not while it makes one.
 pub(crate) fn lock() -> Result<File> {
-    fs::create_dir_all(clusters()).with_context(|| format!("making {}", clusters().display()))?;
-    let path = clusters().join(".lock");
-    let file = File::create(Path::new(&path)).with_context(|| format!("opening {}", path.display()))?;
-    file.lock().with_context(|| format!("locking {}", path.display()))?;
-    Ok(file)
+    let waiting = "waiting for another run that makes or removes a cluster's record";
+    crate::lock::lock(&clusters().join(".lock"), waiting)
+}
+
+/// Holds the lock of one cluster, for as long as a run makes it or uses it: a second run in the same checkout waits.
+pub(crate) fn lock_use(name: &str) -> Result<File> {
+    let waiting = format!("waiting for another run that uses the cluster {name}");
+    crate::lock::lock(&clusters().join(format!(".{name}.lock")), &waiting)
 }

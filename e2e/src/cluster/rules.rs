@@ -8,9 +8,19 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::command::{fed, output, program};
+use crate::command::{VERB, fed, output, program};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// What all Docker daemons of a machine have in common: Docker's chains, the jumps to them, the policy of FORWARD, and
+/// forwarding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// Another daemon runs, perhaps started after ours: it needs them.
+    InUse,
+    /// Ours was the only one.
+    Unused,
+}
 
 /// The state that a daemon changes: its chains, the policy of FORWARD, and forwarding itself.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,24 +55,19 @@ impl Rules {
         Self { chains, forward_policy, forwarding: forwarding.to_owned() }
     }
 
-    /// What was added since: rules of the bridges that begin with `bridges`, Docker's chains, and jumps to them.
-    pub(crate) fn added(&self, bridges: &str) -> Result<Vec<String>> {
-        Ok(self.removal(&save()?, bridges).into_values().flatten().collect())
+    /// What was added since: rules of the bridges that begin with `bridges`, and what all daemons share.
+    pub(crate) fn added(&self, bridges: &str, shared: Shared) -> Result<Vec<String>> {
+        Ok(self.removal(&save()?, bridges, shared).into_values().flatten().collect())
     }
 
-    /// Removes that, and puts the policy and forwarding back. Chains that were there before stay.
-    pub(crate) fn restore(&self, bridges: &str) -> Result<()> {
-        let saved = save()?;
-        let mut script = String::new();
-        for (table, lines) in self.removal(&saved, bridges) {
-            let _ = write!(script, "*{table}\n{}\nCOMMIT\n", lines.join("\n"));
-        }
-        let now = Self::read(&saved, "");
-        if now.forward_policy != self.forward_policy {
-            let _ = write!(script, "*filter\n:FORWARD {} [0:0]\nCOMMIT\n", self.forward_policy);
-        }
+    /// Removes that. Chains that were there before stay.
+    pub(crate) fn restore(&self, bridges: &str, shared: Shared) -> Result<()> {
+        let script = self.script(&save()?, bridges, shared);
         if !script.is_empty() {
-            fed(program("iptables-restore").arg("--noflush"), Some(script.as_bytes()))?;
+            fed(program("iptables-restore").arg("--noflush"), Some(script.as_bytes()), VERB)?;
+        }
+        if shared == Shared::InUse {
+            return Ok(());
         }
         if fs::read_to_string(FORWARDING)?.trim() != self.forwarding {
             fs::write(FORWARDING, &self.forwarding).with_context(|| format!("writing {FORWARDING}"))?;
@@ -70,15 +75,27 @@ impl Rules {
         Ok(())
     }
 
+    /// What is fed to `iptables-restore`.
+    fn script(&self, saved: &str, bridges: &str, shared: Shared) -> String {
+        let mut script = String::new();
+        for (table, lines) in self.removal(saved, bridges, shared) {
+            let _ = write!(script, "*{table}\n{}\nCOMMIT\n", lines.join("\n"));
+        }
+        if shared == Shared::Unused && Self::read(saved, "").forward_policy != self.forward_policy {
+            let _ = write!(script, "*filter\n:FORWARD {} [0:0]\nCOMMIT\n", self.forward_policy);
+        }
+        script
+    }
+
     /// By table, the lines for `iptables-restore` that remove what was added: rules, then chains' content, then chains.
-    fn removal(&self, saved: &str, bridges: &str) -> BTreeMap<String, Vec<String>> {
+    fn removal(&self, saved: &str, bridges: &str, shared: Shared) -> BTreeMap<String, Vec<String>> {
         let now = Self::read(saved, "");
         let mut removal = BTreeMap::<String, Vec<String>>::new();
         let new = |table: &str, chain: &str| {
             let has = |rules: &Self| {
                 rules.chains.get(table).is_some_and(|chains| chains.iter().any(|it| it == chain))
             };
-            has(&now) && !has(self)
+            shared == Shared::Unused && has(&now) && !has(self)
         };
         // A published port has a rule that names its container's address alone; the bridge's own rule has the network.
         let of_bridges = saved.lines().filter(|line| names_bridge(line, bridges));
@@ -162,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_the_daemon_added_is_removed_and_nothing_else() {
-        let removal = Rules::read(BEFORE, "0").removal(AFTER, "fr0a1b-");
+        let removal = Rules::read(BEFORE, "0").removal(AFTER, "fr0a1b-", Shared::Unused);
         assert_eq!(
             removal["filter"],
             [
@@ -184,9 +201,20 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_that_was_started_later_keeps_what_it_needs() {
+        let script = Rules::read(BEFORE, "0").script(AFTER, "fr0a1b-", Shared::InUse);
+        let ours = "*filter\n-D FORWARD -o fr0a1b-01234567 -j DOCKER\nCOMMIT\n*nat\n\
+            -D POSTROUTING -s 172.18.0.0/16 ! -o fr0a1b-01234567 -j MASQUERADE\n\
+            -D POSTROUTING -s 172.18.0.3/32 -d 172.18.0.3/32 -p tcp -m tcp --dport 6443 -j MASQUERADE\nCOMMIT\n";
+        assert_eq!(script, ours);
+        let alone = Rules::read(BEFORE, "0").script(AFTER, "fr0a1b-", Shared::Unused);
+        assert!(alone.ends_with("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"), "{alone}");
+    }
+
+    #[test]
     fn chains_of_another_daemon_stay() {
         let before = Rules::read(AFTER, "1");
-        assert_eq!(before.removal(AFTER, "frffff-"), BTreeMap::new());
+        assert_eq!(before.removal(AFTER, "frffff-", Shared::Unused), BTreeMap::new());
         assert_eq!(before.forward_policy, "DROP");
         assert_eq!(Rules::read("", "1").forward_policy, "ACCEPT");
     }

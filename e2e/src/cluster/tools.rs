@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::assets::asset;
-use super::command::{logged, program};
 use crate::artefact::{Inputs, artefact, folder};
+use crate::command::{logged, program};
 
 /// The Kubernetes version of the nodes, as in go.mod. The newest 1.34 for which the kind in go.mod names a published
 /// node image; newer minors refuse cgroup v1 hosts.

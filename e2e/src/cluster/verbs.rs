@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::Cluster;
-use super::command::{fed, output, program};
+use crate::command::{BUILD, VERB, fed, output, output_within, program};
 
 impl Cluster {
     /// Runs `kubectl` and gives its standard output.
@@ -17,12 +17,12 @@ impl Cluster {
 
     /// Runs `kubectl` with `input` on its standard input (`-f -`).
     pub fn kubectl_fed(&self, args: &[&str], input: &str) -> Result<String> {
-        fed(self.tool("kubectl").args(args), Some(input.as_bytes()))
+        fed(self.tool("kubectl").args(args), Some(input.as_bytes()), VERB)
     }
 
-    /// Runs `helm` and gives its standard output.
+    /// Runs `helm` and gives its standard output. It may wait for what it installs.
     pub fn helm(&self, args: &[&str]) -> Result<String> {
-        output(self.tool("helm").args(args))
+        output_within(self.tool("helm").args(args), Duration::from_mins(6))
     }
 
     /// Applies a manifest, or the manifests of a folder in the order of their names.
@@ -46,11 +46,15 @@ impl Cluster {
     pub fn wait_for(&self, namespace: &str, object: &str, condition: &str, within: Duration) -> Result<()> {
         let timeout = format!("--timeout={}s", within.as_secs().max(1));
         let wait = format!("--for={condition}");
-        let waited = if condition == "rollout" {
-            self.kubectl(&["--namespace", namespace, "rollout", "status", object, &timeout])
+        let mut kubectl = self.tool("kubectl");
+        kubectl.args(["--namespace", namespace]);
+        if condition == "rollout" {
+            kubectl.args(["rollout", "status", object, &timeout]);
         } else {
-            self.kubectl(&["--namespace", namespace, "wait", &wait, object, &timeout])
-        };
+            kubectl.args(["wait", &wait, object, &timeout]);
+        }
+        // It keeps to its own time, unless the API server doesn't answer.
+        let waited = output_within(&mut kubectl, within + VERB);
         waited.map(drop).with_context(|| {
             let look = |args: &[&str]| self.kubectl(args).unwrap_or_else(|error| format!("{error:#}"));
             let pods = look(&["--namespace", namespace, "get", "pods", "--output", "wide"]);
@@ -77,10 +81,10 @@ impl Cluster {
         }
         kind.args(["load", "image-archive", "--name", &self.name, "--nodes", &workers.join(",")])
             .arg(archive);
-        output(&mut kind).map(drop).with_context(|| format!("loading {}", archive.display()))
+        output_within(&mut kind, BUILD).map(drop).with_context(|| format!("loading {}", archive.display()))
     }
 
-    fn tool(&self, name: &str) -> Command {
+    pub(super) fn tool(&self, name: &str) -> Command {
         let mut tool = program(self.tools.join(name));
         tool.env("KUBECONFIG", self.kubeconfig());
         tool

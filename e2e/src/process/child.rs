@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::until;
+use crate::command::path;
 
 /// How long a child may take to end after being asked to.
 const STOP: Duration = Duration::from_secs(15);
@@ -59,7 +60,7 @@ impl Child {
         command.args(options).args(["--pdeathsig", "KILL", "--"]);
         // We may have died before the signal was asked for; then the child has another parent already.
         command.args(["sh", "-c", r#"[ "$PPID" = "$1" ] || exit 1; shift; exec "$@""#, "sh"]);
-        command.arg(std::process::id().to_string()).arg(program);
+        command.arg(std::process::id().to_string()).arg(program).env("PATH", path());
         command
     }
 

@@ -3,12 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::stop::check_stop;
 
 /// Asks `probe` every few milliseconds until it answers `Ok`, for at most `within`.
 ///
 /// The error of the last attempt becomes the reason of the failure, after `what`: "the row in the stream: not within
-/// 10 s: stream shop.cdc has 3 entries".
+/// 10 s: stream shop.cdc has 3 entries". Being asked to stop ends it, too.
 pub fn until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
@@ -18,8 +20,10 @@ pub fn until<T>(what: &str, within: Duration, mut probe: impl FnMut() -> Result<
             Err(last) if start.elapsed() >= within => {
                 return Err(anyhow!("{what}: not within {within:?}: {last:#}"));
             }
-            Err(_) => thread::sleep(pause),
+            Err(_) => {}
         }
+        check_stop().with_context(|| what.to_owned())?;
+        thread::sleep(pause);
         // Quick at first, because most conditions hold at once; then sparing with the processor.
         pause = (pause * 2).min(Duration::from_millis(50));
     }

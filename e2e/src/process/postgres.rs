@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{Child, Port};
+use crate::command::{output, program};
 
 /// How long Postgres may take to accept connections; more than its start needs, for recovery after a crash.
 const START: Duration = Duration::from_secs(30);
@@ -35,7 +36,7 @@ impl Postgres {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("freshet-postgres-").tempdir()?;
         if rustix::process::geteuid().is_root() {
-            run(Command::new("chown").arg(format!("{USER}:")).arg(folder.path()))?;
+            run(program("chown").arg(format!("{USER}:")).arg(folder.path()))?;
         }
         let mut init = command(&programs.join("initdb"));
         init.arg("--pgdata").arg(folder.path().join("data"));
@@ -165,11 +166,7 @@ fn command(program: &Path) -> Command {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("running {command:?}"))?;
-    if !output.status.success() {
-        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
+    output(command).map(drop)
 }
 
 /// The folder of `initdb` and `postgres`: the newest of Debian's, which aren't on the PATH, else the PATH's.

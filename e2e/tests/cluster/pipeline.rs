@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use freshet_e2e::cluster::{Cluster, checkout};
+use freshet_e2e::cluster::Cluster;
+use freshet_e2e::shop;
 use serde_json::Value;
 
 /// A pipeline that has been applied and is up; applying it again changes nothing.
@@ -17,16 +18,13 @@ impl Pipeline {
         static APPLYING: Mutex<()> = Mutex::new(());
         let _one = APPLYING.lock().unwrap();
         let cluster = Cluster::attach("").unwrap();
-        cluster.apply(checkout().join("examples/pipeline")).unwrap();
-        for workload in ["statefulset/redis", "statefulset/postgres", "deployment/debezium"] {
-            cluster.wait_for("shop", workload, "rollout", Duration::from_mins(5)).unwrap();
-        }
+        shop::apply_pipeline(&cluster).unwrap();
+        shop::await_pipeline(&cluster).unwrap();
         Self { cluster }
     }
 
     fn sql(&self, statement: &str) -> String {
-        let psql = ["psql", "--username=shop", "--dbname=shop", "-v", "ON_ERROR_STOP=1", "-AtXqc", statement];
-        self.cluster.exec("shop", "statefulset/postgres", &psql).unwrap().trim().to_owned()
+        shop::sql(&self.cluster, statement).unwrap()
     }
 
     /// The values of the stream's entries that are JSON objects, from the given entry id on.

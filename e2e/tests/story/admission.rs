@@ -1,7 +1,7 @@
 //! What becomes of pods at the door: those that ask too early, for nothing, or not at all.
 
 use anyhow::{Context as _, ensure};
-use freshet_e2e::cluster::checkout;
+use freshet_e2e::cluster::{VERSION, checkout};
 use freshet_e2e::process::until;
 use freshet_e2e::shop::{ROLLOUT, SOON};
 use serde_json::{Value, json};
@@ -34,7 +34,9 @@ fn one_helm_install_of_an_application_and_its_binding_gives_injected_pods() {
     let place = stage.place("release");
     let chart = checkout().join("e2e/tests/story/chart");
     let chart = chart.to_str().unwrap();
-    place.cluster.helm(&["install", "one", chart, "--namespace", &place.namespace]).unwrap();
+    let version = format!("version={VERSION}");
+    let install = ["install", "one", chart, "--namespace", &place.namespace, "--set-string", &version];
+    place.cluster.helm(&install).unwrap();
     place.cluster.wait_for(&place.namespace, "deployment/shop", "rollout", ROLLOUT).unwrap();
     let pods = place.get(&["pods", "--selector", "app=shop"]).unwrap();
     let pods = pods["items"].as_array().unwrap();

@@ -1,14 +1,10 @@
 //! Bindings change and go, and running pods follow.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use freshet_e2e::process::until;
+use freshet_e2e::shop::DELIVERY;
 
 use crate::stage::Stage;
-
-/// How long a changed ConfigMap takes to reach a pod's file at most: the kubelet looks once a minute or so.
-const DELIVERY: Duration = Duration::from_mins(4);
 
 #[test]
 fn a_changed_binding_reaches_running_pods_and_a_bad_one_does_not() {

@@ -1,30 +1,61 @@
 //! Parts are killed; what they come back to is right.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, Result, ensure};
+use freshet_e2e::cluster::Cluster;
 use freshet_e2e::process::until;
 use freshet_e2e::shop::{PIPELINE, ROLLOUT, Shop};
 use serde_json::Value;
 
 use crate::stage::Stage;
 
-/// Kills a container without a warning, and waits until it runs again.
-fn kill(shop: &Shop, stage: &Stage, pod: &str, list: &str, container: &str) {
-    let state = || -> anyhow::Result<(Value, Value)> {
-        let object = shop.get(&["pod", pod])?;
-        let statuses = object["status"][list].as_array().context("container statuses")?;
-        let status = statuses.iter().find(|it| it["name"] == container).context("the container")?;
+/// A container in the cluster, as it is before a disturbance.
+struct Victim<'a> {
+    shop: &'a Shop,
+    cluster: &'a Cluster,
+    pod: &'a str,
+    /// Where in the pod's status it is.
+    list: &'a str,
+    name: &'a str,
+    node: String,
+    id: String,
+    restarts: Option<u64>,
+}
+
+impl<'a> Victim<'a> {
+    fn find(shop: &'a Shop, cluster: &'a Cluster, pod: &'a str, list: &'a str, name: &'a str) -> Self {
+        let (node, id) = (String::new(), String::new());
+        let mut victim = Self { shop, cluster, pod, list, name, node, id, restarts: None };
+        let (node, status) = victim.now().unwrap();
+        victim.node = node.as_str().unwrap().to_owned();
+        victim.id = status["containerID"].as_str().unwrap().trim_start_matches("containerd://").to_owned();
+        victim.restarts = status["restartCount"].as_u64();
+        victim
+    }
+
+    /// Its node and status.
+    fn now(&self) -> Result<(Value, Value)> {
+        let object = self.shop.get(&["pod", self.pod])?;
+        let statuses = object["status"][self.list].as_array().context("container statuses")?;
+        let status = statuses.iter().find(|it| it["name"] == self.name).context("the container")?;
         Ok((object["spec"]["nodeName"].clone(), status.clone()))
-    };
-    let (node, before) = state().unwrap();
-    let id = before["containerID"].as_str().unwrap().trim_start_matches("containerd://");
-    stage.cluster.kill_container(node.as_str().unwrap(), id).unwrap();
-    until("the container runs again", ROLLOUT, || {
-        let (_, now) = state()?;
-        ensure!(now["restartCount"].as_u64() > before["restartCount"].as_u64(), "not ended yet");
-        ensure!(now["ready"] == true && now["state"]["running"].is_object(), "{}", now["state"]);
-        Ok(())
-    })
-    .unwrap();
+    }
+
+    /// Stops it where it stands.
+    fn freeze(&self) {
+        self.cluster.freeze_container(&self.node, &self.id).unwrap();
+    }
+
+    /// Kills it without a warning, and waits until it runs again.
+    fn kill(&self) {
+        self.cluster.kill_container(&self.node, &self.id).unwrap();
+        until("the container runs again", ROLLOUT, || {
+            let (_, now) = self.now()?;
+            ensure!(now["restartCount"].as_u64() > self.restarts, "not ended yet");
+            ensure!(now["ready"] == true && now["state"]["running"].is_object(), "{}", now["state"]);
+            Ok(())
+        })
+        .unwrap();
+    }
 }
 
 #[test]
@@ -37,7 +68,7 @@ fn a_killed_sidecar_comes_back_to_the_same_socket() {
     place.await_product(&replica, id, "cache", "9.50");
     let before = place.get(&["pod", &replica]).unwrap();
 
-    kill(&place, stage, &replica, "initContainerStatuses", "freshet");
+    Victim::find(&place, &stage.cluster, &replica, "initContainerStatuses", "freshet").kill();
     place.await_product(&replica, id, "cache", "9.50");
     stage.set_price(id, "12.25");
     place.await_product(&replica, id, "cache", "12.25");
@@ -56,17 +87,33 @@ fn after_a_restart_of_redis_every_replica_equals_the_database() {
     for replica in &replicas {
         ids.iter().for_each(|id| place.await_product(&replica.pod, *id, "cache", "9.50"));
     }
+    let epoch = |pod: &str| place.status(pod).map(|status| status["sources"]["cdc"]["epoch"].as_u64());
+    let epochs: Vec<_> = replicas.iter().map(|replica| epoch(&replica.pod).unwrap()).collect();
 
     let pipeline = Shop::of(&stage.cluster, PIPELINE);
-    kill(&pipeline, stage, "redis-0", "containerStatuses", "redis");
-    // Committed whether or not anybody is there to hear of it.
-    ids.iter().for_each(|id| stage.set_price(*id, "12.25"));
-    place.await_fresh().unwrap();
-    for replica in &replicas {
+    let redis = Victim::find(&pipeline, &stage.cluster, "redis-0", "containerStatuses", "redis");
+    // Frozen, it takes no entry and answers nobody: what is committed now is heard of after the restart at the earliest.
+    redis.freeze();
+    let list = ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    stage.sql(&format!("UPDATE inventory.product SET price = 12.25 WHERE id IN ({list})")).unwrap();
+    redis.kill();
+
+    for (replica, before) in replicas.iter().zip(epochs) {
+        let pod = &replica.pod;
+        until("the sidecar has voided what it had, and vouches again", ROLLOUT, || {
+            let status = place.status(pod)?;
+            let source = &status["sources"]["cdc"];
+            ensure!(source["epoch"].as_u64() > before && source["state"] == "Fresh", "{pod}: {source}");
+            Ok(())
+        })
+        .unwrap();
+        // Asked once: an answer that is right only later was wrong.
         for id in &ids {
-            let selected =
-                stage.sql(&format!("SELECT price FROM inventory.product WHERE id = {id}")).unwrap();
-            place.await_product(&replica.pod, *id, "cache", &selected);
+            let select = format!("SELECT price FROM inventory.product WHERE id = {id}");
+            let selected = stage.sql(&select).unwrap();
+            for read in [place.row(pod, *id).unwrap(), place.product(pod, *id).unwrap()] {
+                assert_eq!(read.product["price"], selected, "{pod}: {read:?}");
+            }
         }
     }
     stage.cluster.wait_for(PIPELINE, "deployment/debezium", "rollout", ROLLOUT).unwrap();

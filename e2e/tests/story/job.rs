@@ -1,5 +1,6 @@
 //! A Job reads through the cache, and the sidecar doesn't keep it from ending.
 
+use freshet_e2e::cluster::VERSION;
 use freshet_e2e::shop::ROLLOUT;
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ spec:
       securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
       containers:
         - name: shop
-          image: ghcr.io/freshet-dev/freshet-example-shop:0.1.0
+          image: ghcr.io/freshet-dev/freshet-example-shop:VERSION
           args: [once, "1"]
           env:
             - {name: PGHOST, value: postgres.shop}
@@ -33,13 +34,14 @@ spec:
 
 #[test]
 fn a_job_reads_through_the_cache_and_ends() {
-    let (stage, _guard) = Stage::shared();
+    // Its end has a limit in seconds, which other tests' load must not use up.
+    let (stage, _guard) = Stage::alone();
     let place = stage.place("job");
     let binding = place.manifest("00-binding.yaml").unwrap();
     assert!(binding.contains("readLag: 100ms"));
     // Else what is filled right after the start is kept for a moment only, and the next read may have to fill again.
     place.apply(&binding.replace("readLag: 100ms", "readLag: 0s")).unwrap();
-    place.apply(JOB).unwrap();
+    place.apply(&JOB.replace(":VERSION", &format!(":{VERSION}"))).unwrap();
     place.cluster.wait_for(&place.namespace, "job/once", "condition=complete", ROLLOUT).unwrap();
 
     let log = place.kubectl(&["logs", "job/once", "--container", "shop"]).unwrap();
@@ -53,7 +55,7 @@ fn a_job_reads_through_the_cache_and_ends() {
     let finished = |list: &str| seconds(stage, &status[list][0]["state"]["terminated"]["finishedAt"]);
     let (container, sidecar) = (finished("containerStatuses"), finished("initContainerStatuses"));
     // The kubelet needs up to a second to notice; the sidecar itself ends at once.
-    assert!((0..=2).contains(&(sidecar - container)), "the sidecar ended {} s later", sidecar - container);
+    assert!((0..=5).contains(&(sidecar - container)), "the sidecar ended {} s later", sidecar - container);
     let job = seconds(stage, &place.get(&["job", "once"]).unwrap()["status"]["completionTime"]);
     // Most of this is the kubelet's and the Job controller's: both look about once a second, several times.
     eprintln!("the Job ended {} s after its container", job - container);

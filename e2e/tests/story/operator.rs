@@ -2,20 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::ensure;
 use freshet_e2e::cluster::{Cluster, NAMESPACE};
 use freshet_e2e::process::until;
-use freshet_e2e::shop::{ROLLOUT, SOON};
+use freshet_e2e::shop::{DELIVERY, ROLLOUT, SOON};
 use serde_json::json;
 
 use crate::stage::{Place, Stage, create, plain_pod, pod};
 
 const OPERATOR: &str = "deployment/freshet";
-
-/// How long a changed ConfigMap takes to reach a pod's file at most.
-const DELIVERY: Duration = Duration::from_mins(4);
 
 /// Back to two replicas, whatever becomes of the test.
 struct Absence<'a>(&'a Cluster);

@@ -5,7 +5,8 @@ use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use freshet_e2e::cluster::{Cluster, NAMESPACE, OwnImages, step};
+use freshet_e2e::cluster::{Cluster, NAMESPACE, OwnImages, VERSION};
+use freshet_e2e::command::step;
 use freshet_e2e::process::until;
 use freshet_e2e::shop::{self, SOON, Shop};
 use serde_json::{Value, json};
@@ -139,7 +140,7 @@ pub(crate) fn pod(name: &str, annotations: &Value) -> Value {
             "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "shop",
-                "image": "ghcr.io/freshet-dev/freshet-example-shop:0.1.0",
+                "image": format!("ghcr.io/freshet-dev/freshet-example-shop:{VERSION}"),
                 "resources": {"requests": {"cpu": "5m", "memory": "8Mi"}},
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],

