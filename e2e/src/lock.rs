@@ -33,3 +33,28 @@ pub(crate) fn lock(path: &Path, waiting: &str) -> Result<File> {
         thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn the_second_waits_for_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/.lock");
+        let first = lock(&path, "waiting").unwrap();
+        let given_up = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let _second = lock(&path, "waiting").unwrap();
+                given_up.load(Ordering::SeqCst)
+            });
+            // Without the lock it would be through by now, mostly.
+            thread::sleep(Duration::from_millis(100));
+            given_up.store(true, Ordering::SeqCst);
+            drop(first);
+            assert!(second.join().unwrap());
+        });
+    }
+}

@@ -63,6 +63,12 @@ impl Cache {
         output(docker.args(args)).ok()
     }
 
+    /// How many nodes run.
+    fn nodes(&self) -> usize {
+        let nodes = self.docker(&["ps", "--quiet", "--filter", &format!("name={}", cluster::name(""))]);
+        nodes.map_or(0, |nodes| nodes.lines().count())
+    }
+
     /// No Docker daemon runs but the one in this folder.
     fn is_alone(&self) -> bool {
         let folder = self.folder.to_string_lossy();
@@ -86,8 +92,7 @@ impl Cache {
         while !network() {}
         let start = Instant::now();
         loop {
-            let nodes = self.docker(&["ps", "--quiet", "--filter", &format!("name={}", cluster::name(""))]);
-            if nodes.is_some_and(|nodes| nodes.lines().count() == 2) {
+            if self.nodes() == 2 {
                 return;
             }
             let ended = run.0.try_wait().unwrap();
@@ -254,7 +259,21 @@ fn a_killed_run_is_gone_after_the_next_one() {
     }
     run.0.wait().unwrap();
 
-    eprintln!("to the end");
+    eprintln!("on a cluster of nobody's, which stays");
+    let up = cache.xtask(&["cluster", "up", "--detach-owner"]).status().unwrap();
+    assert!(up.success());
+    let mut run = cache.run();
+    let _log = log_of(&mut run);
+    assert!(run.0.wait().unwrap().success());
+    assert_eq!(cache.nodes(), 2, "the run didn't make them");
+
+    eprintln!("to the end, where that cluster has gone with its daemon");
+    if let Some(daemon) = cache.daemon() {
+        signal(daemon, Signal::KILL);
+    } else {
+        // Somebody's Docker goes on; there is nothing to be found gone.
+        assert!(cache.xtask(&["cluster", "down"]).status().unwrap().success());
+    }
     let mut run = cache.run();
     let log = log_of(&mut run);
     let ended = run.0.wait().unwrap();
