@@ -20,6 +20,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
         &[],
     )?;
+    // Those tests that plain `cargo test` leaves out, because they need a cluster or an API server.
+    steps.cargo(
+        "lints of the tests by name",
+        &["clippy", "--workspace", "--test", "*", "--quiet", "--", "-D", "warnings"],
+        &[],
+    )?;
     steps.step("licences, bans, sources", |root| {
         let deny = setup::cargo_deny()?;
         show(

@@ -23,11 +23,12 @@ struct Victim<'a> {
 
 impl<'a> Victim<'a> {
     fn find(shop: &'a Shop, cluster: &'a Cluster, pod: &'a str, list: &'a str, name: &'a str) -> Self {
-        let (node, id) = (String::new(), String::new());
-        let mut victim = Self { shop, cluster, pod, list, name, node, id, restarts: None };
+        let mut victim =
+            Self { shop, cluster, pod, list, name, node: String::new(), id: String::new(), restarts: None };
         let (node, status) = victim.now().unwrap();
-        victim.node = node.as_str().unwrap().to_owned();
-        victim.id = status["containerID"].as_str().unwrap().trim_start_matches("containerd://").to_owned();
+        node.as_str().unwrap().clone_into(&mut victim.node);
+        let id = status["containerID"].as_str().unwrap();
+        id.trim_start_matches("containerd://").clone_into(&mut victim.id);
         victim.restarts = status["restartCount"].as_u64();
         victim
     }
@@ -85,7 +86,9 @@ fn after_a_restart_of_redis_every_replica_equals_the_database() {
     let replicas = place.replicas().unwrap();
     let ids: Vec<u64> = (0..5).map(|_| stage.insert("9.50")).collect();
     for replica in &replicas {
-        ids.iter().for_each(|id| place.await_product(&replica.pod, *id, "cache", "9.50"));
+        for id in &ids {
+            place.await_product(&replica.pod, *id, "cache", "9.50");
+        }
     }
     let epoch = |pod: &str| place.status(pod).map(|status| status["sources"]["cdc"]["epoch"].as_u64());
     let epochs: Vec<_> = replicas.iter().map(|replica| epoch(&replica.pod).unwrap()).collect();
@@ -120,8 +123,12 @@ fn after_a_restart_of_redis_every_replica_equals_the_database() {
     }
     stage.cluster.wait_for(PIPELINE, "deployment/debezium", "rollout", ROLLOUT).unwrap();
     // And it goes on.
-    ids.iter().for_each(|id| stage.set_price(*id, "15.00"));
+    for id in &ids {
+        stage.set_price(*id, "15.00");
+    }
     for replica in &replicas {
-        ids.iter().for_each(|id| place.await_product(&replica.pod, *id, "cache", "15.00"));
+        for id in &ids {
+            place.await_product(&replica.pod, *id, "cache", "15.00");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use freshet_e2e::{
     cluster,
     command::{self, VERB, program},
@@ -118,7 +118,7 @@ impl ControlPlane {
 
     /// What helm says after an installation.
     pub(crate) fn notes(&self) -> Result<String> {
-        let mut helm = Command::new(self.tools.join("helm"));
+        let mut helm = program(self.tools.join("helm"));
         helm.args(["install", "freshet"]).arg(cluster::checkout().join("charts/freshet"));
         // The story applies the chart without helm, which would take its objects for somebody else's.
         helm.args(["--namespace", "freshet-system", "--dry-run=client", "--take-ownership", "--kubeconfig"]);
