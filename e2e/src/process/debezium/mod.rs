@@ -18,7 +18,7 @@ pub use distribution::{VERSION, distribution, java_home};
 pub use settings::{Format, HEARTBEAT_QUERY, HEARTBEAT_SEQUENCE, Heartbeat, Routing, Settings};
 
 /// How long Debezium may take from its start to following the database; 6 s are usual.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(3);
 
 /// A running Debezium Server. Its offsets are in the Redis it writes to, so it goes on where it was when restarted.
 #[derive(Debug)]
