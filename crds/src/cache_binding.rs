@@ -43,7 +43,7 @@ use crate::{CacheBindingStatus, Sidecar};
         .message("maxValue can't exceed memory"),
     validation = Rule::new(format!(
         "!has(self.sidecar.resources) || !has(self.sidecar.resources.limits) || !has(self.sidecar.resources.limits.memory) || {}",
-        crate::quantity::if_sizes("self.sidecar.resources.limits.memory", ">=", "self.memory", crate::resources::HEADROOM_TEXT)
+        crate::quantity::if_sizes("string(self.sidecar.resources.limits.memory)", ">=", "self.memory", crate::resources::HEADROOM_TEXT)
     ))
         .message(crate::resources::TOO_TIGHT)
 )]
@@ -63,7 +63,7 @@ pub struct CacheBindingSpec {
     #[serde(default = "default_memory")]
     #[schemars(length(max = 16))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::size_rule("1Mi", "1024Gi")).message(crate::binding::MEMORY_FORM)
+        validation = Rule::new(crate::quantity::size_rule("self", "1Mi", "1024Gi")).message(crate::binding::MEMORY_FORM)
     )]
     pub memory: String,
     /// Change this text to void all values in every pod.

@@ -19,7 +19,7 @@ pub use cache_binding::{
     Cache, CacheBinding, CacheBindingSpec, Collation, Freshness, Heartbeat, KeyColumn, KeyType, OnChange,
     OnStale, RedisStream, SecretKeyRef, Source, UrlFrom,
 };
-pub use resources::{Amounts, Resources};
+pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};
 pub use status::{CacheBindingStatus, PodCounts};
 

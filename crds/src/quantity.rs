@@ -83,11 +83,11 @@ pub(crate) fn duration_rule(positive: bool) -> String {
     format!("self.matches('{DURATION}') && {positive}{sum} <= {}", MAX_DURATION.as_millis())
 }
 
-/// The CEL rule of a byte size between two others.
-pub(crate) fn size_rule(least: &str, most: &str) -> String {
+/// The CEL rule that this text is a byte size between two others.
+pub(crate) fn size_rule(text: &str, least: &str, most: &str) -> String {
     format!(
-        "self.matches('{BYTES}') && quantity(self).compareTo(quantity('{least}')) >= 0 && \
-         quantity(self).compareTo(quantity('{most}')) <= 0"
+        "{text}.matches('{BYTES}') && quantity({text}).compareTo(quantity('{least}')) >= 0 && \
+         quantity({text}).compareTo(quantity('{most}')) <= 0"
     )
 }
 

@@ -5,8 +5,11 @@
 
 #![expect(unreachable_pub, reason = "the schema derive repeats each type in a private module")]
 
+use std::{borrow::Cow, fmt};
+
 use kube::KubeSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{binding::Invalid, quantity};
 
@@ -19,7 +22,7 @@ pub(crate) const HEADROOM_TEXT: &str = "16Mi";
 const MAX_MEMORY: u64 = 2 << 40;
 pub(crate) const TOO_TIGHT: &str = "limits.memory is at least memory + 16Mi, because the sidecar needs room beside what \
                                     it caches: leave it out for memory × 1.5 + 32Mi";
-const CPU_FORM: &str = "cpu is an amount such as 10m, \"0.5\" or \"2\", below 1000";
+const CPU_FORM: &str = "cpu is an amount such as 10m, \"0.5\" or 2, below 1000";
 const MEMORY_FORM: &str = "memory is a size in bytes such as 128Mi, at most 2048Gi";
 const CPU_ORDER: &str = "requests.cpu can't exceed limits.cpu";
 const MEMORY_ORDER: &str = "requests.memory can't exceed limits.memory";
@@ -30,12 +33,12 @@ const MEMORY_ORDER: &str = "requests.memory can't exceed limits.memory";
 #[x_kube(
     validation = Rule::new(format!(
         "!has(self.requests) || !has(self.limits) || !has(self.requests.memory) || !has(self.limits.memory) || {}",
-        crate::quantity::if_sizes("self.requests.memory", "<=", "self.limits.memory", "0")
+        crate::quantity::if_sizes("string(self.requests.memory)", "<=", "string(self.limits.memory)", "0")
     ))
         .message(crate::resources::MEMORY_ORDER),
     validation = Rule::new(format!(
         "!has(self.requests) || !has(self.limits) || !has(self.requests.cpu) || !has(self.limits.cpu) || {}",
-        crate::quantity::if_sizes("self.requests.cpu", "<=", "self.limits.cpu", "0")
+        crate::quantity::if_sizes("string(self.requests.cpu)", "<=", "string(self.limits.cpu)", "0")
     ))
         .message(crate::resources::CPU_ORDER)
 )]
@@ -52,21 +55,79 @@ pub struct Resources {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Amounts {
-    /// CPUs, such as `10m` (thousandths), `0.5` or `2`, always in quotes where it would be a number.
+    /// CPUs, such as `10m` (thousandths), `"0.5"` or `2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8))]
     #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::quantity::CPU))
+        validation = Rule::new(format!("string(self).matches('{}')", crate::quantity::CPU))
             .message(crate::resources::CPU_FORM)
     )]
-    pub cpu: Option<String>,
+    pub cpu: Option<Amount>,
     /// Bytes, such as `128Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::size_rule("0", "2048Gi")).message(crate::resources::MEMORY_FORM)
+        validation = Rule::new(crate::quantity::size_rule("string(self)", "0", "2048Gi"))
+            .message(crate::resources::MEMORY_FORM)
     )]
-    pub memory: Option<String>,
+    pub memory: Option<Amount>,
+}
+
+/// One amount, as text. A whole number without quotes is taken too, as in a pod's own resources.
+#[derive(Serialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Amount(String);
+
+impl From<&str> for Amount {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AmountVisitor)
+    }
+}
+
+struct AmountVisitor;
+
+impl de::Visitor<'_> for AmountVisitor {
+    type Value = Amount;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number, or text such as \"0.5\" or 128Mi")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Amount, E> {
+        Ok(Amount(number.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Amount, E> {
+        Ok(Amount(number.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Amount, E> {
+        Ok(Amount(text.into()))
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-int-or-string": true, "maxLength": 16 })
+    }
 }
 
 /// [`Resources`], read.
@@ -97,7 +158,7 @@ impl ResourcesSpec {
                 "cpu" => (amounts?.cpu.as_ref()?, quantity::cpu, CPU_FORM),
                 _ => (amounts?.memory.as_ref()?, memory_amount, MEMORY_FORM),
             };
-            let read = read(text);
+            let read = read(&text.0);
             if read.is_none() {
                 faults.push(Invalid {
                     path: format!("{PATH}.{kind}.{what}"),

@@ -29,7 +29,7 @@ pub struct Sidecar {
     #[serde(default = "default_max_value")]
     #[schemars(length(max = 16))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::size_rule("1", "1Gi")).message(crate::binding::MAX_VALUE_FORM)
+        validation = Rule::new(crate::quantity::size_rule("self", "1", "1Gi")).message(crate::binding::MAX_VALUE_FORM)
     )]
     pub max_value: String,
     /// What the application's start waits for.

@@ -134,6 +134,22 @@ fn resources_have_no_others_than_cpu_and_memory() {
 }
 
 #[test]
+fn an_amount_without_quotes_is_a_whole_number() {
+    let with = |given: &str| {
+        manifest::read(&SHOP.replacen(
+            "memory: 64Mi",
+            &format!("memory: 64Mi\n  sidecar: {{resources: {given}}}"),
+            1,
+        ))
+    };
+    let read = with("{limits: {cpu: 2, memory: 134217728}}").unwrap();
+    let written = serde_yaml::to_string(&read.object.spec.sidecar).unwrap();
+    assert!(written.contains("cpu: '2'") && written.contains("memory: '134217728'"), "{written}");
+    let refused = with("{limits: {cpu: 0.5}}").unwrap_err().to_string();
+    assert!(refused.contains("a whole number, or text such as \"0.5\""), "{refused}");
+}
+
+#[test]
 fn a_table_of_three_parts_goes_with_one_stream() {
     let text = SHOP.replacen("topicPrefix: shop", "stream: all", 1).replacen(
         "table: inventory.product",

@@ -278,7 +278,7 @@ fn requests_are_never_left_out() {
         "requests": { "cpu": "5m", "memory": "80Mi" }, "limits": { "cpu": "5m", "memory": "80Mi" },
     });
     assert_eq!(resources(limits), own, "the requests aren't above the limits");
-    let cpu = resources(json!({ "limits": { "cpu": "2" } }));
+    let cpu = resources(json!({ "limits": { "cpu": 2 } }));
     assert_eq!(cpu["requests"], json!({ "cpu": "10m", "memory": "128Mi" }));
     assert_eq!(cpu["limits"], json!({ "cpu": "2", "memory": "128Mi" }));
 }
