@@ -34,6 +34,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
                 .current_dir(root),
         )
     })?;
+    let strict = [("RUSTDOCFLAGS", "-D warnings")];
+    steps.cargo(
+        "documentation",
+        &["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"],
+        &strict,
+    )?;
     steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
     steps.step("chart", |root| {
         let helm = freshet_e2e::cluster::host_tools()?.join("helm");
@@ -46,12 +52,6 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         "operator on a real API server",
         &["test", "--package", "freshet-operator", "--test", "api"],
         &[],
-    )?;
-    let strict = [("RUSTDOCFLAGS", "-D warnings")];
-    steps.cargo(
-        "documentation",
-        &["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"],
-        &strict,
     )?;
     steps.step("end to end", |root| cluster::e2e(root, &[]))?;
     steps.report();

@@ -14,7 +14,7 @@ use crate::{
     sources::{Reached, Unreachable},
 };
 
-/// The least time between two writes, but for what people and programs wait for: see [`write`].
+/// The least time between two writes, but for what people and programs wait for: see [`write()`].
 pub const PACE: Duration = Duration::from_secs(30);
 /// Longest message that the API server takes.
 const MESSAGE: usize = 32 * 1024;
