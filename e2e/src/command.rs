@@ -43,6 +43,18 @@ pub struct Said {
     pub errors: String,
 }
 
+// === impl Said ===
+
+impl Said {
+    /// Its standard output if it succeeded; the error quotes the end of its standard error.
+    pub fn succeeded(self) -> Result<String> {
+        if !self.status.success() {
+            bail!("{}\n{}", self.status, end_of(self.errors.as_bytes()));
+        }
+        Ok(self.output)
+    }
+}
+
 /// A command for `program` that dies with us, however we end. It has a process group of its own, so that Ctrl-C
 /// reaches us alone and we decide what ends when.
 pub fn program(program: impl AsRef<OsStr>) -> Command {
@@ -97,11 +109,7 @@ pub fn output_within(command: &mut Command, within: Duration) -> Result<String> 
 
 /// Like [`output_within`], with `input` on its standard input.
 pub(crate) fn fed(command: &mut Command, input: Option<&[u8]>, within: Duration) -> Result<String> {
-    let said = said(command, input, within)?;
-    if !said.status.success() {
-        bail!("{}: {}\n{}", quoted(command), said.status, end_of(said.errors.as_bytes()));
-    }
-    Ok(said.output)
+    said(command, input, within)?.succeeded().with_context(|| quoted(command))
 }
 
 /// Runs it for at most three hours; its output goes to ours.
@@ -263,8 +271,11 @@ mod tests {
 
     #[test]
     fn what_a_program_said_counts_though_its_child_holds_the_pipe() {
-        let said = output(&mut shell("echo done; sleep 20 & exit 0")).unwrap();
+        // The child outlives the test's patience, not the test by much.
+        let start = Instant::now();
+        let said = output(&mut shell("echo done; sleep 60 & exit 0")).unwrap();
         assert_eq!(said, "done\n");
+        assert!(start.elapsed() < Duration::from_secs(50), "it waited for the child");
     }
 
     #[test]

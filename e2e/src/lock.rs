@@ -37,24 +37,18 @@ pub(crate) fn lock(path: &Path, waiting: &str) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn the_second_waits_for_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/.lock");
         let first = lock(&path, "waiting").unwrap();
-        let given_up = AtomicBool::new(false);
+        let other = File::open(&path).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)), "the first one holds it");
         thread::scope(|scope| {
-            let second = scope.spawn(|| {
-                let _second = lock(&path, "waiting").unwrap();
-                given_up.load(Ordering::SeqCst)
-            });
-            // Without the lock it would be through by now, mostly.
-            thread::sleep(Duration::from_millis(100));
-            given_up.store(true, Ordering::SeqCst);
+            let second = scope.spawn(|| lock(&path, "waiting").map(drop));
             drop(first);
-            assert!(second.join().unwrap());
+            second.join().unwrap().unwrap();
         });
     }
 }

@@ -106,10 +106,7 @@ impl Shop {
 
     /// Applies the whole app, binding first, and waits until it runs and its sidecars vouch for their values.
     pub fn up(&self) -> Result<()> {
-        for file in ["00-binding.yaml", "10-shop.yaml", "20-plain.yaml"] {
-            self.apply(&self.manifest(file)?)?;
-        }
-        self.await_fresh()
+        self.up_as(&self.manifest("10-shop.yaml")?)
     }
 
     /// The same with pods of these images: ones that run earlier builds under the same names are replaced.
@@ -118,8 +115,12 @@ impl Shop {
         let deployment = self.manifest("10-shop.yaml")?;
         ensure!(deployment.matches(asks).count() == 1, "10-shop.yaml asks for no sidecar");
         let marked = format!("{asks}        demo.freshet.dev/images: \"{}\"\n", images.key());
+        self.up_as(&deployment.replace(asks, &marked))
+    }
+
+    fn up_as(&self, deployment: &str) -> Result<()> {
         self.apply(&self.manifest("00-binding.yaml")?)?;
-        self.apply(&deployment.replace(asks, &marked))?;
+        self.apply(deployment)?;
         self.apply(&self.manifest("20-plain.yaml")?)?;
         self.await_fresh()
     }

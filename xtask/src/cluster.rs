@@ -78,7 +78,8 @@ pub(crate) fn run(verb: Verb) -> Result<()> {
 }
 
 /// Runs the tests that need the cluster: first those that make and kill clusters of their own, then the others and the
-/// demo on one that is removed at the end, also after a failure or a signal, unless it was there before. `filter` goes to the test programs.
+/// demo on one that is removed at the end, also after a failure or a signal, unless it was there before. `filter` goes
+/// to the test programs.
 pub(crate) fn e2e(root: &Path, filter: &[String]) -> Result<()> {
     if filter.is_empty() {
         tests(root, "leftovers", filter).inspect_err(|_| {
@@ -86,9 +87,9 @@ pub(crate) fn e2e(root: &Path, filter: &[String]) -> Result<()> {
             take_stop();
             let swept = std::env::current_exe().map_err(anyhow::Error::from).and_then(|xtask| {
                 let mut sweep = program(xtask);
-                show(
-                    sweep.args(["cluster", "sweep"]).env("FRESHET_CACHE", artefact::folder_for_killed_runs()),
-                )
+                // All of them: the one that belongs to nobody, too, is the test's.
+                sweep.args(["cluster", "sweep", "--detached"]);
+                show(sweep.env("FRESHET_CACHE", artefact::folder_for_killed_runs()))
             });
             if let Err(error) = swept {
                 eprintln!("removing what the tests of leftovers left: {error:#}");

@@ -24,7 +24,7 @@ struct Args {
 enum Chore {
     /// Installs what the chores and tests need, or says what to install.
     Setup,
-    /// Runs every check: formatting, lints, licences, unit and process tests, documentation, end to end.
+    /// Runs every check: formatting, lints, licences, documentation, unit and process tests, end to end.
     Test,
     /// Writes the generated files: the CRD.
     Codegen,
@@ -44,7 +44,7 @@ enum Chore {
         #[arg(long)]
         clean: bool,
     },
-    /// Runs the tests on a real cluster, and removes it.
+    /// Runs the tests on a real cluster, and removes it unless it was there before.
     E2e {
         /// Names of tests; without any, all.
         names: Vec<String>,

@@ -50,6 +50,9 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 /// Installs what is missing, or fails with what to install.
 pub(crate) fn run(purpose: Purpose) -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        apt::remove_leftover()?;
+    }
     let own_daemon = !cluster::docker_answers();
     let mut packages = cluster::PACKAGES.to_vec();
     packages.extend(own_daemon.then_some(cluster::DAEMON_PACKAGES).into_iter().flatten());

@@ -40,7 +40,6 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         &["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"],
         &strict,
     )?;
-    steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
     steps.step("chart", |root| {
         let helm = freshet_e2e::cluster::host_tools()?.join("helm");
         show(program(helm).args(["lint", "--strict", "--quiet", "charts/freshet"]).current_dir(root))
@@ -48,6 +47,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     steps.step("example shop", |root| {
         show(program("go").args(["vet", "./..."]).current_dir(root.join("examples/shop")))
     })?;
+    steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
     steps.cargo(
         "operator on a real API server",
         &["test", "--package", "freshet-operator", "--test", "api"],

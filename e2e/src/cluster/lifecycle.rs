@@ -63,17 +63,9 @@ impl Cluster {
             }
             let docker = choose_daemon()?;
             let endpoint = docker.endpoint().cloned();
-            let own_daemon = endpoint.is_none();
             // Half a cluster is of no use to anyone: it belongs to this process until it is whole.
-            let record = Record { name, owner: Owner::this(), own_daemon, endpoint, checkout: checkout() };
+            let record = Record { name, owner: Owner::this(), endpoint, checkout: checkout() };
             record.keep()?;
-            if own_daemon {
-                let started = step("our own Docker daemon", || daemon::start(&daemon_folder()));
-                if let Err(error) = started {
-                    remove_locked(&record, &tools)?;
-                    return Err(error);
-                }
-            }
             record
         };
         let cluster = Self { _in_use: in_use, made_here: true, ..Self::of(&record, tools) };
@@ -113,6 +105,11 @@ impl Cluster {
     }
 
     fn make(&self) -> Result<()> {
+        if self.docker.endpoint().is_none() {
+            // Nobody has stopped it since our record says that it is needed; two may want to start it.
+            let _lock = lock()?;
+            step("our own Docker daemon", || daemon::start(&daemon_folder()))?;
+        }
         let source = step("where images come from", source)?;
         eprintln!(
             "           images are {} (FRESHET_IMAGES=pull or build says otherwise)",
@@ -238,7 +235,7 @@ impl Cluster {
 /// The daemon of the clusters that are there, else the user's, else ours.
 pub(super) fn choose_daemon() -> Result<Docker> {
     let own = Docker::own(&daemon_folder());
-    let joins = Record::all()?.iter().any(|record| record.own_daemon);
+    let joins = Record::all()?.iter().any(Record::needs_own_daemon);
     if joins {
         return Ok(own);
     }
@@ -258,7 +255,7 @@ pub fn docker_answers() -> bool {
 
 /// An error if there can be no cluster here: no Docker daemon answers, and none may be started.
 pub fn check_daemon() -> Result<()> {
-    if docker_answers() { Ok(()) } else { may_start_daemon() }
+    choose_daemon().map(drop)
 }
 
 fn may_start_daemon() -> Result<()> {

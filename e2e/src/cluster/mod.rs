@@ -39,7 +39,7 @@ pub use images::{Image, PIPELINE};
 pub use leftovers::Ours;
 pub use lifecycle::{check_daemon, docker_answers};
 pub use owner::{Owner, Process};
-pub use record::name;
+pub use record::{name, name_with};
 pub use registry::{Source, source};
 pub use removal::{leftovers, sweep};
 pub use tools::{KUBERNETES, host as host_tools, node as node_programs};

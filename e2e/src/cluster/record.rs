@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -19,20 +19,26 @@ use crate::artefact;
 pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) owner: Owner,
-    /// Its nodes are containers of our own daemon, not of the user's.
-    pub(crate) own_daemon: bool,
-    /// Where the user's daemon is, if its nodes are there.
+    /// Where the user's daemon is, if its nodes are there; else they are containers of our own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) endpoint: Option<Endpoint>,
     /// For people who wonder whose it is.
     pub(crate) checkout: PathBuf,
 }
 
-/// The cluster's name in this checkout: the same for every run, and another in every checkout and for every purpose
-/// (`""` for tests).
+/// The cluster's name in this checkout: the same for every run, and another in every checkout, with every cache folder
+/// and for every purpose (`""` for tests).
 #[must_use]
 pub fn name(purpose: &str) -> String {
-    let base = format!("freshet-{}", hash(&checkout().to_string_lossy(), 8));
+    name_with(&artefact::folder(), purpose)
+}
+
+/// The cluster's name for a run with another cache folder, whose records nobody else sees: with the same name it could
+/// only be in the way of theirs.
+#[must_use]
+pub fn name_with(cache: &Path, purpose: &str) -> String {
+    let place = format!("{}\n{}", checkout().display(), cache.display());
+    let base = format!("freshet-{}", hash(&place, 8));
     if purpose.is_empty() { base } else { format!("{base}-{purpose}") }
 }
 
@@ -54,9 +60,13 @@ impl Record {
     pub(crate) fn docker(&self) -> Docker {
         match &self.endpoint {
             Some(endpoint) => Docker::Users(endpoint.clone()),
-            None if self.own_daemon => Docker::own(&daemon_folder()),
-            None => Docker::users(),
+            None => Docker::own(&daemon_folder()),
         }
+    }
+
+    /// Whether its nodes are containers of our own daemon.
+    pub(crate) fn needs_own_daemon(&self) -> bool {
+        self.endpoint.is_none()
     }
 
     /// The record of the cluster `name`, if there is one.

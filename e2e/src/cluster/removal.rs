@@ -64,7 +64,7 @@ pub(super) fn sweep_locked(tools: &Path, detached: bool) -> Result<()> {
         }
     }
     // A run may have been killed between the two.
-    if !Record::all()?.iter().any(|record| record.own_daemon) {
+    if !Record::all()?.iter().any(Record::needs_own_daemon) {
         daemon::stop(&daemon_folder())?;
     }
     Ok(())
@@ -95,7 +95,7 @@ pub(super) fn remove_locked(record: &Record, tools: &Path) -> Result<()> {
         );
     }
     record.forget()?;
-    if record.own_daemon && !Record::all()?.iter().any(|other| other.own_daemon) {
+    if record.needs_own_daemon() && !Record::all()?.iter().any(Record::needs_own_daemon) {
         daemon::stop(&daemon_folder())?;
     }
     Ok(())

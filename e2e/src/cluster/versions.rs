@@ -33,8 +33,7 @@ fn chart_and_examples_name_the_images_of_this_version() {
 }
 
 #[test]
-fn recordings_and_pipeline_are_of_the_debezium_that_runs_here() {
-    assert_images("examples/pipeline/30-debezium.yaml", "quay.io/debezium/server", debezium::VERSION);
+fn recordings_are_of_the_debezium_that_runs_here() {
     let recordings = fs::read_dir(checkout().join("sidecar/tests/recorded")).unwrap();
     let recordings: Vec<_> = recordings.map(|entry| entry.unwrap().path()).collect();
     assert!(!recordings.is_empty());

@@ -1,5 +1,5 @@
-//! The whole path on a real cluster: bindings, injected pods, changed rows. `cargo xtask e2e` makes the cluster, runs
-//! these and removes it. `FRESHET_CLUSTER_FOR=<purpose>` runs them on another one of the checkout's clusters, as made
+//! The whole path on a real cluster: bindings, injected pods, changed rows. `cargo xtask e2e` makes the cluster
+//! if there is none, and runs these. `FRESHET_CLUSTER_FOR=<purpose>` runs them on another one of the checkout's clusters, as made
 //! by `cargo xtask cluster up --for <purpose>`; without Freshet in it, because the first test installs that.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]

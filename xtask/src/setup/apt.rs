@@ -1,12 +1,13 @@
-//! Packages installed for their programs alone: no service of the machine is started or enabled for them.
+//! Packages installed for their programs alone: no service of the machine is started for them, now or at its next boot.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
-use freshet_e2e::command::{output, program, show};
+use anyhow::{Context as _, Result, ensure};
+use freshet_e2e::command::{output, path, program};
 
 /// What packages ask before they start a service, if there is such a program.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -14,23 +15,52 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// By this line a policy of ours is known that a killed run has left.
 const OURS: &str = "# Freshet's set-up: what it installs isn't started.";
 
-/// Packages with a service that would take a port at the next boot, and the service.
-const SERVICES: [(&str, &str); 2] = [("redis-server", "redis-server"), ("postgresql", "postgresql")];
+/// Packages with services that would run from the next boot on, and their units.
+const SERVICES: [(&str, &[&str]); 4] = [
+    ("containerd", &["containerd.service"]),
+    ("docker.io", &["docker.service", "docker.socket"]),
+    ("postgresql", &["postgresql.service"]),
+    ("redis-server", &["redis-server.service"]),
+];
 
 pub(super) fn install(packages: &[&str]) -> Result<()> {
     println!("Installing {}; no service is started.", packages.join(" "));
     let _policy = Policy::forbid(Path::new(POLICY))?;
     let apt = || {
-        let mut apt = program("apt-get");
+        let mut apt = Command::new("apt-get");
         // Without questions, and without restarting the machine's other services where needrestart would.
-        apt.arg("--quiet").env("DEBIAN_FRONTEND", "noninteractive").env("NEEDRESTART_SUSPEND", "1");
+        apt.arg("--quiet")
+            .env("PATH", path())
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("NEEDRESTART_SUSPEND", "1");
         apt
     };
-    show(apt().arg("update"))?;
-    show(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))?;
-    for (_, service) in SERVICES.iter().filter(|(package, _)| packages.contains(package)) {
+    run(apt().arg("update"))?;
+    run(apt().args(["install", "--yes", "--no-install-recommends"]).args(packages))?;
+    for (_, units) in SERVICES.iter().filter(|(package, _)| packages.contains(package)) {
         // Where there is no systemd, nothing is enabled.
-        let _ = output(program("systemctl").args(["disable", "--quiet", service]));
+        let _ = output(program("systemctl").args(["disable", "--quiet"]).args(*units));
+    }
+    Ok(())
+}
+
+/// Runs it to its end, whatever we are asked meanwhile: half an installation is worse than a late stop, and a Ctrl-C
+/// reaches apt itself, which knows where it can end.
+fn run(apt: &mut Command) -> Result<()> {
+    let name = format!("{apt:?}");
+    let status = apt.status().with_context(|| format!("starting {name}"))?;
+    ensure!(status.success(), "{name}: {status}");
+    Ok(())
+}
+
+/// Removes the policy that a killed run has left, so that the machine's services can be started again.
+pub(super) fn remove_leftover() -> Result<()> {
+    remove_ours(Path::new(POLICY))
+}
+
+fn remove_ours(path: &Path) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|text| text.contains(OURS)) {
+        fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
     }
     Ok(())
 }
@@ -42,9 +72,7 @@ struct Policy {
 
 impl Policy {
     fn forbid(path: &Path) -> Result<Self> {
-        if fs::read_to_string(path).is_ok_and(|text| text.contains(OURS)) {
-            fs::remove_file(path).with_context(|| format!("removing {}", path.display()))?;
-        }
+        remove_ours(path)?;
         let writing = || format!("writing {}", path.display());
         let mut file = match File::create_new(path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Self { ours: None }),
