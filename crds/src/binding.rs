@@ -16,6 +16,8 @@ use check::Faults;
 
 /// The range of `memory`, in bytes.
 pub const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;
+/// [`crate::CacheBindingSpec::memory`] where none is given.
+pub const DEFAULT_MEMORY: &str = "64Mi";
 pub(crate) const MEMORY_FORM: &str =
     "memory is a size in bytes such as 64Mi, at least 1Mi and at most 1024Gi";
 pub(crate) const MAX_VALUE_FORM: &str = "maxValue is a size in bytes such as 1Mi, at least 1 and at most 1Gi";

@@ -144,14 +144,14 @@ pub struct SecretKeyRef {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(
         validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
-            .message("a Secret's name has lower-case letters, digits, dashes and dots")
+            .message(crate::names::SECRET_NAME_FORM)
     )]
     pub name: String,
     /// The key in the Secret.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(
         validation = Rule::new("self.matches('^[A-Za-z0-9_-][A-Za-z0-9._-]*$')")
-            .message("a Secret's key has letters, digits, dashes, underscores and dots, and begins with no dot")
+            .message(crate::names::SECRET_KEY_FORM)
     )]
     pub key: String,
 }
@@ -342,7 +342,7 @@ pub enum OnChange {
 }
 
 fn default_memory() -> String {
-    "64Mi".into()
+    crate::binding::DEFAULT_MEMORY.into()
 }
 
 fn default_ttl() -> String {

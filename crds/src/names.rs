@@ -20,3 +20,8 @@ pub const MANIFEST_FILE: &str = "binding.yaml";
 pub const MAX_BINDING_NAME: usize = 52;
 /// The regular expression of a Secret's name in the CRD's rules.
 pub(crate) const SECRET_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
+/// The same in words.
+pub(crate) const SECRET_NAME_FORM: &str = "a Secret's name has lower-case letters, digits, dashes and dots, and begins and ends with none of the last two";
+/// What a Secret's key is made of, in words.
+pub(crate) const SECRET_KEY_FORM: &str =
+    "a Secret's key has letters, digits, dashes, underscores and dots, and begins with no dot";

@@ -14,13 +14,13 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::{binding::Invalid, quantity};
 
 /// The least by which a limit of memory exceeds [`crate::CacheBindingSpec::memory`], in bytes: what an empty sidecar
-/// takes (8Mi), as much again for its connections and the replies of Redis.
-pub const HEADROOM: u64 = 16 << 20;
+/// takes (8Mi), as much again for its connections and the replies of Redis, and 16Mi for the bodies of fills under way.
+const HEADROOM: u64 = 32 << 20;
 /// The same as a binding has it.
-pub(crate) const HEADROOM_TEXT: &str = "16Mi";
+pub(crate) const HEADROOM_TEXT: &str = "32Mi";
 /// Most memory that is accepted, in bytes.
 const MAX_MEMORY: u64 = 2 << 40;
-pub(crate) const TOO_TIGHT: &str = "limits.memory is at least memory + 16Mi, because the sidecar needs room beside what \
+pub(crate) const TOO_TIGHT: &str = "limits.memory is at least memory + 32Mi, because the sidecar needs room beside what \
                                     it caches: leave it out for memory × 1.5 + 32Mi";
 const CPU_FORM: &str = "cpu is an amount such as 10m, \"0.5\" or 2, below 1000";
 const MEMORY_FORM: &str = "memory is a size in bytes such as 128Mi, at most 2048Gi";

@@ -47,7 +47,7 @@ pub struct PullSecret {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(
         validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
-            .message("a Secret's name has lower-case letters, digits, dashes and dots")
+            .message(crate::names::SECRET_NAME_FORM)
     )]
     pub name: String,
 }

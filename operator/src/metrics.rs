@@ -68,6 +68,7 @@ pub struct Metrics {
     pub leader: Gauge<i64, AtomicI64>,
     /// The end of the webhook's certificate.
     pub leaf_not_after: Gauge<i64, AtomicI64>,
+    /// A family, though of one, because what this replica no longer says can be cleared in a family only.
     ca_not_after: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 

@@ -7,7 +7,9 @@ use super::{
     StreamLayout, TOO_MANY_PARTS, UrlSpec,
 };
 use crate::{
-    Cache, Collation, Freshness, KeyType, OnChange, OnStale, RedisStream, Sidecar, Source, quantity,
+    Cache, Collation, Freshness, KeyType, OnChange, OnStale, RedisStream, Sidecar, Source,
+    names::{SECRET_KEY_FORM, SECRET_NAME_FORM},
+    quantity,
     resources::ResourcesSpec,
 };
 
@@ -110,12 +112,15 @@ impl Faults {
             (Some(url), None) => Some(UrlSpec::Plain(url.clone())),
             (None, Some(from)) => {
                 let secret = &from.secret_key_ref;
-                // Both become path segments below the folder of mounted Secrets.
-                if !is_plain(&secret.name) || !is_plain(&secret.key) {
+                if !is_secret_name(&secret.name) {
                     self.add(
-                        format!("{path}.urlFrom.secretKeyRef"),
-                        "name and key have letters, digits, dashes, underscores and dots, and begin with no dot",
+                        format!("{path}.urlFrom.secretKeyRef.name"),
+                        format!("`{}`: {SECRET_NAME_FORM}", secret.name),
                     );
+                    return None;
+                }
+                if !is_secret_key(&secret.key) {
+                    self.add(format!("{path}.urlFrom.secretKeyRef.key"), SECRET_KEY_FORM);
                     return None;
                 }
                 Some(UrlSpec::Secret(secret.clone()))
@@ -257,14 +262,8 @@ impl Faults {
             self.add("spec.sidecar.maxValue", "maxValue can't exceed memory");
         }
         for secret in &sidecar.image_pull_secrets {
-            if !is_plain(&secret.name) {
-                self.add(
-                    "spec.sidecar.imagePullSecrets",
-                    format!(
-                        "`{}`: a Secret's name has lower-case letters, digits, dashes and dots",
-                        secret.name
-                    ),
-                );
+            if !is_secret_name(&secret.name) {
+                self.add("spec.sidecar.imagePullSecrets", format!("`{}`: {SECRET_NAME_FORM}", secret.name));
             }
         }
         let names = sidecar.image_pull_secrets.iter().map(|secret| secret.name.as_str());
@@ -295,8 +294,16 @@ fn is_topic(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// What the name of a Secret and those of its keys are made of.
-fn is_plain(text: &str) -> bool {
+/// The name of a Secret: lower-case letters, digits, inner dashes and inner dots.
+fn is_secret_name(text: &str) -> bool {
+    let is_end = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    text.bytes().all(|b| is_end(b) || b"-.".contains(&b))
+        && text.bytes().next().is_some_and(is_end)
+        && text.bytes().last().is_some_and(is_end)
+}
+
+/// What a key of a Secret is made of; it becomes a path segment below the folder of mounted Secrets.
+fn is_secret_key(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('.')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))

@@ -58,6 +58,8 @@ const SIZES: &[&str] = &[
     "-1",
     "1e9",
     "80Mi",
+    "95Mi",
+    "96Mi",
     "79Mi",
     "96Mi",
 ];
@@ -81,6 +83,8 @@ const TABLES: &[&str] = &[
 ];
 
 /// What is replaced in the good binding, by what, and the texts that follow it in quotes.
+const SECRET_NAMES: &[&str] = &["redis", "a.b", "A", "a_b", "a-", "-a", ".a", "a.", "a b", "1", ""];
+
 const FIELDS: &[(&str, &str, &[&str])] = &[
     ("ttl: 10m", "ttl: ", DURATIONS),
     ("maxStaleness: 10s", "maxStaleness: ", DURATIONS),
@@ -104,6 +108,12 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         "url: redis://redis:6379",
         "url: ",
         &["redis://", "redis://a@b", "rediss://a", "Redis://a", "", "redis://\u{a0}"],
+    ),
+    ("memory: 64Mi", "memory: 64Mi\n  sidecar:\n    imagePullSecrets:\n    - name: ", SECRET_NAMES),
+    (
+        "url: redis://redis:6379",
+        "urlFrom:\n        secretKeyRef:\n          key: k\n          name: ",
+        SECRET_NAMES,
     ),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
     ("metadata:\n  name: shop", "metadata:\n  name: ", &["true", "false", "a", "a.b", "TRUE"]),

@@ -122,14 +122,12 @@ async fn steps(object: &Guarded, context: &Context) -> Result<Action, ReconcileE
         Err(invalid) => Err(Rejected::Unreadable(invalid.error.clone())),
         Ok(binding) => {
             // client required
-            match refused(dereference::dereference(&context.client, binding).await, context)? {
-                Err(rejected) => Err(rejected),
-                Ok(found) => {
-                    rendered.clone_from(&found.config_map);
-                    // no client required
-                    validate::validate(binding, found)
-                }
-            }
+            let found = refused(dereference::dereference(&context.client, binding).await, context)?;
+            // no client required
+            found.and_then(|found| {
+                rendered.clone_from(&found.config_map);
+                validate::validate(binding, found)
+            })
         }
     };
     if let Ok(valid) = &validated {

@@ -3,10 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::LazyLock,
 };
 
 use freshet_crds::{
-    CacheBinding, SecretKeyRef, StartGate, binding::MEMORY, quantity, resources::ResourcesSpec,
+    CacheBinding, SecretKeyRef, StartGate,
+    binding::{DEFAULT_MEMORY, MEMORY},
+    quantity,
+    resources::ResourcesSpec,
 };
 use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
@@ -15,8 +19,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::sidecar;
 
-/// The CRD's default of `spec.memory`, in bytes.
-const DEFAULT_MEMORY: u64 = 64 << 20;
+/// The hash of [`sidecar::template`], which is the same for as long as we run.
+static TEMPLATE: LazyLock<String> = LazyLock::new(|| hash(&sidecar::template()));
 
 /// What the operator was installed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,8 +93,8 @@ impl Shape {
     #[must_use]
     pub fn of(binding: &CacheBinding, defaults: &Defaults) -> Self {
         let spec = &binding.spec;
-        let memory = quantity::bytes(&spec.memory).filter(|bytes| MEMORY.contains(bytes));
-        let memory = memory.unwrap_or(DEFAULT_MEMORY);
+        let mut memory = [spec.memory.as_str(), DEFAULT_MEMORY].into_iter().filter_map(quantity::bytes);
+        let memory = memory.find(|bytes| MEMORY.contains(bytes)).unwrap_or(*MEMORY.start());
         let given = spec.sidecar.resources.as_ref().and_then(|r| ResourcesSpec::parse(r, memory).ok());
         let own = spec.sidecar.image_pull_secrets.iter().map(|secret| &secret.name);
         Self {
@@ -113,7 +117,7 @@ impl Shape {
             (Field::Resources, hash(&self.resources)),
             (Field::StartGate, hash(&json!(self.start_gate))),
             (Field::Secrets, hash(&json!(self.secrets))),
-            (Field::Template, hash(&sidecar::template())),
+            (Field::Template, TEMPLATE.clone()),
         ]);
         let whole = hash(&json!(fields));
         Injected { version: self.version.clone(), hash: whole, fields }

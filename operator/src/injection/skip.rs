@@ -24,7 +24,7 @@ pub enum SkipReason {
     BindingNotFound,
     /// `true` in a namespace of several bindings.
     Ambiguous,
-    /// The binding can't be injected as it is.
+    /// The binding can't be read by this version.
     InvalidBinding,
     /// It carries our sidecar already.
     AlreadyInjected,

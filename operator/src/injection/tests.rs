@@ -273,9 +273,9 @@ fn requests_are_never_left_out() {
     assert_eq!(resources(requests), own, "the limit isn't below the request");
     let small = json!({ "requests": { "cpu": "10m", "memory": "1Mi" }, "limits": { "memory": "128Mi" } });
     assert_eq!(resources(json!({ "requests": { "memory": "1Mi" } })), small);
-    let limits = json!({ "limits": { "cpu": "5m", "memory": "80Mi" } });
+    let limits = json!({ "limits": { "cpu": "5m", "memory": "96Mi" } });
     let own = json!({
-        "requests": { "cpu": "5m", "memory": "80Mi" }, "limits": { "cpu": "5m", "memory": "80Mi" },
+        "requests": { "cpu": "5m", "memory": "96Mi" }, "limits": { "cpu": "5m", "memory": "96Mi" },
     });
     assert_eq!(resources(limits), own, "the requests aren't above the limits");
     let cpu = resources(json!({ "limits": { "cpu": 2 } }));

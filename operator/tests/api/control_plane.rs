@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use freshet_e2e::{
     cluster,
-    command::{self, VERB, program},
+    command::{self, Said, VERB, program},
     process::{Child, Port},
 };
 use rcgen::{KeyPair, generate_simple_self_signed};
@@ -158,29 +158,8 @@ impl ControlPlane {
     }
 }
 
-/// What a command said.
-pub(crate) struct Said {
-    /// Whether it succeeded.
-    pub(crate) success: bool,
-    /// Its output.
-    pub(crate) output: String,
-    /// Its errors and warnings.
-    pub(crate) errors: String,
-}
-
-impl Said {
-    /// Its output if it succeeded.
-    pub(crate) fn succeeded(self) -> Result<String> {
-        if !self.success {
-            bail!("{}", self.errors.trim());
-        }
-        Ok(self.output)
-    }
-}
-
 fn said(command: &mut Command, input: &str) -> Result<Said> {
-    let said = command::said(command, Some(input.as_bytes()), VERB)?;
-    Ok(Said { success: said.status.success(), output: said.output, errors: said.errors })
+    command::said(command, Some(input.as_bytes()), VERB)
 }
 
 fn ready(tools: &Path, config: &Path) -> Result<()> {

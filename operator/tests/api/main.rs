@@ -66,18 +66,26 @@ fn story() -> Result<()> {
     let (mut leader, mut other) = if a.metric("freshet_leader")? > 0.5 { (a, b) } else { (b, a) };
     chapter("a killed leader is followed by the other", || {
         install(&plane, other.webhook.number())?;
+        until("the API server asks the other", SOON, || {
+            let asked = || other.metric("freshet_injections_total{result=\"injected\",reason=\"\"}");
+            let before = asked().unwrap_or_default();
+            injected(&plane, "asked")?;
+            plane.kubectl(&["--namespace", "shop", "delete", "pod/asked", "--now"])?;
+            ensure!(asked()? > before, "it asks the old one");
+            Ok(())
+        })?;
         leader.child.kill()?;
         // While nobody publishes, the Secret becomes what a backup of another cluster had.
         secret::replaced(&plane, &other.webhook, || Ok(other.metric("freshet_leader")? > 0.5))?;
         until("injection by the other", SOON, || injected(&plane, "after-failover").map(drop))
     })?;
-    chapter("the CA's Secret was made again and is trusted beside the lost one", || {
+    chapter("the CA of the replaced Secret is trusted beside the lost one", || {
         until("a caBundle of both", SOON, || {
             let secret = plane.get("freshet-system", "secret/freshet-ca")?;
-            let made = STANDARD.decode(secret["data"]["ca.crt"].as_str().context("ca.crt")?)?;
+            let replaced = STANDARD.decode(secret["data"]["ca.crt"].as_str().context("ca.crt")?)?;
             let bundle = STANDARD.decode(ca_bundle_of(&plane)?)?;
             ensure!(
-                bundle.starts_with(&made) && bundle.len() > made.len(),
+                bundle.starts_with(&replaced) && bundle.len() > replaced.len(),
                 "{}",
                 String::from_utf8_lossy(&bundle)
             );
@@ -145,7 +153,7 @@ fn bad_bindings(plane: &ControlPlane) -> Result<()> {
     for case in cases {
         let bad = SHOP.replacen(&case["replace"], &case["by"], 1);
         let said = plane.try_kubectl(&apply, &bad)?;
-        ensure!(!said.success, "{:?} was accepted", case["by"]);
+        ensure!(!said.status.success(), "{:?} was accepted", case["by"]);
         ensure!(said.errors.contains(&case["says"]), "{:?}: {}", case["by"], said.errors);
     }
     // What the schema itself refuses.
@@ -155,14 +163,14 @@ fn bad_bindings(plane: &ControlPlane) -> Result<()> {
         ("memory: 64Mi", "sidecar: {imagePullSecrets: [{name: a}, {name: a}]}", "Duplicate"),
     ] {
         let said = plane.try_kubectl(&apply, &SHOP.replacen(from, to, 1))?;
-        ensure!(!said.success && said.errors.contains(says), "{to:?}: {}", said.errors);
+        ensure!(!said.status.success() && said.errors.contains(says), "{to:?}: {}", said.errors);
     }
     // `apply` leaves nulls out by itself.
     let create = ["--namespace", "bad", "create", "--dry-run=server", "--filename", "-"];
     plane.try_kubectl(&create, &SHOP.replacen("memory: 64Mi", "freshness: null", 1))?.succeeded()?;
     let said = plane.try_kubectl(&create, &SHOP.replacen("url: redis://redis:6379", "url: null", 1))?;
     ensure!(
-        !said.success && said.errors.contains("exactly one of url and urlFrom"),
+        !said.status.success() && said.errors.contains("exactly one of url and urlFrom"),
         "a null: {}",
         said.errors
     );
@@ -391,7 +399,9 @@ fn comes_later(plane: &ControlPlane, webhook: &Replica) -> Result<()> {
     thread::scope(|scope| {
         let pod = scope.spawn(|| create_in(plane, "later", "web", Some("true"), &json!({})));
         until("the pod waits in the webhook", SOON, || {
-            ensure!(webhook.child.log().contains("waiting for a binding"), "it doesn't");
+            let log = webhook.child.log();
+            let mut waiting = log.lines().filter(|line| line.contains("waiting for a binding"));
+            ensure!(waiting.any(|line| line.contains("\"later\"")), "it doesn't");
             Ok(())
         })?;
         plane.try_kubectl(&["--namespace", "later", "apply", "-f", "-"], SHOP)?.succeeded()?;
@@ -430,7 +440,7 @@ fn deletes(plane: &ControlPlane) -> Result<()> {
     plane.kubectl(&["--namespace", "later", "delete", "cachebinding/shop"])?;
     until("its ConfigMap is gone", SOON, || {
         let said = plane.try_kubectl(&["--namespace", "later", "get", "configmap/freshet-shop"], "")?;
-        ensure!(!said.success, "it is still there");
+        ensure!(!said.status.success(), "it is still there");
         Ok(())
     })?;
     // Made again at once: what is left of the first one is no obstacle.

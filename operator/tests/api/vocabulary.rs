@@ -52,9 +52,13 @@ pub(crate) fn condition(binding: &Value, kind: &str) -> Result<Value> {
 }
 
 pub(crate) fn until_condition(plane: &ControlPlane, kind: &str, status: &str, reason: &str) -> Result<()> {
-    until(&format!("{kind}={status} {reason}"), PACED, || {
+    // The others may be written with the next count of pods.
+    let within = if matches!(kind, "Accepted" | "SourcesReachable") { SOON } else { PACED };
+    until(&format!("{kind}={status} {reason}"), within, || {
         let binding = plane.get("shop", "cachebinding/shop")?;
         let condition = condition(&binding, kind)?;
+        // What is said of an earlier spec may be the same words.
+        ensure!(condition["observedGeneration"] == binding["metadata"]["generation"], "{condition}");
         ensure!(condition["status"] == status && condition["reason"] == reason, "{condition}");
         Ok(())
     })
