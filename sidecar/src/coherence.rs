@@ -21,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    clock::{Now, Tick, millis},
+    clock::{Tick, millis},
     position::RowVersion,
 };
 
@@ -187,16 +187,17 @@ impl History {
         self.seq
     }
 
-    /// Decides about a fill of `row` that was read under a lease of `lease`.
+    /// Decides about a fill of `row` that was read under a lease of `lease`, given at `leased`.
     ///
-    /// A fill that comes within `read_lag` of an invalidation is taken until that time has passed: a change
-    /// can be delivered before it can be read.
+    /// A change can be delivered before it can be read: what was read under a lease that was given within `read_lag` of
+    /// an invalidation is good until that time has passed, however late it comes.
     pub fn admit(
         &mut self,
         fence: &Fence,
         row: RowHash,
         lease: Seq,
-        now: Now,
+        leased: Tick,
+        wall_ms: u64,
         read_lag: Duration,
     ) -> Result<Admission, Fenced> {
         let slot = self.slots[index(row)];
@@ -204,10 +205,10 @@ impl History {
             return Err(Fenced);
         }
         if let Some(image) = self.images.get_mut(index(row)) {
-            image.filled_ms = image.filled_ms.max(now.wall_ms);
+            image.filled_ms = image.filled_ms.max(wall_ms);
         }
         let row_at = (slot.seq > Seq(0)).then_some(slot.at);
-        let hold_off = row_at.max(fence.at()).map(|at| at + read_lag).filter(|end| *end > now.tick);
+        let hold_off = row_at.max(fence.at()).map(|at| at + read_lag).filter(|end| *end > leased);
         Ok(Admission { hold_off })
     }
 

@@ -181,7 +181,7 @@ impl Engine {
         if !cache.attached.load(Ordering::Acquire) {
             return None;
         }
-        let lease = Lease { cache: cache.id, row, seq: core.history.seq() };
+        let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now };
         let you = core.loaders.win(lease, now);
         drop(core);
         Some(Grant { token: self.sealer.seal(&lease), you })
@@ -205,7 +205,8 @@ impl Engine {
         let Fill { lease, value, max_age } = fill;
         let mut core = self.core();
         let admitted = if lease.cache == cache.id {
-            core.history.admit(&cache.fence, lease.row, lease.seq, now, catalog.freshness.read_lag)
+            let read_lag = catalog.freshness.read_lag;
+            core.history.admit(&cache.fence, lease.row, lease.seq, lease.at, now.wall_ms, read_lag)
         } else {
             Err(Fenced)
         };

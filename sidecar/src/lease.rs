@@ -27,6 +27,8 @@ pub struct Lease {
     pub row: RowHash,
     /// What had been applied when it was given.
     pub seq: Seq,
+    /// When it was given: the read began then at the earliest.
+    pub at: Tick,
 }
 
 /// Turns leases into opaque texts and back. Each process has a key of its own, so that a lease of another
@@ -41,28 +43,29 @@ pub struct Loaders(Box<[(Lease, Tick)]>);
 // === impl Sealer ===
 
 impl Sealer {
-    /// The text of a lease: base64url of cache, row, sequence and a keyed hash over them.
+    /// The text of a lease: base64url of cache, row, sequence, time and a keyed hash over them.
     #[must_use]
     pub fn seal(&self, lease: &Lease) -> String {
-        let mut bytes = [0; 28];
+        let mut bytes = [0; 36];
         bytes[..4].copy_from_slice(&lease.cache.to_le_bytes());
         bytes[4..12].copy_from_slice(&lease.row.0.to_le_bytes());
         bytes[12..20].copy_from_slice(&lease.seq.0.to_le_bytes());
-        let tag = self.0.hash_one(&bytes[..20]);
-        bytes[20..].copy_from_slice(&tag.to_le_bytes());
+        bytes[20..28].copy_from_slice(&lease.at.0.to_le_bytes());
+        let tag = self.0.hash_one(&bytes[..28]);
+        bytes[28..].copy_from_slice(&tag.to_le_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The lease of a text, if this process sealed it.
     #[must_use]
     pub fn open(&self, text: &str) -> Option<Lease> {
-        let bytes: [u8; 28] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let bytes: [u8; 36] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let number = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
-        if self.0.hash_one(&bytes[..20]) != number(20) {
+        if self.0.hash_one(&bytes[..28]) != number(28) {
             return None;
         }
         let cache = u32::from_le_bytes(bytes[..4].try_into().ok()?);
-        Some(Lease { cache, row: RowHash(number(4)), seq: Seq(number(12)) })
+        Some(Lease { cache, row: RowHash(number(4)), seq: Seq(number(12)), at: Tick(number(20)) })
     }
 }
 
@@ -70,7 +73,7 @@ impl Sealer {
 
 impl Default for Loaders {
     fn default() -> Self {
-        let nobody = Lease { cache: 0, row: RowHash(0), seq: Seq(0) };
+        let nobody = Lease { cache: 0, row: RowHash(0), seq: Seq(0), at: Tick(0) };
         Self(vec![(nobody, Tick(0)); PLACES].into())
     }
 }
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn a_lease_is_known_by_its_own_process_only() {
         let (here, there) = (Sealer::default(), Sealer::default());
-        let lease = Lease { cache: 3, row: RowHash(u64::MAX), seq: Seq(9) };
+        let lease = Lease { cache: 3, row: RowHash(u64::MAX), seq: Seq(9), at: Tick(u64::MAX - 1) };
         let text = here.seal(&lease);
         assert_eq!(here.open(&text), Some(lease));
         assert_eq!(there.open(&text), None);
@@ -134,7 +137,7 @@ mod tests {
     fn one_loader_per_row_at_a_time() {
         let mut loaders = Loaders::default();
         let row = RowHash(5);
-        let lease = |seq| Lease { cache: 1, row, seq: Seq(seq) };
+        let lease = |seq| Lease { cache: 1, row, seq: Seq(seq), at: Tick(0) };
         assert!(loaders.win(lease(1), Tick(0)));
         assert!(!loaders.win(lease(1), Tick(9_999)));
         assert!(loaders.win(lease(1), Tick(0) + LOADING));

@@ -2,7 +2,7 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{Fence, Fenced, History, Refusal, RowHash, SLOTS};
+use super::{Admission, Fence, Fenced, History, Refusal, RowHash, SLOTS, Seq};
 use crate::{
     clock::{Now, Tick},
     position::RowVersion,
@@ -14,14 +14,25 @@ fn at(ms: u64) -> Now {
     Now { tick: Tick(ms), wall_ms: 1_000_000 + ms }
 }
 
+/// A fill that comes at once under a lease of this sequence, given now.
+fn admit(
+    history: &mut History,
+    fence: &Fence,
+    row: RowHash,
+    lease: Seq,
+    now: Now,
+) -> Result<Admission, Fenced> {
+    history.admit(fence, row, lease, now.tick, now.wall_ms, LAG)
+}
+
 #[test]
 fn a_fill_read_before_a_change_is_refused_even_if_nothing_was_cached() {
     let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
     let lease = history.seq();
     history.void_row(row, Tick(10));
-    assert_eq!(history.admit(&fence, row, lease, at(20), LAG), Err(Fenced));
+    assert_eq!(admit(&mut history, &fence, row, lease, at(20)), Err(Fenced));
     let lease = history.seq();
-    assert!(history.admit(&fence, row, lease, at(20), LAG).is_ok());
+    assert!(admit(&mut history, &fence, row, lease, at(20)).is_ok());
 }
 
 #[test]
@@ -29,7 +40,7 @@ fn a_change_of_another_row_refuses_nothing() {
     let (mut history, fence) = (History::default(), Fence::default());
     let lease = history.seq();
     history.void_row(RowHash(8), Tick(10));
-    assert!(history.admit(&fence, RowHash(7), lease, at(20), LAG).is_ok());
+    assert!(admit(&mut history, &fence, RowHash(7), lease, at(20)).is_ok());
 }
 
 #[test]
@@ -37,7 +48,7 @@ fn rows_that_share_a_slot_refuse_each_other_and_nothing_worse() {
     let (mut history, fence) = (History::default(), Fence::default());
     let lease = history.seq();
     history.void_row(RowHash(7 + SLOTS as u64), Tick(10));
-    assert_eq!(history.admit(&fence, RowHash(7), lease, at(20), LAG), Err(Fenced));
+    assert_eq!(admit(&mut history, &fence, RowHash(7), lease, at(20)), Err(Fenced));
 }
 
 #[test]
@@ -47,18 +58,22 @@ fn voiding_a_cache_refuses_its_leases_and_drops_its_values() {
     history.void_cache(&fence, Tick(10));
     assert!(!fence.holds(lease));
     assert!(other.holds(lease));
-    assert_eq!(history.admit(&fence, RowHash(7), lease, at(20), LAG), Err(Fenced));
+    assert_eq!(admit(&mut history, &fence, RowHash(7), lease, at(20)), Err(Fenced));
 }
 
 #[test]
 fn a_fill_soon_after_an_invalidation_is_held_off() {
     let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
-    assert_eq!(history.admit(&fence, row, history.seq(), at(5), LAG).unwrap().hold_off, None);
+    let held_off = |history: &mut History, ms| {
+        let lease = history.seq();
+        admit(history, &fence, row, lease, at(ms)).unwrap().hold_off
+    };
+    assert_eq!(held_off(&mut history, 5), None);
     history.void_row(row, Tick(10));
-    assert_eq!(history.admit(&fence, row, history.seq(), at(500), LAG).unwrap().hold_off, Some(Tick(1010)));
-    assert_eq!(history.admit(&fence, row, history.seq(), at(1010), LAG).unwrap().hold_off, None);
+    assert_eq!(held_off(&mut history, 500), Some(Tick(1010)));
+    assert_eq!(held_off(&mut history, 1010), None);
     history.void_cache(&fence, Tick(2000));
-    assert_eq!(history.admit(&fence, row, history.seq(), at(2500), LAG).unwrap().hold_off, Some(Tick(3000)));
+    assert_eq!(held_off(&mut history, 2500), Some(Tick(3000)));
 }
 
 fn lsn(lsn: u64) -> RowVersion {
@@ -128,7 +143,8 @@ fn a_fill_outranks_images_committed_before_it() {
     let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
     history.keep_images();
     let fill = at(10);
-    history.admit(&fence, row, history.seq(), fill, LAG).unwrap();
+    let lease = history.seq();
+    admit(&mut history, &fence, row, lease, fill).unwrap();
     assert_eq!(history.image(&fence, row, lsn(100), fill.wall_ms - 1, LAG), OUTRANKED);
     let within = history.image(&fence, row, lsn(101), fill.wall_ms + 1000, LAG);
     assert_eq!(within, OUTRANKED, "within the clocks' difference");
@@ -177,8 +193,8 @@ proptest! {
         let mut applied = [0u32; 3];
         let mut under_way = std::collections::VecDeque::new();
         // Readers 0..6 read row `reader % 3`: the lease they hold, and what they have read.
-        let mut readers: HashMap<u8, (super::Seq, Option<u32>)> = HashMap::new();
-        let mut cache: HashMap<usize, (super::Seq, u32)> = HashMap::new();
+        let mut readers: HashMap<u8, (Seq, Option<u32>)> = HashMap::new();
+        let mut cache: HashMap<usize, (Seq, u32)> = HashMap::new();
         for (time, step) in steps.into_iter().enumerate() {
             let now = at(time as u64 * 10_000);
             match step {
@@ -197,7 +213,7 @@ proptest! {
                 Step::Fill(reader) => {
                     if let Some((lease, Some(value))) = readers.remove(&reader) {
                         let row = usize::from(reader % 3);
-                        if history.admit(&fence, RowHash(row as u64), lease, now, LAG).is_ok() {
+                        if admit(&mut history, &fence, RowHash(row as u64), lease, now).is_ok() {
                             cache.insert(row, (lease, value));
                         }
                     }

@@ -224,6 +224,17 @@ fn a_fill_soon_after_a_change_is_held_off() {
 }
 
 #[test]
+fn a_read_that_may_have_missed_a_change_is_never_served_once_the_hold_off_has_passed() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.change(7, 1, 0, "x");
+    bench.pass(100);
+    let lease = bench.lease("rows/7").unwrap();
+    bench.pass(1100);
+    assert_eq!(bench.put("rows/7", &lease, "maybe old"), Ok(true));
+    assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
 fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     let mut bench = Bench::new(ROWS, "");
     bench.change(7, 1, 0, "x");
