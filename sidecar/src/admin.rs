@@ -4,24 +4,30 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn,
+    Method, Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header,
+    server::conn::http1,
+    service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
 };
 use tracing::{debug, info, warn};
 
 use crate::{
-    api::listen::{Complaints, RETRY_ACCEPT},
+    api::{
+        self,
+        connection::{Patience, Phase, Timed},
+        listen::{Complaints, RETRY_ACCEPT},
+    },
     args::ADMIN_PORT,
     clock::Tick,
     engine::Engine,
@@ -34,9 +40,6 @@ const MAX_CONNECTIONS: usize = 64;
 /// Most connections at once from this machine beyond those: whoever fills the others can't keep the kubelet's
 /// probes, which run inside the pod, from being answered.
 const MAX_LOCAL_CONNECTIONS: usize = 16;
-/// How long one exchange may take.
-const EXCHANGE: Duration = Duration::from_secs(10);
-
 /// Descriptors that the admin listener may come to need.
 pub const DESCRIPTORS: usize = MAX_CONNECTIONS + MAX_LOCAL_CONNECTIONS + 1;
 
@@ -111,14 +114,24 @@ impl Admin {
     }
 
     async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
-        let service =
-            service_fn(async |request| Ok::<_, std::convert::Infallible>(self.answer(request, peer).await));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(EXCHANGE)
-            .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = connection.await {
-            debug!(%error, "admin connection ended");
+        let patience = Patience::new();
+        let io = TokioIo::new(Timed::new(stream, Arc::clone(&patience)));
+        let service = service_fn(async |request: Request<Incoming>| {
+            patience.begin(!request.body().is_end_stream());
+            let response = self.answer(request, peer).await;
+            patience.enter(Phase::Answering);
+            Ok::<_, std::convert::Infallible>(response)
+        });
+        let mut http = http1::Builder::new();
+        // A client's time is the application's API's, and so kept by the connection itself.
+        http.header_read_timeout(None).max_buf_size(api::MAX_HEAD);
+        tokio::select! {
+            end = http.serve_connection(io, service) => {
+                if let Err(error) = end {
+                    debug!(%error, "admin connection ended");
+                }
+            }
+            phase = patience.run_out() => debug!(?phase, "slow admin client was cut off"),
         }
     }
 
@@ -154,8 +167,8 @@ impl Admin {
         if !peer.ip().to_canonical().is_loopback() {
             return text(StatusCode::FORBIDDEN, "the log level is changed on loopback only\n");
         }
-        let body = timeout(EXCHANGE, Limited::new(request.into_body(), 64).collect()).await;
-        let Ok(Ok(body)) = body else { return text(StatusCode::BAD_REQUEST, "send a level's name\n") };
+        let body = Limited::new(request.into_body(), 64).collect().await;
+        let Ok(body) = body else { return text(StatusCode::BAD_REQUEST, "send a level's name\n") };
         let level = String::from_utf8_lossy(&body.to_bytes()).trim().to_lowercase();
         if (self.set_level)(&level) {
             info!(level, "log level changed");

@@ -18,7 +18,7 @@ use connection::{Patience, Phase, Timed};
 use problem::Problem;
 
 mod body;
-mod connection;
+pub(crate) mod connection;
 mod directives;
 pub mod listen;
 mod problem;

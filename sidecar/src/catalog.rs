@@ -237,8 +237,8 @@ impl Cache {
 impl Shape {
     /// What these columns of an event teach: `None` if nothing new.
     ///
-    /// Once events have shown a column to be an integer, a request must spell it as one; once they have shown
-    /// other spellings of numbers or UUIDs, it must use those; and once they have shown how many columns there
+    /// Once events have shown a column to be an integer or a boolean, a request must spell it as one; once they have
+    /// shown other spellings of numbers or UUIDs, it must use those; and once they have shown how many columns there
     /// are, it must have as many.
     #[must_use]
     pub fn learn(&self, scalars: &[&Scalar<'_>]) -> Option<Self> {

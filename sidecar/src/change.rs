@@ -94,6 +94,9 @@ pub struct TableName<'a> {
     pub schema: Cow<'a, str>,
     /// The table.
     pub table: Cow<'a, str>,
+    /// The other table into whose stream a router wrote it, by its name in the binding: its rows are that table's
+    /// rows as well.
+    pub routed_to: Option<Cow<'a, str>>,
 }
 
 /// Why a whole table's values are void.
@@ -193,13 +196,14 @@ impl Fault {
 
 impl TableName<'_> {
     /// The names by which a binding may call this table: `schema.table` or `database.table`, and for
-    /// databases with both also `database.schema.table`, as far as they are known.
+    /// databases with both also `database.schema.table`, as far as they are known; and the name of the table
+    /// that it was routed to.
     pub fn spellings(&self) -> impl Iterator<Item = String> {
-        let Self { database, schema, table } = self;
+        let Self { database, schema, table, routed_to } = self;
         let short =
             if schema.is_empty() { format!("{database}.{table}") } else { format!("{schema}.{table}") };
         let both = !schema.is_empty() && !database.is_empty();
         let long = both.then(|| format!("{database}.{schema}.{table}"));
-        std::iter::once(short).chain(long)
+        std::iter::once(short).chain(long).chain(routed_to.as_deref().map(str::to_owned))
     }
 }

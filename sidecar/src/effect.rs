@@ -168,7 +168,7 @@ fn row_in_cache<'a>(
     }
     effects.push(Effect::VoidRow { cache, key: key.clone() });
     if cache.spec.on_change == OnChange::Hydrate {
-        match offer(row) {
+        match offer(row, cache) {
             Ok(Some((image, version, commit_ms))) => {
                 effects.push(Effect::Hydrate { cache, key, image, version, commit_ms });
             }
@@ -187,8 +187,15 @@ fn note<'a>(row: &RowChange<'_>, cache: &'a Arc<Cache>, key: Key) -> Option<Effe
 }
 
 /// The image of a row that was written, if it can become a value at all.
-fn offer<'a>(row: &'a RowChange<'_>) -> Result<Option<(&'a RawValue, RowVersion, u64)>, Refusal> {
+fn offer<'a>(
+    row: &'a RowChange<'_>,
+    cache: &Cache,
+) -> Result<Option<(&'a RawValue, RowVersion, u64)>, Refusal> {
     let (Op::Create | Op::Update, Some(image)) = (row.op, row.after) else { return Ok(None) };
+    // Rows of several tables are routed to one, and can have one key there: no image is the row.
+    if row.table.routed_to.is_some() && row.table.routed_to.as_deref() == cache.spec.table.as_deref() {
+        return Ok(None);
+    }
     let (Some(version), Some(commit_ms)) = (row.version, row.commit_ms) else {
         return Err(Refusal::NoPosition);
     };

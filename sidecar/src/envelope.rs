@@ -77,7 +77,7 @@ fn try_read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Result<C
     let rows_only = matches!(role, StreamRole::Table(_));
     match (value.op.as_deref(), &value.source) {
         (Some("m"), Some(_)) if !rows_only && value.message.is_some() => Ok(message(&value)),
-        (Some(op), Some(source)) => data(op, &value, source, &entry),
+        (Some(op), Some(source)) => data(role, op, &value, source, &entry),
         (None, None) if !rows_only && entry.is_transaction_marker() => Ok(Change::Other),
         (None, None) if !rows_only => entry.heartbeat().ok_or(unread(Fault::Envelope)),
         (None, Some(_)) if !rows_only && (value.ddl.is_some() || value.table_changes.is_some()) => {
@@ -133,7 +133,8 @@ impl<'a> Entry<'a> {
         }
         #[derive(Deserialize)]
         struct Marker<'a> {
-            status: Status,
+            #[serde(rename = "status")]
+            _status: Status,
             #[serde(borrow, rename = "event_count")]
             _event_count: &'a RawValue,
             #[serde(borrow, rename = "data_collections")]
@@ -145,9 +146,7 @@ impl<'a> Entry<'a> {
             Begin,
             End,
         }
-        payload::<Key<'_>>(self.key).is_some()
-            && payload::<Marker<'_>>(self.value)
-                .is_some_and(|m| matches!(m.status, Status::Begin | Status::End))
+        payload::<Key<'_>>(self.key).is_some() && payload::<Marker<'_>>(self.value).is_some()
     }
 
     /// Debezium's own heartbeat: `{"serverName":…}` and a time, nothing else.
@@ -224,6 +223,7 @@ fn payload<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
 }
 
 fn data<'a>(
+    role: &StreamRole,
     op: &str,
     value: &Value<'a>,
     source: &Source<'a>,
@@ -232,11 +232,18 @@ fn data<'a>(
     let Some(table) = source.table.clone().filter(|t| !t.is_empty()) else {
         return Err(Unread(Fault::Table, None));
     };
-    let table = TableName {
+    let mut table = TableName {
         database: source.db.clone().unwrap_or_default(),
         schema: source.schema.clone().unwrap_or_default(),
         table,
+        routed_to: None,
     };
+    // `ByLogicalTableRouter` writes the rows of several tables into one stream, and each event names its own.
+    if let StreamRole::Table(name) = role
+        && !table.spellings().any(|spelling| spelling == *name)
+    {
+        table.routed_to = Some(name.clone().into());
+    }
     let op = match op {
         "c" => Op::Create,
         "u" => Op::Update,
@@ -333,8 +340,8 @@ impl TableName<'_> {
         let mut parts = name.splitn(3, '.').map(|part| Cow::Owned(part.to_owned()));
         let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         match parts.next() {
-            Some(table) => TableName { database: first, schema: second, table },
-            None => TableName { database: Cow::Borrowed(""), schema: first, table: second },
+            Some(table) => TableName { database: first, schema: second, table, routed_to: None },
+            None => TableName { database: Cow::Borrowed(""), schema: first, table: second, routed_to: None },
         }
     }
 }

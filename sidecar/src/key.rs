@@ -187,8 +187,9 @@ impl Form {
         let shown = match scalar {
             Scalar::Text(text) => self.shown.with_text(text),
             Scalar::Number(text) => self.shown.with_number(text),
-            // No two spellings of these are one row.
-            Scalar::Bool(_) | Scalar::Null | Scalar::Compound => self.shown,
+            Scalar::Bool(_) => self.shown.with_bool(),
+            // Neither has a text that a request could spell otherwise.
+            Scalar::Null | Scalar::Compound => self.shown,
         };
         (shown != self.shown).then_some(Self { shown, ..self })
     }

@@ -23,12 +23,12 @@ use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::problem::Problem;
-use crate::clock::Tick;
+use crate::{api, clock::Tick};
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Between requests.
     Idle,
     /// A request's head is coming.
@@ -43,7 +43,7 @@ pub(super) enum Phase {
 
 /// A connection's phase and since when.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     phase: AtomicU8,
     since: AtomicU64,
     /// Whether the request has a body.
@@ -53,7 +53,7 @@ pub(super) struct Patience {
 }
 
 /// A stream that keeps its connection's [`Patience`].
-pub(super) struct Timed<S> {
+pub(crate) struct Timed<S> {
     stream: S,
     patience: Arc<Patience>,
     /// What is left to write of a problem that stands for hyper's own words.
@@ -66,11 +66,11 @@ impl Phase {
     /// How long a client may keep it waiting without progress.
     fn limit(self) -> Option<Duration> {
         match self {
-            Self::Idle => Some(super::IDLE),
-            Self::Head => Some(super::HEAD),
-            Self::Body => Some(super::BODY),
+            Self::Idle => Some(api::IDLE),
+            Self::Head => Some(api::HEAD),
+            Self::Body => Some(api::BODY),
             Self::Working => None,
-            Self::Answering => Some(super::WRITE),
+            Self::Answering => Some(api::WRITE),
         }
     }
 
@@ -80,7 +80,7 @@ impl Phase {
 }
 
 impl Patience {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU64::new(Tick::now().0),
@@ -91,39 +91,39 @@ impl Patience {
 
     /// A request was handed to the service. Whether its target has a fragment, as far as that was seen: hyper takes
     /// one away without a word.
-    pub(super) fn begin(&self, body: bool) -> bool {
+    pub(crate) fn begin(&self, body: bool) -> bool {
         self.enter(if body { Phase::Body } else { Phase::Working });
         self.body.store(body, Ordering::Relaxed);
         self.fragment.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(crate) fn enter(&self, phase: Phase) {
         self.since.store(Tick::now().0, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         Phase::from_u8(self.phase.load(Ordering::Relaxed))
     }
 
     /// Ends when the client has been too slow, and says with what.
-    pub(super) async fn run_out(&self) -> Phase {
+    pub(crate) async fn run_out(&self) -> Phase {
         loop {
             let phase = self.phase();
             let spent = Tick::now().since(Tick(self.since.load(Ordering::Relaxed)));
             // While the answer is being made nothing runs out; look again as soon as anything could.
-            let left = phase.limit().map_or(super::HEAD, |limit| limit.saturating_sub(spent));
+            let left = phase.limit().map_or(api::HEAD, |limit| limit.saturating_sub(spent));
             if left.is_zero() {
                 return phase;
             }
             // A phase may give way to one of less patience, so no sleep is longer than the shortest.
-            tokio::time::sleep(left.min(super::HEAD)).await;
+            tokio::time::sleep(left.min(api::HEAD)).await;
         }
     }
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(stream: S, patience: Arc<Patience>) -> Self {
+    pub(crate) fn new(stream: S, patience: Arc<Patience>) -> Self {
         Self { stream, patience, last_words: None, head_ended: true }
     }
 }

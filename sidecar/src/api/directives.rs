@@ -20,7 +20,8 @@ pub(crate) struct ReadDirectives {
 }
 
 impl ReadDirectives {
-    pub(crate) fn parse(headers: &HeaderMap, sources: &[&str]) -> Result<Self, Problem> {
+    /// Without `sources` it isn't known which there are, and a position may name any.
+    pub(crate) fn parse(headers: &HeaderMap, sources: Option<&[&str]>) -> Result<Self, Problem> {
         let mut read = Self::default();
         for (name, value) in cache_control(headers) {
             match (name.as_str(), value) {
@@ -71,7 +72,7 @@ impl FillDirectives {
         }
         if let Some(text) = header(headers, "freshet-position")? {
             // It could only shorten a hold-off; without it the value is as right, and lives shorter.
-            position(text, "Freshet-Position", sources)?;
+            position(text, "Freshet-Position", Some(sources))?;
         }
         if headers.contains_key("freshet-depends") {
             // To ignore it would leave values alive that a change concerns.
@@ -131,14 +132,14 @@ fn whole(text: &str, name: &str) -> Result<u64, Problem> {
 }
 
 /// Checks a position: an RFC 9651 dictionary of strings by source.
-fn position(text: &str, name: &'static str, sources: &[&str]) -> Result<(), Problem> {
+fn position(text: &str, name: &'static str, sources: Option<&[&str]>) -> Result<(), Problem> {
     let fault =
         |detail: String| Problem::bad_request("position", "Not a position", format!("{name} {detail}"));
     let dictionary = Parser::new(text)
         .parse::<Dictionary>()
         .map_err(|_| fault("is a dictionary by source, as in `cdc=\"lsn:0/157D6E8\"`".into()))?;
     for (source, entry) in &dictionary {
-        if !sources.contains(&source.as_str()) {
+        if sources.is_some_and(|sources| !sources.contains(&source.as_str())) {
             return Err(fault(format!(
                 "names the source `{}`, which the binding doesn't have",
                 source.as_str()

@@ -109,19 +109,26 @@ fn read(
     headers: &HeaderMap,
     lease: bool,
 ) -> Result<Reply, Problem> {
-    let mut directives = ReadDirectives::parse(headers, &sources(catalog))?;
+    let mut directives = ReadDirectives::parse(headers, Some(&sources(catalog)))?;
     directives.wanted.lease = lease && !directives.only_if_cached;
     match engine.get(catalog, cache, key, directives.wanted, Tick::now()) {
         Answer::Hit(hit) => Ok(hit_reply(hit, headers)),
-        Answer::Miss(miss) if directives.only_if_cached => Err(Problem::new(
+        Answer::Miss(miss) => missed(miss, directives.only_if_cached),
+    }
+}
+
+/// The answer where there is nothing to serve.
+fn missed(miss: Miss, only_if_cached: bool) -> Result<Reply, Problem> {
+    if only_if_cached {
+        return Err(Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "not-cached",
             "Nothing is cached",
             "the request takes cached values only, and there is none to serve",
         )
-        .with_header(CACHE_STATUS, miss_status(&miss))),
-        Answer::Miss(miss) => Ok(miss_reply(miss)),
+        .with_header(CACHE_STATUS, miss_status(&miss)));
     }
+    Ok(miss_reply(miss))
 }
 
 /// What a path names.
@@ -235,7 +242,9 @@ fn push_detail(status: &mut String, detail: Option<&str>) {
 fn not_served(request: &Request<Incoming>, reason: Reason, no_lease: &str) -> Result<Reply, Problem> {
     match *request.method() {
         Method::GET | Method::HEAD => {
-            Ok(miss_reply(Miss { stale: true, detail: Some(reason.as_str()), lease: None }))
+            let directives = ReadDirectives::parse(request.headers(), None)?;
+            let miss = Miss { stale: true, detail: Some(reason.as_str()), lease: None };
+            missed(miss, directives.only_if_cached)
         }
         Method::DELETE => Ok(empty(StatusCode::NO_CONTENT)),
         Method::PUT => Err(Problem::bad_request("lease", "Not a lease of this sidecar", no_lease)),

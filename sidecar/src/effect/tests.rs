@@ -77,6 +77,35 @@ fn what_names_no_database_concerns_every_spelling() {
     }
 }
 
+/// `ByLogicalTableRouter` writes rows of `t_shard1` into the stream of `t_all`.
+#[test]
+fn rows_that_are_routed_into_a_tables_stream_void_its_rows() {
+    let catalog = catalog(
+        "{name: all, table: s.t_all, onChange: Hydrate}, {name: shard, table: s.t, onChange: Hydrate}, {name: pages, dependsOn: [s.t_all]}, {name: others, table: s.u}",
+    );
+    let (_, tables) = &catalog.feeds[0];
+    let role = StreamRole::Table("s.t_all".into());
+    let shard = "{\"id\":7,\"__dbz__physicalTableIdentifier\":\"shop.s.t\"}";
+    let run = |key: &str, value: &str| {
+        let fields = [(key.as_bytes().to_vec(), value.as_bytes().to_vec())];
+        let change = read(&role, &fields);
+        let mut found: Vec<_> =
+            effects(&change, concerned(&change, tables)).iter().filter_map(show).collect();
+        found.sort();
+        found
+    };
+    let (written, own) = (event("u", "{\"id\":7}"), event("u", "{\"id\":7}").replace("\"t\"", "\"t_all\""));
+    // Rows of several tables can have one key there: what one of them looks like isn't known for the other.
+    let both = ["hydrate shard/7", "note all/7", "void all/7", "void pages", "void shard/7"];
+    assert_eq!(run(shard, &written), both);
+    let deleted = ["note all/7", "note shard/7", "void all/7", "void pages", "void shard/7"];
+    assert_eq!(run(shard, &event("d", "null")), deleted);
+    for (key, value) in [("default", event("t", "null")), ("not JSON", event("u", "null"))] {
+        assert_eq!(run(key, &value), ["void all", "void pages", "void shard"], "{value}");
+    }
+    assert_eq!(run("{\"id\":7}", &own), ["hydrate all/7", "void all/7", "void pages"], "its own rows");
+}
+
 #[test]
 fn a_row_of_another_table_does_nothing() {
     let catalog = catalog("{name: rows, table: s.u}");
@@ -207,6 +236,25 @@ fn uuids_are_spelled_as_events_show_them() {
         let takes = |text: &str| Key::from_path(text, shape.forms.as_deref()).is_ok();
         assert_eq!([lower, &upper, bare].map(takes), taken, "{shown}");
     }
+}
+
+#[test]
+fn booleans_are_spelled_as_events_show_them() {
+    let catalog = catalog("{name: rows, table: s.t}");
+    let cache = &catalog.caches["rows"];
+    let takes = |text: &str| Key::from_path(text, cache.shape().forms.as_deref()).is_ok();
+    let shows = |value: &str| run(&catalog, &format!("{{\"id\":{value}}}"), &event("u", "null"));
+    // All of these are one row to a database.
+    let others = ["TRUE", "t", "yes", "on", "1", "true%20", "tru"];
+    assert_eq!(others.map(takes), [true; 7], "nothing is known yet");
+    assert_eq!(shows("true"), ["void rows/true"]);
+    assert_eq!(others.map(takes), [false; 7]);
+    assert!(takes("true") && takes("false"));
+    let learned = cache.shape();
+    assert_eq!(shows("false"), ["void rows/false"]);
+    assert!(std::sync::Arc::ptr_eq(&learned, &cache.shape()), "nothing new, nothing void");
+    shows("\"yes\"");
+    assert!(["TRUE", "yes", "1"].iter().all(|text| takes(text)), "a text, whose spellings are other rows");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! A database reads `7`, `007` and `7.0` as one number, and a UUID in any case, with dashes or without; an event
 //! spells the row in one of these ways. So of texts that look like numbers or UUIDs a request may use only the
-//! canonical way, until events have shown another.
+//! canonical way, until events have shown another. That a column is a boolean, which a database reads from many words
+//! (`t`, `TRUE`, `yes`, `1`), only events can tell: from then on a request may use only their two.
 
 use super::{is_integer, is_uuid};
 
@@ -53,8 +54,10 @@ const UUIDS: [(Look, u16); 4] = [
 const OTHER: u16 = 1 << 8;
 const AS_TEXT: u16 = 1 << 9;
 const AS_NUMBER: u16 = 1 << 10;
+const AS_BOOL: u16 = 1 << 11;
 
 const A_NUMBER: &str = "a number as change events spell it (declare the column as Text if it isn't one)";
+const A_BOOL: &str = "`true` or `false`, as change events spell a boolean";
 const A_UUID: &str = "a UUID as change events spell it (declare the column as Text if it isn't one)";
 
 // === impl Look ===
@@ -138,6 +141,11 @@ impl Looks {
         self.carried(AS_TEXT).with(Look::of(text))
     }
 
+    /// With what an event carried as a JSON boolean.
+    pub(super) fn with_bool(self) -> Self {
+        self.carried(AS_BOOL)
+    }
+
     /// A column that is carried otherwise than before has another type now: all else that was shown is past.
     fn carried(self, how: u16) -> Self {
         if self.looks & how == 0 { Self { looks: how, ..Self::NONE } } else { self }
@@ -161,6 +169,9 @@ impl Looks {
     /// What a request's text should have been, if no event would name a row so.
     pub(super) fn refuses(self, text: &str) -> Option<&'static str> {
         let shown = |bit| self.looks & bit != 0;
+        if shown(AS_BOOL) {
+            return (!matches!(text, "true" | "false")).then_some(A_BOOL);
+        }
         // A number that begins with zeros is a text, and then other spellings are other rows.
         let text_column = shown(PADDED);
         let scales = self.scales.count_ones();

@@ -3,7 +3,7 @@
 use freshet_e2e::process::{Redis, Sidecar, http::Connection};
 
 use crate::bad_input::problem;
-use crate::shop::{CACHES, SOON, Shop, ask, executable, manifest, outcome};
+use crate::shop::{CACHES, SOON, Shop, ask, event, executable, manifest, outcome};
 
 #[test]
 fn a_miss_gives_a_lease_and_a_fill_makes_a_hit_over_tcp_and_the_socket() {
@@ -136,6 +136,23 @@ fn a_hydrated_row_needs_no_reader_and_goes_with_its_delete() {
     // A parameter doesn't make it another type, nor another value.
     assert_eq!(put("Application/vnd.freshet.row+JSON; charset=utf-8").status, 204);
     assert_eq!(etag(&shop), plain);
+}
+
+/// As Debezium's `ByLogicalTableRouter` writes the rows of several tables into one stream.
+#[test]
+fn a_row_that_was_routed_into_a_tables_stream_voids_its_row() {
+    let mut shop = Shop::open();
+    for path in ["/v1/products/7", "/v1/products/8", "/v1/pages/home"] {
+        shop.fill(path, "x");
+    }
+    let key = "{\"id\":7,\"__dbz__physicalTableIdentifier\":\"shop.inventory.product_1\"}";
+    let event = event("product_1", "u", "{\"id\":7}");
+    shop.redis.xadd("shop.inventory.product", &[(key, &event)]).unwrap();
+    shop.until_get("/v1/products/7", "miss");
+    shop.settle();
+    assert_eq!(shop.get("/v1/products/8"), "hit x");
+    assert_eq!(shop.get("/v1/pages/home"), "miss");
+    assert_eq!(shop.get("/v1/rows/7"), "miss", "another table's row isn't hydrated");
 }
 
 #[test]

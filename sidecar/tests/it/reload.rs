@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use anyhow::ensure;
 use freshet_e2e::process::{Redis, Sidecar};
 
-use crate::shop::{SOON, Shop, executable, manifest};
+use crate::{
+    bad_input::problem,
+    shop::{SOON, Shop, executable, manifest},
+};
 
 const ROWS: &str = "\n  - {name: products, table: inventory.product, ttl: 10m}";
 
@@ -88,6 +91,25 @@ fn a_binding_that_is_gone_stays_in_force() {
     until_binding(&mut shop, "Current");
 }
 
+/// A read's directives are judged as they are where values are served.
+fn directives_count_where_nothing_is_served(shop: &Shop, path: &str, detail: &str) {
+    for method in ["GET", "HEAD"] {
+        let ask = |name, value| shop.sidecar.request(method, path, &[(name, value)], b"").unwrap();
+        let only = ask("cache-control", "only-if-cached");
+        assert_eq!(only.status, 504, "{path}");
+        assert_eq!(
+            only.header("cache-status"),
+            Some(format!("freshet; fwd=stale; detail={detail}").as_str())
+        );
+        assert_eq!(ask("cache-control", "max-age=x").status, 400, "{path}");
+        assert_eq!(ask("freshet-min-position", "22674008").status, 400, "{path}");
+        // Which sources there are isn't known.
+        assert_eq!(ask("freshet-min-position", "wire=\"lsn:0/1\"").status, 404, "{path}");
+    }
+    let only = shop.sidecar.request("GET", path, &[("cache-control", "only-if-cached")], b"").unwrap();
+    problem(&only, 504, "not-cached", "cached values only");
+}
+
 #[test]
 fn without_a_binding_misses_are_served_until_it_comes() {
     let redis = Redis::start().unwrap();
@@ -97,6 +119,7 @@ fn without_a_binding_misses_are_served_until_it_comes() {
     let mut shop = Shop { redis, sidecar };
     until_binding(&mut shop, "NoBinding");
     assert_eq!(shop.get("/v1/anything/7"), "stale no-binding");
+    directives_count_where_nothing_is_served(&shop, "/v1/anything/7", "no-binding");
     assert_eq!(shop.put("/v1/anything/7", "AAAA", "x"), 400);
     fs::write(&path, manifest(&shop.redis, ROWS, "")).unwrap();
     shop.until_fresh();
@@ -190,6 +213,7 @@ fn what_only_a_newer_version_knows_is_off_and_the_rest_works() {
     let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
     for path in ["/v1/repos/7", "/v1/repos/a/b/c", "/v1/news/7"] {
         assert_eq!(shop.get(path), "stale binding-too-new", "{path}");
+        directives_count_where_nothing_is_served(&shop, path, "binding-too-new");
         assert_eq!(shop.sidecar.get(path).unwrap().header("freshet-lease"), None, "{path}");
         assert_eq!(shop.put(path, "AAAA", "x"), 400, "{path}");
         assert_eq!(shop.sidecar.request("DELETE", path, &[], b"").unwrap().status, 204, "{path}");
