@@ -52,8 +52,8 @@ pub(crate) fn condition(binding: &Value, kind: &str) -> Result<Value> {
 }
 
 pub(crate) fn until_condition(plane: &ControlPlane, kind: &str, status: &str, reason: &str) -> Result<()> {
-    // The others may be written with the next count of pods.
-    let within = if matches!(kind, "Accepted" | "SourcesReachable") { SOON } else { PACED };
+    // What is waited for of the others isn't all urgent: another reason for the same, and what is counted.
+    let within = if kind == "Accepted" { SOON } else { PACED };
     until(&format!("{kind}={status} {reason}"), within, || {
         let binding = plane.get("shop", "cachebinding/shop")?;
         let condition = condition(&binding, kind)?;
