@@ -7,6 +7,7 @@ use tracing::{Instrument as _, error, info, info_span};
 
 use crate::{clock::Tick, continuity::Break, engine::Engine, feed::Feed};
 
+mod connect;
 mod pace;
 mod plan;
 mod redis_stream;

@@ -12,11 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use freshet_crds::binding::UrlSpec;
-use redis::{AsyncConnectionConfig, Cmd, Value, aio::MultiplexedConnection};
+use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tracing::{debug, info, warn};
 
 use super::{
+    connect::{ConnectError, connect},
     pace::Pace,
     plan::Plan,
     reply::{self, RawEntry, Unexpected},
@@ -30,8 +30,6 @@ use crate::{
     feed::Feed,
 };
 
-/// How long a connection may take to be made, credentials included.
-const CONNECT: Duration = Duration::from_secs(3);
 /// How long a read waits for the first entry. Half of the continuity period, as a deleted stream leaves its
 /// readers waiting without a word.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -59,10 +57,8 @@ pub(super) struct Follower {
 /// Why a session ended. None of them ends the follower.
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
-    #[error("the URL in Secret `{secret}`, key `{key}`, can't be read: {why}")]
-    Secret { secret: String, key: String, why: String },
-    #[error("the URL isn't one: redis://[user:password@]host[:port][/database] is expected")]
-    Url,
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("no reply in time")]
     Silence,
     #[error("`{stream}` isn't a stream")]
@@ -117,7 +113,7 @@ impl Follower {
     }
 
     async fn session(&mut self) -> Result<std::convert::Infallible, SessionError> {
-        let mut redis = self.connect().await?;
+        let mut redis = connect(&self.feed.spec, self.secrets.as_deref()).await?;
         let mut plan = self.plan()?;
         // Before anything is believed: is this still the server and the streams that were read before?
         self.check(&mut redis, &plan).await?;
@@ -157,32 +153,6 @@ impl Follower {
         self.continuity.retain(|stream| plan.streams.contains_key(stream));
         self.deletes.retain(|stream, _| plan.streams.contains_key(stream));
         Ok(plan)
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, SessionError> {
-        let url = match &self.feed.spec.url {
-            UrlSpec::Plain(url) => url.clone(),
-            UrlSpec::Secret(secret) => {
-                let fault = |why: String| SessionError::Secret {
-                    secret: secret.name.clone(),
-                    key: secret.key.clone(),
-                    why,
-                };
-                let folder =
-                    self.secrets.as_ref().ok_or_else(|| fault("no --secrets folder was given".into()))?;
-                let path = folder.join(&secret.name).join(&secret.key);
-                std::fs::read_to_string(path).map_err(|e| fault(e.kind().to_string()))?.trim().to_owned()
-            }
-        };
-        if !url.starts_with("redis://") {
-            return Err(SessionError::Url);
-        }
-        let client = redis::Client::open(url).map_err(|_| SessionError::Url)?;
-        // Timeouts are ours: the library's would cut a blocking read.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-        let connect = client.get_multiplexed_async_connection_with_config(&config);
-        Ok(tokio::time::timeout(CONNECT, connect).await.map_err(|_| SessionError::Silence)??)
     }
 
     /// Positions streams that have no position yet at their ends, and then lets their caches give leases.
