@@ -33,7 +33,7 @@ use crate::{
     key::Key,
     lease::{Lease, Loaders, Sealer},
     position::RowVersion,
-    store::{Entry, Store, Value, expiry},
+    store::{Entry, Shelf, Store, Value, expiry},
 };
 
 mod answer;
@@ -44,11 +44,13 @@ pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Wanted};
 pub const ROW_TYPE: &str = "application/vnd.freshet.row+json";
 
 /// The state of a running sidecar.
+///
+/// `S` keeps the values: moka, except where a test needs a map that it can look through.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Engine<S = Store> {
     catalog: ArcSwapOption<Catalog>,
     core: Mutex<Core>,
-    store: ArcSwap<Store>,
+    store: ArcSwap<S>,
     sealer: Sealer,
     hasher: ahash::RandomState,
     /// Set when entries have become void that only a sweep will find.
@@ -63,20 +65,20 @@ struct Core {
 
 // === impl Engine ===
 
-impl Default for Engine {
+impl<S: Shelf> Default for Engine<S> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Engine {
+impl<S: Shelf> Engine<S> {
     /// An engine without a binding.
     #[must_use]
     pub fn new() -> Self {
         Self {
             catalog: ArcSwapOption::empty(),
             core: Mutex::default(),
-            store: ArcSwap::from_pointee(Store::new(0)),
+            store: ArcSwap::from_pointee(S::new(0)),
             sealer: Sealer::default(),
             hasher: ahash::RandomState::new(),
             dirty: AtomicBool::new(false),
@@ -92,7 +94,7 @@ impl Engine {
     /// Runs `catalog` from now on. A change of `memory` starts every cache empty.
     pub fn install(&self, catalog: Catalog) {
         if self.catalog().is_none_or(|old| old.memory != catalog.memory) {
-            self.store.store(Arc::new(Store::new(catalog.memory)));
+            self.store.store(Arc::new(S::new(catalog.memory)));
         }
         if catalog.caches.values().any(|cache| cache.spec.on_change == OnChange::Hydrate) {
             self.core().history.keep_images();

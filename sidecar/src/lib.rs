@@ -3,15 +3,15 @@
 //! Data flows one way:
 //!
 //! ```text
-//! source ─► envelope ─► change ─► effect ─► engine ─► store
+//! source ─► tail ─► envelope ─► change ─► effect ─► engine ─► store
 //!                                   │          ▲        │
 //!                              coherence ◄── lease,fill │
 //!                                              ▲        ▼
 //!                                              └─ api ◄─┘
 //! ```
 //!
-//! [`envelope`], [`change`], [`position`], [`key`], [`effect`], [`coherence`], [`freshness`] and
-//! [`continuity`] are the pure core: no I/O, no clock of their own, time is passed in. [`source`] alone knows
+//! [`envelope`], [`change`], [`position`], [`key`], [`effect`], [`coherence`], [`freshness`],
+//! [`continuity`] and [`tail`] are the pure core: no I/O, no clock of their own, time is passed in. [`source`] alone knows
 //! Redis, [`store`] alone knows moka, [`api`] and [`admin`] alone know HTTP. [`engine`] is the glue that puts
 //! the core's rules and the store under one lock.
 
@@ -41,3 +41,4 @@ pub mod reload;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod tail;

@@ -8,8 +8,6 @@ use tracing::{Instrument as _, error, info, info_span};
 use crate::{clock::Tick, continuity::Break, engine::Engine, feed::Feed};
 
 mod connect;
-mod pace;
-mod plan;
 mod redis_stream;
 mod reply;
 

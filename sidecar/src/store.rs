@@ -4,6 +4,7 @@
 //! is decided by what the entry carries, never by the store.
 
 use std::{
+    fmt,
     hash::Hash,
     sync::{
         Arc,
@@ -53,7 +54,25 @@ struct Held {
     bytes: u64,
 }
 
-/// The values of all caches, bounded in bytes.
+/// What keeps values. It may drop any of them at any time; it may not return what was removed.
+pub trait Shelf: fmt::Debug + Send + Sync + 'static {
+    /// A shelf for at most `memory` bytes.
+    fn new(memory: u64) -> Self;
+    /// The entry of a key, whatever it says.
+    fn get(&self, cache: u32, key: &str) -> Option<Arc<Entry>>;
+    /// Stores an entry.
+    fn insert(&self, cache: u32, key: &str, entry: Entry);
+    /// Drops an entry.
+    fn remove(&self, cache: u32, key: &str);
+    /// Drops every entry that isn't worth keeping, and does the housekeeping that writes left over.
+    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool);
+    /// Does the housekeeping that writes left over: what was dropped is freed.
+    fn tidy(&self);
+    /// Bytes held, by the shelf's own account.
+    fn weight(&self) -> u64;
+}
+
+/// The values of all caches, bounded in bytes: moka.
 #[derive(Debug)]
 pub struct Store {
     map: moka::sync::Cache<StoreKey, Arc<Entry>, ahash::RandomState>,
@@ -138,10 +157,8 @@ impl Equivalent<StoreKey> for Lookup<'_> {
     }
 }
 
-impl Store {
-    /// A store of at most `memory` bytes.
-    #[must_use]
-    pub fn new(memory: u64) -> Self {
+impl Shelf for Store {
+    fn new(memory: u64) -> Self {
         let map = moka::sync::Cache::builder()
             .max_capacity(memory)
             .weigher(|_: &StoreKey, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
@@ -149,14 +166,11 @@ impl Store {
         Self { map, untidied: AtomicU64::new(0) }
     }
 
-    /// The entry of a key, whatever it says.
-    #[must_use]
-    pub fn get(&self, cache: u32, key: &str) -> Option<Arc<Entry>> {
+    fn get(&self, cache: u32, key: &str) -> Option<Arc<Entry>> {
         self.map.get(&Lookup { cache, key })
     }
 
-    /// Stores an entry.
-    pub fn insert(&self, cache: u32, key: &str, entry: Entry) {
+    fn insert(&self, cache: u32, key: &str, entry: Entry) {
         let weight = entry.weight();
         self.map.insert(StoreKey { cache, key: key.into() }, Arc::new(entry));
         if self.untidied.fetch_add(weight, Ordering::Relaxed) + weight > UNTIDIED {
@@ -164,13 +178,11 @@ impl Store {
         }
     }
 
-    /// Drops an entry.
-    pub fn remove(&self, cache: u32, key: &str) {
+    fn remove(&self, cache: u32, key: &str) {
         self.map.invalidate(&Lookup { cache, key });
     }
 
-    /// Drops every entry that isn't worth keeping, and does the housekeeping that writes left over.
-    pub fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
+    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
         for (key, entry) in &self.map {
             if !keep(key.cache, &entry) {
                 self.map.invalidate(&*key);
@@ -179,15 +191,12 @@ impl Store {
         self.tidy();
     }
 
-    /// Does the housekeeping that writes left over: what was dropped is freed.
-    pub fn tidy(&self) {
+    fn tidy(&self) {
         self.untidied.store(0, Ordering::Relaxed);
         self.map.run_pending_tasks();
     }
 
-    /// Bytes held, by the store's own account.
-    #[must_use]
-    pub fn weight(&self) -> u64 {
+    fn weight(&self) -> u64 {
         self.map.weighted_size()
     }
 }
@@ -209,7 +218,7 @@ pub fn count(counter: &AtomicU64) -> u64 {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use super::{Entry, Store, Value, count, expiry};
+    use super::{Entry, Shelf as _, Store, Value, count, expiry};
     use crate::{catalog::CacheStats, clock::Tick, coherence::Seq};
 
     fn entry(stats: &Arc<CacheStats>, body: &'static [u8]) -> Entry {

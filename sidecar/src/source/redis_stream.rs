@@ -6,9 +6,8 @@
 //! and reads to their ends, so that the three answers belong together.
 
 use std::{
-    collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,17 +16,15 @@ use tracing::{debug, info, warn};
 
 use super::{
     connect::{ConnectError, connect},
-    pace::Pace,
-    plan::Plan,
-    reply::{self, RawEntry, Unexpected},
+    reply::{self, Unexpected},
 };
 use crate::{
-    change::Fault,
     clock::{Now, Tick},
-    continuity::{Break, Continuity, ServerIdentity, StreamState},
+    continuity::Break,
     engine::Engine,
-    envelope::{self, Deletes, StreamRole},
     feed::Feed,
+    store::Store,
+    tail::{Entries, Plan, Survey, Tail},
 };
 
 /// How long a read waits for the first entry. Half of the continuity period, as a deleted stream leaves its
@@ -37,21 +34,13 @@ const BLOCK: Duration = Duration::from_secs(1);
 const REPLY: Duration = Duration::from_secs(2);
 /// How often the streams' continuity is checked.
 const CHECK: Duration = Duration::from_secs(1);
-/// Entries looked back at when a stream of one table, or of all, is positioned.
-const LOOK_BACK: (usize, usize) = (4, 256);
 /// The pauses between attempts to connect, doubling from the first to the second, jittered.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 pub(super) struct Follower {
-    engine: Arc<Engine>,
     feed: Arc<Feed>,
     secrets: Option<PathBuf>,
-    continuity: Continuity,
-    pace: Pace,
-    /// The last delete of each stream.
-    deletes: HashMap<String, Deletes>,
-    /// The faults of entries that were told already.
-    told: HashSet<Fault>,
+    tail: Tail,
 }
 
 /// Why a session ended. None of them ends the follower.
@@ -73,15 +62,7 @@ enum SessionError {
 
 impl Follower {
     pub(super) fn new(engine: Arc<Engine>, feed: Arc<Feed>, secrets: Option<PathBuf>) -> Self {
-        Self {
-            engine,
-            feed,
-            secrets,
-            continuity: Continuity::default(),
-            pace: Pace::default(),
-            deletes: HashMap::new(),
-            told: HashSet::new(),
-        }
+        Self { tail: Tail::new(engine, Arc::clone(&feed)), feed, secrets }
     }
 
     /// Follows until the source is gone from the binding.
@@ -95,7 +76,7 @@ impl Follower {
                 return;
             }
             if matches!(error, SessionError::WrongType { .. }) {
-                self.broken(Break::WrongType);
+                self.tail.lose(Break::WrongType, Tick::now());
             }
             let text = error.to_string();
             let known = self.feed.with_report(|r| r.error.replace(text.clone()));
@@ -114,7 +95,7 @@ impl Follower {
 
     async fn session(&mut self) -> Result<std::convert::Infallible, SessionError> {
         let mut redis = connect(&self.feed.spec, self.secrets.as_deref()).await?;
-        let mut plan = self.plan()?;
+        let mut plan = self.tail.plan().ok_or(SessionError::Gone)?;
         // Before anything is believed: is this still the server and the streams that were read before?
         self.check(&mut redis, &plan).await?;
         let mut checked = Instant::now();
@@ -124,20 +105,16 @@ impl Follower {
         self.feed.with_report(|r| r.error = None);
         info!(streams = plan.streams.len(), "following");
         loop {
-            if !Arc::ptr_eq(&plan.catalog, &self.engine.catalog().ok_or(SessionError::Gone)?) {
-                plan = self.plan()?;
+            if !self.tail.is_current(&plan) {
+                plan = self.tail.plan().ok_or(SessionError::Gone)?;
             }
             self.position(&mut redis, &plan).await?;
-            let at = Tick::now();
-            let count = self.pace.count(plan.streams.len());
+            let asked = Tick::now();
+            let count = self.tail.count(&plan);
             let read = self.xread(&plan, count, Some(BLOCK));
-            let reply = reply::xread(ask(&mut redis, &read, BLOCK + REPLY).await?)?;
-            let idle = reply.is_empty();
-            match self.apply(reply, count, &plan) {
-                Ok(true) => self.feed.set_proven(at),
-                Ok(false) => {}
-                Err(why) => self.broken(why),
-            }
+            let entries = reply::xread(ask(&mut redis, &read, BLOCK + REPLY).await?)?;
+            let idle = entries.is_empty();
+            self.tail.read(&plan, entries, count, asked, Now::read());
             if idle || checked.elapsed() >= CHECK {
                 self.check(&mut redis, &plan).await?;
                 checked = Instant::now();
@@ -145,86 +122,47 @@ impl Follower {
         }
     }
 
-    /// What to follow from now on. A stream that isn't part of it loses its position: what happens in it until
-    /// it is followed again is nobody's.
-    fn plan(&mut self) -> Result<Plan, SessionError> {
-        let catalog = self.engine.catalog().ok_or(SessionError::Gone)?;
-        let plan = Plan::of(&self.feed, catalog).ok_or(SessionError::Gone)?;
-        self.continuity.retain(|stream| plan.streams.contains_key(stream));
-        self.deletes.retain(|stream, _| plan.streams.contains_key(stream));
-        Ok(plan)
-    }
-
     /// Positions streams that have no position yet at their ends, and then lets their caches give leases.
     async fn position(&mut self, redis: &mut MultiplexedConnection, plan: &Plan) -> Result<(), SessionError> {
-        if self.continuity.lacks(plan.streams.keys()) {
-            let (server, states, _) = self.survey(redis, plan, None).await?;
-            for (stream, _) in states.iter().filter(|(_, state)| state.is_some_and(|state| state.added > 0)) {
-                self.look_back(redis, plan, stream).await?;
+        if self.tail.lacks_positions(plan) {
+            let (survey, _) = self.survey(redis, plan, None).await?;
+            for (stream, state) in &survey.states {
+                if state.is_some_and(|state| state.added > 0) {
+                    self.look_back(redis, plan, stream).await?;
+                }
             }
-            if let Err(why) = self.continuity.attach(server.clone(), states.iter().cloned()) {
-                self.broken(why);
-                // Without positions any server will do.
-                let _ = self.continuity.attach(server, states);
-            }
+            self.tail.position(survey, Tick::now());
         }
-        if plan.caches.iter().any(|cache| !cache.attached.load(Ordering::Acquire)) {
-            self.engine.attach(&plan.catalog, &plan.caches, Tick::now());
-        }
+        self.tail.attach(plan, Tick::now());
         Ok(())
     }
 
-    /// Learns from a stream's newest entries which tables it carries and how their keys look.
+    /// Learns from a stream's newest entries.
     async fn look_back(
-        &self,
+        &mut self,
         redis: &mut MultiplexedConnection,
         plan: &Plan,
         stream: &str,
     ) -> Result<(), SessionError> {
-        let role = &plan.streams[stream];
-        let count = match role {
-            StreamRole::Table(table) => {
-                // Its entries may all be trimmed; that there were some is enough.
-                if let Some(table) = plan.tables.get(table) {
-                    table.be_seen();
-                }
-                LOOK_BACK.0
-            }
-            StreamRole::Routed => LOOK_BACK.1,
-            StreamRole::Schema | StreamRole::Control => return Ok(()),
-        };
+        let Some(count) = Tail::<Store>::look_back(&plan.streams[stream]) else { return Ok(()) };
         let mut look = redis::cmd("XREVRANGE");
         look.arg(stream).arg("+").arg("-").arg("COUNT").arg(count);
+        let mut entries = reply::entries(ask(redis, &look, REPLY).await?)?;
         // Oldest first, so that the newest has the last word.
-        for (_, fields) in reply::entries(ask(redis, &look, REPLY).await?)?.into_iter().rev() {
-            self.engine.recall(&plan.tables, &envelope::read(role, &fields), Tick::now());
-        }
+        entries.reverse();
+        self.tail.recall(plan, stream, &entries, Tick::now());
         Ok(())
     }
 
-    /// Checks continuity: on a break everything is void, and the next [`Follower::position`] begins anew.
+    /// Checks continuity: on a break the next [`Follower::position`] begins anew.
     async fn check(&mut self, redis: &mut MultiplexedConnection, plan: &Plan) -> Result<(), SessionError> {
-        if self.continuity.cursors().is_empty() {
+        if !self.tail.is_positioned() {
             return Ok(());
         }
-        let at = Tick::now();
-        let count = self.pace.count(plan.streams.len());
-        let (server, states, reply) = self.survey(redis, plan, Some(count)).await?;
-        let verdict = self.continuity.check_server(&server).and_then(|()| {
-            let complete = self.apply(reply, count, plan)?;
-            let pending = states.iter().filter_map(|(name, state)| {
-                Some(state.as_ref()?.added.saturating_sub(self.continuity.cursors().get(name)?.added))
-            });
-            self.feed.with_report(|r| r.pending = pending.sum());
-            if complete {
-                self.continuity.check(&server, states.iter().map(|(name, state)| (name.as_str(), *state)))?;
-                self.feed.set_proven(at);
-            }
-            Ok(())
-        });
-        if let Err(why) = verdict {
-            self.broken(why);
-        }
+        let asked = Tick::now();
+        let count = self.tail.count(plan);
+        let (survey, entries) = self.survey(redis, plan, Some(count)).await?;
+        self.tail.check(plan, &survey, entries, count, asked, Now::read());
         Ok(())
     }
 
@@ -235,7 +173,7 @@ impl Follower {
         redis: &mut MultiplexedConnection,
         plan: &Plan,
         read: Option<usize>,
-    ) -> Result<Survey, SessionError> {
+    ) -> Result<(Survey, Entries), SessionError> {
         let mut pipe = redis::pipe();
         pipe.atomic().cmd("INFO").arg("server").cmd("INFO").arg("replication");
         for stream in plan.streams.keys() {
@@ -263,7 +201,7 @@ impl Follower {
             states.push((stream.clone(), state));
         }
         let entries = if read.is_some() { reply::xread(next()?.extract_error()?)? } else { Vec::new() };
-        Ok((server, states, entries))
+        Ok((Survey { server, states }, entries))
     }
 
     /// The command that reads on from where the streams have been read to.
@@ -274,79 +212,15 @@ impl Follower {
             cmd.arg("BLOCK").arg(crate::clock::millis(block));
         }
         cmd.arg("STREAMS");
-        let positioned =
-            || plan.streams.keys().filter_map(|name| self.continuity.cursors().get_key_value(name));
-        for (name, _) in positioned() {
-            cmd.arg(name);
+        for (stream, _) in self.tail.cursors(plan) {
+            cmd.arg(stream);
         }
-        for (_, cursor) in positioned() {
-            cmd.arg(cursor.last.to_string());
+        for (_, last) in self.tail.cursors(plan) {
+            cmd.arg(last.to_string());
         }
         cmd
     }
-
-    /// Applies a reply to a read of so many entries per stream; whether it reached the end of every stream.
-    fn apply(
-        &mut self,
-        reply: Vec<(String, Vec<RawEntry>)>,
-        count: usize,
-        plan: &Plan,
-    ) -> Result<bool, Break> {
-        let (mut complete, mut newest) = (true, 0);
-        self.pace.learn(reply.iter().flat_map(|(_, entries)| entries).map(|(_, fields)| fields.as_slice()));
-        for (stream, entries) in reply {
-            complete &= entries.len() < count;
-            let Some(role) = plan.streams.get(&stream) else { continue };
-            let mut deletes = self.deletes.remove(&stream).unwrap_or_default();
-            for (id, fields) in entries {
-                self.continuity.advance(&stream, id)?;
-                let now = Now::read();
-                let change = deletes.read(role, &fields);
-                if let Some(fault) = change.fault()
-                    && self.told.insert(fault)
-                {
-                    let why = fault.as_str();
-                    warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
-                }
-                if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
-                    self.announce(why, false);
-                }
-                newest = newest.max(id.ms);
-            }
-            self.deletes.insert(stream, deletes);
-        }
-        // Of several streams one may be behind a heartbeat of another, until all have been read to their ends.
-        // Within one stream the order is exact.
-        if complete || plan.streams.len() == 1 {
-            self.feed.confirm_heartbeats();
-        }
-        self.feed.with_report(|r| {
-            if newest > 0 {
-                r.lag_ms = Now::read().wall_ms.saturating_sub(newest);
-            }
-            r.positions = self.continuity.cursors().iter().map(|(name, c)| (name.clone(), c.last)).collect();
-        });
-        Ok(complete)
-    }
-
-    /// Continuity is lost: everything is void and the positions are worthless.
-    fn broken(&mut self, why: Break) {
-        if !self.continuity.cursors().is_empty() {
-            self.continuity.reset();
-            self.deletes.clear();
-            self.feed.forget_place();
-            self.announce(why, true);
-        }
-    }
-
-    fn announce(&self, why: Break, detach: bool) {
-        let epoch = self.engine.break_epoch(&self.feed, why, detach, Tick::now());
-        warn!(%why, epoch, "new epoch: all values of this source are void");
-    }
 }
-
-/// Who the server is, how each stream stands, and what was read.
-type Survey = (ServerIdentity, Vec<(String, Option<StreamState>)>, Vec<(String, Vec<RawEntry>)>);
 
 async fn ask(redis: &mut MultiplexedConnection, cmd: &Cmd, limit: Duration) -> Result<Value, SessionError> {
     match tokio::time::timeout(limit, cmd.query_async::<Value>(redis)).await {
@@ -354,6 +228,3 @@ async fn ask(redis: &mut MultiplexedConnection, cmd: &Cmd, limit: Duration) -> R
         Err(_) => Err(SessionError::Silence),
     }
 }
-
-#[cfg(test)]
-mod tests;

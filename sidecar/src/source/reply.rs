@@ -4,11 +4,8 @@ use redis::Value;
 
 use crate::{
     continuity::{ServerIdentity, StreamState},
-    position::EntryId,
+    tail::{Entries, RawEntry},
 };
-
-/// One entry: its id and its fields in order.
-pub(super) type RawEntry = (EntryId, Vec<(Vec<u8>, Vec<u8>)>);
 
 /// A reply that isn't what the command answers.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +13,7 @@ pub(super) type RawEntry = (EntryId, Vec<(Vec<u8>, Vec<u8>)>);
 pub(super) struct Unexpected(pub(super) &'static str);
 
 /// Takes an `XREAD` reply apart: streams with their entries; nil means none.
-pub(super) fn xread(value: Value) -> Result<Vec<(String, Vec<RawEntry>)>, Unexpected> {
+pub(super) fn xread(value: Value) -> Result<Entries, Unexpected> {
     const BAD: Unexpected = Unexpected("XREAD");
     match value {
         Value::Nil => Ok(Vec::new()),

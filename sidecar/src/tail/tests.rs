@@ -2,26 +2,26 @@ use std::sync::Arc;
 
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 
-use super::{Follower, Plan, RawEntry};
+use super::{Plan, RawEntry, Survey, Tail};
 use crate::{
     catalog::{Catalog, Newer},
-    clock::Tick,
+    clock::{Now, Tick},
     continuity::ServerIdentity,
     engine::Engine,
     position::EntryId,
 };
 
-/// A follower that is positioned before the first entry, fed by hand.
-fn follower(layout: &str) -> (Follower, Plan) {
+/// A tail that is positioned before the first entry, fed by hand.
+fn tail(layout: &str) -> (Tail, Plan) {
     let engine = Arc::new(Engine::new());
     install(&engine, layout, "{name: rows, table: s.t}");
     let feed = Arc::clone(&engine.catalog().unwrap().feeds[0].0);
-    let mut follower = Follower::new(engine, feed, None);
-    let plan = follower.plan().unwrap();
+    let mut tail = Tail::new(engine, feed);
+    let plan = tail.plan().unwrap();
     let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
-    let streams = plan.streams.keys().map(|name| (name.clone(), None));
-    follower.continuity.attach(server, streams).unwrap();
-    (follower, plan)
+    let states = plan.streams.keys().map(|name| (name.clone(), None)).collect();
+    tail.position(Survey { server, states }, Tick(1));
+    (tail, plan)
 }
 
 fn install(engine: &Engine, layout: &str, caches: &str) {
@@ -41,7 +41,7 @@ fn rows(from: u64, count: usize) -> Vec<RawEntry> {
 }
 
 fn beat(n: u64) -> RawEntry {
-    let now = crate::clock::Now::read().wall_ms;
+    let now = Now::read().wall_ms;
     entry(n, "{\"serverName\":\"shop\"}", &format!("{{\"ts_ms\":{now}}}"))
 }
 
@@ -49,42 +49,42 @@ fn entry(n: u64, key: &str, value: &str) -> RawEntry {
     (EntryId { ms: n, n: 0 }, vec![(key.into(), value.into())])
 }
 
-fn heard(follower: &Follower) -> Option<Tick> {
-    follower.feed.evidence(true, Some(Heartbeat::Debezium)).heartbeat
+fn heard(tail: &Tail) -> Option<Tick> {
+    tail.feed.evidence(true, Some(Heartbeat::Debezium)).heartbeat
 }
 
 #[test]
 fn a_heartbeat_waits_for_what_is_unread_in_other_streams() {
-    let (mut follower, plan) = follower("topicPrefix: shop");
+    let (mut tail, plan) = tail("topicPrefix: shop");
     let (beats, table) = ("__debezium-heartbeat.shop", "shop.s.t");
     let reply = vec![(beats.to_owned(), vec![beat(1)]), (table.to_owned(), rows(1, 20))];
-    assert_eq!(follower.apply(reply, 20, &plan), Ok(false));
-    assert_eq!(heard(&follower), None, "there may be changes from before it");
-    assert_eq!(follower.apply(vec![(table.to_owned(), rows(21, 20))], 20, &plan), Ok(false));
-    assert_eq!(heard(&follower), None);
-    assert_eq!(follower.apply(vec![(table.to_owned(), rows(41, 19))], 20, &plan), Ok(true));
-    assert!(heard(&follower).is_some(), "every stream was read to its end after it");
+    assert_eq!(tail.apply(reply, 20, &plan, Now::read()), Ok(false));
+    assert_eq!(heard(&tail), None, "there may be changes from before it");
+    assert_eq!(tail.apply(vec![(table.to_owned(), rows(21, 20))], 20, &plan, Now::read()), Ok(false));
+    assert_eq!(heard(&tail), None);
+    assert_eq!(tail.apply(vec![(table.to_owned(), rows(41, 19))], 20, &plan, Now::read()), Ok(true));
+    assert!(heard(&tail).is_some(), "every stream was read to its end after it");
 }
 
 #[test]
 fn in_one_stream_a_heartbeat_counts_at_its_place() {
-    let (mut follower, plan) = follower("stream: shop.cdc");
+    let (mut tail, plan) = tail("stream: shop.cdc");
     let mut entries = rows(1, 19);
     entries.push(beat(20));
-    assert_eq!(follower.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan), Ok(false));
-    assert!(heard(&follower).is_some());
+    assert_eq!(tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()), Ok(false));
+    assert!(heard(&tail).is_some());
 }
 
 #[test]
 fn a_stream_that_is_dropped_loses_its_place_connected_or_not() {
     let layout = "topicPrefix: shop";
-    let (mut follower, _) = follower(layout);
-    assert!(follower.continuity.cursors().contains_key("shop.s.t"));
-    install(&follower.engine, layout, "{name: rows, table: s.u}");
+    let (mut tail, _) = tail(layout);
+    assert!(tail.continuity.cursors().contains_key("shop.s.t"));
+    install(&tail.engine, layout, "{name: rows, table: s.u}");
     // A session begins with the plan of the moment.
-    follower.plan().unwrap();
-    install(&follower.engine, layout, "{name: rows, table: s.t}");
-    let plan = follower.plan().unwrap();
-    assert!(!follower.continuity.cursors().contains_key("shop.s.t"), "what happened in between is unknown");
-    assert!(follower.continuity.lacks(plan.streams.keys()));
+    tail.plan().unwrap();
+    install(&tail.engine, layout, "{name: rows, table: s.t}");
+    let plan = tail.plan().unwrap();
+    assert!(!tail.continuity.cursors().contains_key("shop.s.t"), "what happened in between is unknown");
+    assert!(tail.continuity.lacks(plan.streams.keys()));
 }

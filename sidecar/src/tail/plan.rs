@@ -12,18 +12,19 @@ use crate::{
 };
 
 /// What a follower does at present, made from one catalog.
-pub(super) struct Plan {
-    pub(super) catalog: Arc<Catalog>,
-    pub(super) tables: Arc<Tables>,
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) tables: Arc<Tables>,
     /// Streams by name.
-    pub(super) streams: BTreeMap<String, StreamRole>,
+    pub(crate) streams: BTreeMap<String, StreamRole>,
     /// The caches of this feed.
-    pub(super) caches: Vec<Arc<Cache>>,
+    pub(crate) caches: Vec<Arc<Cache>>,
 }
 
 impl Plan {
     /// The plan of `feed`; `None` if the catalog has it no more.
-    pub(super) fn of(feed: &Arc<Feed>, catalog: Arc<Catalog>) -> Option<Self> {
+    pub(crate) fn of(feed: &Arc<Feed>, catalog: Arc<Catalog>) -> Option<Self> {
         let tables = catalog.feeds.iter().find(|(f, _)| Arc::ptr_eq(f, feed)).map(|(_, t)| Arc::clone(t))?;
         let streams = streams(&feed.spec.layout, &tables);
         let caches = catalog.caches.values().filter(|c| Arc::ptr_eq(&c.feed, feed)).map(Arc::clone).collect();

@@ -1,0 +1,250 @@
+//! What has been read of a feed's streams, and what follows from it.
+//!
+//! No I/O and no clock: whoever reads the streams hands in what came, and when. [`crate::source`] does so with
+//! Redis, and a simulator with a model of it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+};
+
+use tracing::warn;
+
+use crate::{
+    change::Fault,
+    clock::{Now, Tick},
+    continuity::{Break, Continuity, ServerIdentity, StreamState},
+    engine::Engine,
+    envelope::{self, Deletes, StreamRole},
+    feed::Feed,
+    position::EntryId,
+    store::{Shelf, Store},
+};
+
+mod pace;
+mod plan;
+
+use pace::Pace;
+pub use plan::Plan;
+
+/// Entries looked back at when a stream of one table, or of all, is positioned.
+const LOOK_BACK: (usize, usize) = (4, 256);
+
+/// One entry: its id and its fields in order.
+pub type RawEntry = (EntryId, Vec<(Vec<u8>, Vec<u8>)>);
+
+/// What was read of several streams, each in its order.
+pub type Entries = Vec<(String, Vec<RawEntry>)>;
+
+/// Who the server is and how the streams stand, asked in one transaction.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The server.
+    pub server: ServerIdentity,
+    /// The streams of the plan; `None` for one that isn't there.
+    pub states: Vec<(String, Option<StreamState>)>,
+}
+
+/// How far a feed's streams have been read, and what their entries explain of each other.
+#[derive(Debug)]
+pub struct Tail<S = Store> {
+    engine: Arc<Engine<S>>,
+    feed: Arc<Feed>,
+    continuity: Continuity,
+    pace: Pace,
+    /// The last delete of each stream.
+    deletes: HashMap<String, Deletes>,
+    /// The faults of entries that were told already.
+    told: HashSet<Fault>,
+}
+
+// === impl Tail ===
+
+impl<S: Shelf> Tail<S> {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new(engine: Arc<Engine<S>>, feed: Arc<Feed>) -> Self {
+        Self {
+            engine,
+            feed,
+            continuity: Continuity::default(),
+            pace: Pace::default(),
+            deletes: HashMap::new(),
+            told: HashSet::new(),
+        }
+    }
+
+    /// What to follow from now on; `None` if the binding has the feed no more. A stream that isn't part of it loses
+    /// its position: what happens in it until it is followed again is nobody's.
+    pub fn plan(&mut self) -> Option<Plan> {
+        let plan = Plan::of(&self.feed, self.engine.catalog()?)?;
+        self.continuity.retain(|stream| plan.streams.contains_key(stream));
+        self.deletes.retain(|stream, _| plan.streams.contains_key(stream));
+        Some(plan)
+    }
+
+    /// Whether a plan is still that of the binding.
+    #[must_use]
+    pub fn is_current(&self, plan: &Plan) -> bool {
+        self.engine.catalog().is_some_and(|catalog| Arc::ptr_eq(&catalog, &plan.catalog))
+    }
+
+    /// Whether any stream has a position.
+    #[must_use]
+    pub fn is_positioned(&self) -> bool {
+        !self.continuity.cursors().is_empty()
+    }
+
+    /// Whether some stream of the plan has no position yet.
+    #[must_use]
+    pub fn lacks_positions(&self, plan: &Plan) -> bool {
+        self.continuity.lacks(plan.streams.keys())
+    }
+
+    /// The streams to read on, each from behind this entry.
+    pub fn cursors<'p>(&self, plan: &'p Plan) -> impl Iterator<Item = (&'p str, EntryId)> {
+        plan.streams
+            .keys()
+            .filter_map(|name| Some((name.as_str(), self.continuity.cursors().get(name)?.last)))
+    }
+
+    /// Entries to ask of each stream.
+    #[must_use]
+    pub fn count(&self, plan: &Plan) -> usize {
+        self.pace.count(plan.streams.len())
+    }
+
+    /// How many of its newest entries to look back at before a stream is positioned.
+    #[must_use]
+    pub fn look_back(role: &StreamRole) -> Option<usize> {
+        match role {
+            StreamRole::Table(_) => Some(LOOK_BACK.0),
+            StreamRole::Routed => Some(LOOK_BACK.1),
+            StreamRole::Schema | StreamRole::Control => None,
+        }
+    }
+
+    /// Learns from a stream's newest entries, oldest first, which tables it carries and how their keys look. That it
+    /// ever had any is enough to know that its table is there.
+    pub fn recall(&self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
+        let Some(role) = plan.streams.get(stream) else { return };
+        if let StreamRole::Table(table) = role
+            && let Some(table) = plan.tables.get(table)
+        {
+            table.be_seen();
+        }
+        for (_, fields) in entries {
+            self.engine.recall(&plan.tables, &envelope::read(role, fields), now);
+        }
+    }
+
+    /// Positions the streams that have no position yet at their ends.
+    pub fn position(&mut self, Survey { server, states }: Survey, now: Tick) {
+        if let Err(why) = self.continuity.attach(server.clone(), states.iter().cloned()) {
+            self.lose(why, now);
+            // Without positions any server will do.
+            let _ = self.continuity.attach(server, states);
+        }
+    }
+
+    /// Lets the plan's caches give leases: every stream has a position.
+    pub fn attach(&self, plan: &Plan, now: Tick) {
+        if plan.caches.iter().any(|cache| !cache.attached.load(Ordering::Acquire)) {
+            self.engine.attach(&plan.catalog, &plan.caches, now);
+        }
+    }
+
+    /// Takes what a read of so many entries per stream answered. It was asked at `asked`.
+    pub fn read(&mut self, plan: &Plan, entries: Entries, count: usize, asked: Tick, now: Now) {
+        match self.apply(entries, count, plan, now) {
+            Ok(true) => self.feed.set_proven(asked),
+            Ok(false) => {}
+            Err(why) => self.lose(why, now.tick),
+        }
+    }
+
+    /// Takes a survey with a read of so many entries per stream, asked in one transaction at `asked`, and checks
+    /// continuity: on a break everything is void and nothing has a position.
+    pub fn check(
+        &mut self,
+        plan: &Plan,
+        survey: &Survey,
+        entries: Entries,
+        count: usize,
+        asked: Tick,
+        now: Now,
+    ) {
+        let Survey { server, states } = survey;
+        let verdict = self.continuity.check_server(server).and_then(|()| {
+            let complete = self.apply(entries, count, plan, now)?;
+            let pending = states.iter().filter_map(|(name, state)| {
+                Some(state.as_ref()?.added.saturating_sub(self.continuity.cursors().get(name)?.added))
+            });
+            self.feed.with_report(|r| r.pending = pending.sum());
+            if complete {
+                self.continuity.check(server, states.iter().map(|(name, state)| (name.as_str(), *state)))?;
+                self.feed.set_proven(asked);
+            }
+            Ok(())
+        });
+        if let Err(why) = verdict {
+            self.lose(why, now.tick);
+        }
+    }
+
+    /// Notes that continuity is lost: everything is void and the positions are worthless.
+    pub fn lose(&mut self, why: Break, now: Tick) {
+        if self.is_positioned() {
+            self.continuity.reset();
+            self.deletes.clear();
+            self.feed.forget_place();
+            self.announce(why, true, now);
+        }
+    }
+
+    /// Applies what was read; whether it reached the end of every stream.
+    fn apply(&mut self, read: Entries, count: usize, plan: &Plan, now: Now) -> Result<bool, Break> {
+        let (mut complete, mut newest) = (true, 0);
+        self.pace.learn(read.iter().flat_map(|(_, entries)| entries).map(|(_, fields)| fields.as_slice()));
+        for (stream, entries) in read {
+            complete &= entries.len() < count;
+            let Some(role) = plan.streams.get(&stream) else { continue };
+            let mut deletes = self.deletes.remove(&stream).unwrap_or_default();
+            for (id, fields) in entries {
+                self.continuity.advance(&stream, id)?;
+                let change = deletes.read(role, &fields);
+                if let Some(fault) = change.fault()
+                    && self.told.insert(fault)
+                {
+                    let why = fault.as_str();
+                    warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
+                }
+                if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
+                    self.announce(why, false, now.tick);
+                }
+                newest = newest.max(id.ms);
+            }
+            self.deletes.insert(stream, deletes);
+        }
+        // Of several streams one may be behind a heartbeat of another, until all have been read to their ends.
+        // Within one stream the order is exact.
+        if complete || plan.streams.len() == 1 {
+            self.feed.confirm_heartbeats();
+        }
+        self.feed.with_report(|r| {
+            if newest > 0 {
+                r.lag_ms = now.wall_ms.saturating_sub(newest);
+            }
+            r.positions = self.continuity.cursors().iter().map(|(name, c)| (name.clone(), c.last)).collect();
+        });
+        Ok(complete)
+    }
+
+    fn announce(&self, why: Break, detach: bool, now: Tick) {
+        let epoch = self.engine.break_epoch(&self.feed, why, detach, now);
+        warn!(%why, epoch, "new epoch: all values of this source are void");
+    }
+}
+
+#[cfg(test)]
+mod tests;
