@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use freshet_e2e::process::debezium::{Format, Heartbeat, Routing, Settings};
-use freshet_e2e::process::{Child, Debezium, Postgres, Redis, until};
+use freshet_e2e::process::{Child, Debezium, MariaDb, Postgres, Proxy, Redis, until};
 
 #[test]
 fn redis_keeps_its_data_over_a_kill_when_append_only() {
@@ -126,6 +126,118 @@ fn postgres_keeps_its_data_over_a_crash() {
         postgres.query("SELECT current_setting('wal_level'), current_setting('server_encoding')").unwrap();
     assert_eq!(settings, [["logical", "UTF8"].map(|word| Some(word.to_owned()))]);
     postgres.stop().unwrap();
+}
+
+#[test]
+fn mariadb_keeps_its_data_over_a_kill() {
+    let mut mariadb = MariaDb::start().unwrap();
+    mariadb
+        .execute("CREATE DATABASE shop; CREATE TABLE shop.p (id INT PRIMARY KEY, name TEXT); INSERT INTO shop.p VALUES (1, NULL)")
+        .unwrap();
+    let mut client = mariadb.client().unwrap();
+    assert!(client.execute("SELECT nothing").unwrap_err().to_string().contains("nothing"));
+    client.execute("BEGIN; INSERT INTO shop.p VALUES (2, 'ü')").unwrap();
+    mariadb.kill().unwrap();
+    assert!(mariadb.client().is_err() && client.execute("COMMIT").is_err());
+    mariadb.restart().unwrap();
+    let rows = mariadb.query("SELECT * FROM shop.p").unwrap();
+    assert_eq!(rows, [vec![Some("1".to_owned()), None]]);
+    let long = mariadb.query("SELECT REPEAT('x', 70000), 'ü'").unwrap();
+    assert_eq!((long[0][0].as_ref().unwrap().len(), long[0][1].as_deref()), (70_000, Some("ü")));
+    mariadb.stop().unwrap();
+}
+
+#[test]
+fn a_row_of_mariadb_arrives_in_redis_through_debezium() {
+    let (mariadb, redis) = (MariaDb::start().unwrap(), Redis::start().unwrap());
+    mariadb.execute("CREATE DATABASE shop; CREATE TABLE shop.p (id INT PRIMARY KEY)").unwrap();
+    let settings = Settings::mariadb().heartbeat(Heartbeat::Database, Duration::from_millis(100));
+    let debezium = Debezium::start(settings, &mariadb, &redis).unwrap();
+    mariadb.execute("INSERT INTO shop.p VALUES (7)").unwrap();
+    let stream = debezium.settings().stream("shop.p");
+    until("the row and a second heartbeat", Duration::from_secs(20), || {
+        let values = values(&redis, &stream)?;
+        let row = values.iter().any(|value| value["op"] == "c" && value["after"]["id"] == 7);
+        let beat = values.iter().any(|value| value["op"] == "u" && value["after"]["beat"] == 2);
+        if !row || !beat {
+            bail!("{} entries, with the row {row}, with the heartbeat {beat}", values.len());
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_replica_takes_over_without_what_did_not_reach_it() {
+    let mut master = Redis::start().unwrap();
+    let link = Proxy::start(master.socket_address()).unwrap();
+    let replica = Redis::builder().replica_of(link.address()).start().unwrap();
+    let length = |redis: &Redis| redis.command::<u64>(&["XLEN", "shop.cdc"]);
+    master.xadd("shop.cdc", &[("a", "1")]).unwrap();
+    until("the entry is in the replica", Duration::from_secs(10), || match length(&replica)? {
+        1 => Ok(()),
+        other => bail!("{other} entries"),
+    })
+    .unwrap();
+    link.stall();
+    master.xadd("shop.cdc", &[("a", "2")]).unwrap();
+    until("bytes are held", Duration::from_secs(10), || match link.counts().held {
+        0 => bail!("none"),
+        _ => Ok(()),
+    })
+    .unwrap();
+    master.kill().unwrap();
+    replica.follow(None).unwrap();
+    assert_eq!(replica.info("replication", "role").unwrap(), "master");
+    assert_eq!(length(&replica).unwrap(), 1);
+}
+
+#[test]
+fn a_proxy_does_to_connections_what_a_network_does() {
+    let (one, other) = (Redis::start().unwrap(), Redis::start().unwrap());
+    let proxy = Proxy::start(one.socket_address()).unwrap();
+    let connect = || {
+        let client = redis::Client::open(format!("redis://{}", proxy.address())).unwrap();
+        let connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
+        connection.set_read_timeout(Some(Duration::from_millis(300)))?;
+        Ok::<_, redis::RedisError>(connection)
+    };
+    let ping = |connection: &mut redis::Connection| redis::cmd("PING").exec(connection);
+    let mut first = connect().unwrap();
+    ping(&mut first).unwrap();
+    // Held back, and then there after all.
+    proxy.stall();
+    first.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    std::thread::scope(|scope| {
+        let answered = scope.spawn(|| ping(&mut first));
+        until("bytes are held", Duration::from_secs(5), || match proxy.counts().held {
+            0 => bail!("none"),
+            _ => Ok(()),
+        })
+        .unwrap();
+        assert!(!answered.is_finished());
+        proxy.pass();
+        answered.join().unwrap().unwrap();
+    });
+    // Half-open: dead for good, without a word, while new connections live, also when bytes pass again.
+    assert_eq!(proxy.abandon(), 1);
+    proxy.pass();
+    first.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(ping(&mut first).unwrap_err().is_timeout());
+    let mut second = connect().unwrap();
+    ping(&mut second).unwrap();
+    // Cut: told at once.
+    assert_eq!(proxy.cut(), 2);
+    assert!(!ping(&mut second).unwrap_err().is_timeout());
+    // Refused, until it passes again, to another server.
+    proxy.refuse();
+    assert!(connect().and_then(|mut connection| ping(&mut connection)).is_err());
+    assert!(proxy.counts().refused > 0);
+    proxy.point_to(other.socket_address());
+    proxy.pass();
+    let mut third = connect().unwrap();
+    redis::cmd("SET").arg("which").arg("other").exec(&mut third).unwrap();
+    assert_eq!(other.command::<String>(&["GET", "which"]).unwrap(), "other");
 }
 
 /// The values of all entries of a stream in the extended format, as JSON.

@@ -18,7 +18,7 @@ use freshet_e2e::process;
 pub(crate) enum Purpose {
     /// The demo: a cluster.
     Demo,
-    /// All chores: a cluster, and Redis, Postgres and Debezium Server as processes.
+    /// All chores: a cluster, and Redis, Postgres, MariaDB and Debezium Server as processes.
     Tests,
 }
 
@@ -37,6 +37,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("iproute2", "ip"),
     ("iptables", "iptables"),
     ("jq", "jq"),
+    ("mariadb-server", "mariadbd"),
     ("maven", "mvn"),
     ("mmdebstrap", "mmdebstrap"),
     ("mount", "mount"),

@@ -1,4 +1,4 @@
-//! Real Redis, Postgres, Debezium Server and the sidecar as child processes on loopback.
+//! Real Redis, Postgres, MariaDB, Debezium Server and the sidecar as child processes on loopback, and a proxy.
 //!
 //! Everything here is synchronous: a test is a story told in order. Each value owns its process, its ports and its
 //! temporary folder, and dropping it kills the one and removes the others. A child also dies with the process that
@@ -8,20 +8,33 @@ mod child;
 mod deadline;
 pub mod debezium;
 pub mod http;
+pub mod mariadb;
 mod port;
 mod postgres;
+mod proxy;
 mod redis;
 mod sidecar;
 
 pub use child::Child;
 pub use deadline::until;
 pub use debezium::Debezium;
+pub use mariadb::MariaDb;
 pub use port::Port;
 pub use postgres::Postgres;
+pub use proxy::{Counts, Proxy};
 pub use redis::{Redis, RedisBuilder};
 pub use sidecar::{Sidecar, SidecarBuilder};
 
 /// The Debian packages that this needs on the machine. Debezium Server and its Java are fetched when first used, by
 /// Maven and pip.
-pub const PACKAGES: &[&str] =
-    &["redis-server", "postgresql", "maven", "python3", "python3-pip", "unzip", "tar", "util-linux"];
+pub const PACKAGES: &[&str] = &[
+    "redis-server",
+    "postgresql",
+    "mariadb-server",
+    "maven",
+    "python3",
+    "python3-pip",
+    "unzip",
+    "tar",
+    "util-linux",
+];

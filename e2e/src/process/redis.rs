@@ -1,5 +1,6 @@
 //! A real `redis-server`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -35,6 +36,13 @@ impl RedisBuilder {
     pub fn append_only(mut self) -> Self {
         self.append_only = true;
         self
+    }
+
+    /// Starts it as a replica of the server at `address` (`host:port`), which has no password.
+    #[must_use]
+    pub fn replica_of(self, address: SocketAddr) -> Self {
+        let words = format!("{} {}", address.ip(), address.port());
+        self.set("replicaof", &words).set("repl-diskless-sync-delay", "0")
     }
 
     /// Adds a setting, as in `redis.conf`: `.set("maxmemory", "10mb")`.
@@ -87,6 +95,27 @@ impl Redis {
     #[must_use]
     pub fn address(&self) -> String {
         self.port.address().to_string()
+    }
+
+    /// The same as a socket's address.
+    #[must_use]
+    pub fn socket_address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// Makes it a replica of the server at `address`, or with `None` a master, keeping its data.
+    pub fn follow(&self, address: Option<SocketAddr>) -> Result<()> {
+        let (host, port) = address.map_or(("NO".to_owned(), "ONE".to_owned()), |address| {
+            (address.ip().to_string(), address.port().to_string())
+        });
+        self.command::<String>(&["REPLICAOF", &host, &port]).map(drop)
+    }
+
+    /// The value of a line of `INFO`.
+    pub fn info(&self, section: &str, name: &str) -> Result<String> {
+        let text: String = self.command(&["INFO", section])?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::to_owned).with_context(|| format!("INFO {section} has no {name}"))
     }
 
     /// The password, if one was asked for.

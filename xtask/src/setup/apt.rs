@@ -16,9 +16,10 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const OURS: &str = "# Freshet's set-up: what it installs isn't started.";
 
 /// Packages with services that would run from the next boot on, and their units.
-const SERVICES: [(&str, &[&str]); 4] = [
+const SERVICES: [(&str, &[&str]); 5] = [
     ("containerd", &["containerd.service"]),
     ("docker.io", &["docker.service", "docker.socket"]),
+    ("mariadb-server", &["mariadb.service"]),
     ("postgresql", &["postgresql.service"]),
     ("redis-server", &["redis-server.service"]),
 ];

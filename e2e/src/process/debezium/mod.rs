@@ -1,4 +1,4 @@
-//! A real Debezium Server between a [`Postgres`] and a [`Redis`].
+//! A real Debezium Server between a [`Postgres`] or [`MariaDb`] and a [`Redis`].
 
 mod distribution;
 mod settings;
@@ -12,13 +12,65 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::http::{self, Target};
-use super::{Child, Port, Postgres, Redis};
+use super::{Child, MariaDb, Port, Postgres, Redis};
 
 pub use distribution::{VERSION, distribution, java_home};
-pub use settings::{Format, HEARTBEAT_QUERY, HEARTBEAT_SEQUENCE, Heartbeat, Routing, Settings};
+pub use settings::{
+    Connector, Format, HEARTBEAT_QUERY, HEARTBEAT_SEQUENCE, Heartbeat, MARIADB_HEARTBEAT_QUERY,
+    MARIADB_HEARTBEAT_TABLE, Routing, Settings,
+};
 
 /// How long Debezium may take from its start to following the database; 6 s are usual.
 const START: Duration = Duration::from_mins(3);
+
+/// A database that a Debezium Server can follow.
+pub trait Captured {
+    /// The port on 127.0.0.1.
+    fn port(&self) -> u16;
+
+    /// Makes what the heartbeat's query needs.
+    fn prepare_heartbeat(&self) -> Result<()>;
+
+    /// Fails unless a server with these settings is reading the database's log, which it does only after the snapshot.
+    fn is_followed(&self, settings: &Settings) -> Result<()>;
+}
+
+impl Captured for Postgres {
+    fn port(&self) -> u16 {
+        self.port()
+    }
+
+    fn prepare_heartbeat(&self) -> Result<()> {
+        self.execute(HEARTBEAT_SEQUENCE)
+    }
+
+    fn is_followed(&self, settings: &Settings) -> Result<()> {
+        let slot = settings.slot();
+        let active = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
+        match self.query(&active)?.as_slice() {
+            [row] if row[0].as_deref() == Some("t") => Ok(()),
+            slots => bail!("the replication slot {slot} is not being read: {slots:?}"),
+        }
+    }
+}
+
+impl Captured for MariaDb {
+    fn port(&self) -> u16 {
+        self.port()
+    }
+
+    fn prepare_heartbeat(&self) -> Result<()> {
+        self.execute(MARIADB_HEARTBEAT_TABLE)
+    }
+
+    fn is_followed(&self, _: &Settings) -> Result<()> {
+        let readers = "SELECT 1 FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'";
+        match self.query(readers)?.as_slice() {
+            [_, ..] => Ok(()),
+            [] => bail!("nobody reads the binary log"),
+        }
+    }
+}
 
 /// A running Debezium Server. Its offsets are in the Redis it writes to, so it goes on where it was when restarted.
 #[derive(Debug)]
@@ -32,18 +84,18 @@ pub struct Debezium {
 impl Debezium {
     /// Starts a server that copies what is in the tables (the snapshot) and then follows their changes; waits until
     /// it follows them. The first start on a machine downloads Debezium Server and a JRE.
-    pub fn start(settings: Settings, postgres: &Postgres, redis: &Redis) -> Result<Self> {
+    pub fn start(settings: Settings, database: &impl Captured, redis: &Redis) -> Result<Self> {
         if settings.queries() {
-            postgres.execute(HEARTBEAT_SEQUENCE)?;
+            database.prepare_heartbeat()?;
         }
         let folder = tempfile::Builder::new().prefix("freshet-debezium-").tempdir()?;
         let health = Port::free()?;
         fs::create_dir(folder.path().join("config"))?;
-        let properties = settings.file(redis, postgres, health.number());
+        let properties = settings.file(redis, database.port(), health.number());
         fs::write(folder.path().join("config/application.properties"), properties)?;
         let child = spawn(folder.path())?;
         let mut debezium = Self { child, health, folder, settings };
-        debezium.await_streaming(postgres)?;
+        debezium.await_streaming(database)?;
         Ok(debezium)
     }
 
@@ -64,10 +116,22 @@ impl Debezium {
     }
 
     /// Stops the server if it runs, starts it again with the same settings, and waits until it follows the database.
-    pub fn restart(&mut self, postgres: &Postgres) -> Result<()> {
+    pub fn restart(&mut self, database: &impl Captured) -> Result<()> {
         self.stop()?;
+        self.launch()?;
+        self.await_streaming(database)
+    }
+
+    /// Starts the server again after [`Debezium::stop`] or [`Debezium::kill`], without waiting for anything.
+    pub fn launch(&mut self) -> Result<()> {
         self.child = spawn(self.folder.path())?;
-        self.await_streaming(postgres)
+        Ok(())
+    }
+
+    /// The folder that it runs in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// All that the server has logged.
@@ -81,20 +145,16 @@ impl Debezium {
         &mut self.child
     }
 
-    /// Healthy, and its replication slot is being read, which it is only after the snapshot.
-    fn await_streaming(&mut self, postgres: &Postgres) -> Result<()> {
+    /// Healthy, and reading the database's log.
+    fn await_streaming(&mut self, database: &impl Captured) -> Result<()> {
         let health = Target::Tcp(self.health.address());
-        let slot = self.settings.slot();
+        let settings = &self.settings;
         self.child.await_ready(START, || {
             let answer = http::get(&health, "/q/health")?;
             if answer.status != 200 {
                 bail!("/q/health answers {}: {}", answer.status, answer.text());
             }
-            let active = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
-            match postgres.query(&active)?.as_slice() {
-                [row] if row[0].as_deref() == Some("t") => Ok(()),
-                slots => bail!("the replication slot {slot} is not being read: {slots:?}"),
-            }
+            database.is_followed(settings)
         })
     }
 }

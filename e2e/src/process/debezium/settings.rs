@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::{Postgres, Redis};
+use super::super::Redis;
 
 /// How an event becomes a Redis entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +37,21 @@ pub enum Heartbeat {
     Both,
 }
 
+/// Whose changes are captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connector {
+    /// A Postgres, by logical replication.
+    Postgres,
+    /// A MariaDB, by its binary log.
+    MariaDb,
+}
+
 /// What a Debezium Server is told. The default is what Freshet recommends: extended format without schemas, one
 /// stream, nulls as nulls, no tombstones, truncates and transactions included, both heartbeats each second; topic
-/// prefix `shop`; all tables.
+/// prefix `shop`; all tables of a Postgres.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    pub(super) connector: Connector,
     pub(super) prefix: String,
     pub(super) format: Format,
     pub(super) routing: Routing,
@@ -55,6 +65,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            connector: Connector::Postgres,
             prefix: "shop".to_owned(),
             format: Format::Extended,
             routing: Routing::OneStream,
@@ -66,6 +77,8 @@ impl Default for Settings {
     }
 }
 
+const OFFSETS: &str = "debezium.source.offset.storage.redis.key";
+
 /// The sequence behind [`HEARTBEAT_QUERY`]; made by [`super::Debezium`] before its start.
 pub const HEARTBEAT_SEQUENCE: &str = "CREATE SEQUENCE IF NOT EXISTS public.freshet_hb";
 
@@ -74,7 +87,21 @@ pub const HEARTBEAT_SEQUENCE: &str = "CREATE SEQUENCE IF NOT EXISTS public.fresh
 pub const HEARTBEAT_QUERY: &str = "SELECT pg_logical_emit_message(false, 'freshet-hb', \
      nextval('public.freshet_hb') || ':' || (extract(epoch from clock_timestamp()) * 1000)::bigint)";
 
+/// What makes the table behind MariaDB's heartbeat; in a database of its own, which must be captured, too.
+pub const MARIADB_HEARTBEAT_TABLE: &str = "CREATE DATABASE IF NOT EXISTS freshet; \
+     CREATE TABLE IF NOT EXISTS freshet.freshet_heartbeat (id INT PRIMARY KEY, beat BIGINT, at_ms BIGINT)";
+
+/// The heartbeat that goes through MariaDB's log: a row's update with a sequence number and the time.
+pub const MARIADB_HEARTBEAT_QUERY: &str = "INSERT INTO freshet.freshet_heartbeat VALUES (1, 1, \
+     ROUND(UNIX_TIMESTAMP(SYSDATE(3)) * 1000)) ON DUPLICATE KEY UPDATE beat = beat + 1, at_ms = VALUES(at_ms)";
+
 impl Settings {
+    /// The recommended settings for a MariaDB. The history of its tables is kept in a file of the server's folder.
+    #[must_use]
+    pub fn mariadb() -> Self {
+        Self { connector: Connector::MariaDb, ..Self::default() }
+    }
+
     /// The name of everything that this server writes: `topic.prefix`. Lower-case letters, digits and `_`, since the
     /// replication slot is named after it too.
     #[must_use]
@@ -148,8 +175,16 @@ impl Settings {
     }
 
     /// The replication slot, and the publication of the same name.
-    pub(super) fn slot(&self) -> String {
+    #[must_use]
+    pub fn slot(&self) -> String {
         format!("debezium_{}", self.prefix)
+    }
+
+    /// The key of the hash in Redis that holds the offsets: of each server its own, because a server that starts
+    /// takes a hash for its own as a whole, and writes it back so.
+    #[must_use]
+    pub fn offsets(&self) -> String {
+        self.overrides.get(OFFSETS).cloned().unwrap_or_else(|| "metadata:debezium:offsets".to_owned())
     }
 
     /// Whether the database is asked to write heartbeats.
@@ -179,16 +214,25 @@ impl Settings {
         set("format.value.schemas.enable", "false");
         set("format.header.schemas.enable", "false");
         set("format.value.replace.null.with.default", "false");
-        set("source.connector.class", "io.debezium.connector.postgresql.PostgresConnector");
-        set("source.plugin.name", "pgoutput");
         set("source.topic.prefix", &self.prefix);
-        set("source.slot.name", &self.slot());
-        set("source.publication.name", &self.slot());
-        if self.tables.is_empty() {
-            set("source.publication.autocreate.mode", "all_tables");
-        } else {
-            set("source.publication.autocreate.mode", "filtered");
+        if !self.tables.is_empty() {
             set("source.table.include.list", &self.tables.join(","));
+        }
+        match self.connector {
+            Connector::Postgres => {
+                set("source.connector.class", "io.debezium.connector.postgresql.PostgresConnector");
+                set("source.plugin.name", "pgoutput");
+                set("source.slot.name", &self.slot());
+                set("source.publication.name", &self.slot());
+                let mode = if self.tables.is_empty() { "all_tables" } else { "filtered" };
+                set("source.publication.autocreate.mode", mode);
+            }
+            Connector::MariaDb => {
+                set("source.connector.class", "io.debezium.connector.mariadb.MariaDbConnector");
+                set("source.database.server.id", "5701");
+                set("source.schema.history.internal", "io.debezium.storage.file.history.FileSchemaHistory");
+                set("source.schema.history.internal.file.filename", "history");
+            }
         }
         set("source.skipped.operations", "none");
         set("source.tombstones.on.delete", "false");
@@ -201,7 +245,11 @@ impl Settings {
             set("source.heartbeat.interval.ms", &self.interval.as_millis().to_string());
         }
         if self.queries() {
-            set("source.heartbeat.action.query", HEARTBEAT_QUERY);
+            let query = match self.connector {
+                Connector::Postgres => HEARTBEAT_QUERY,
+                Connector::MariaDb => MARIADB_HEARTBEAT_QUERY,
+            };
+            set("source.heartbeat.action.query", query);
         }
         if self.routing == Routing::OneStream {
             set("transforms", "one");
@@ -213,22 +261,29 @@ impl Settings {
         properties
     }
 
-    /// The properties file for these two servers, with health checks on `port` of 127.0.0.1.
-    pub(super) fn file(&self, redis: &Redis, postgres: &Postgres, port: u16) -> String {
+    /// The properties file for this Redis and the database on a port of 127.0.0.1, with health checks on `health`.
+    pub(super) fn file(&self, redis: &Redis, database: u16, health: u16) -> String {
+        let user = match self.connector {
+            Connector::Postgres => "postgres",
+            Connector::MariaDb => "root",
+        };
         let mut all: BTreeMap<String, String> = [
             ("debezium.sink.redis.address", redis.address()),
             ("debezium.source.database.hostname", "127.0.0.1".to_owned()),
-            ("debezium.source.database.port", postgres.port().to_string()),
-            ("debezium.source.database.user", "postgres".to_owned()),
-            ("debezium.source.database.password", "postgres".to_owned()),
-            ("debezium.source.database.dbname", "postgres".to_owned()),
+            ("debezium.source.database.port", database.to_string()),
+            ("debezium.source.database.user", user.to_owned()),
+            // Neither server asks for it, and Debezium wants one.
+            ("debezium.source.database.password", String::new()),
             ("quarkus.http.host", "127.0.0.1".to_owned()),
-            ("quarkus.http.port", port.to_string()),
+            ("quarkus.http.port", health.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         if let Some(password) = redis.password() {
             all.insert("debezium.sink.redis.password".to_owned(), password.to_owned());
+        }
+        if self.connector == Connector::Postgres {
+            all.insert("debezium.source.database.dbname".to_owned(), "postgres".to_owned());
         }
         all.extend(self.properties());
         // The file's syntax takes a backslash for an escape.
@@ -277,6 +332,14 @@ mod tests {
         assert_eq!(seen(Heartbeat::Debezium), (true, false, "false".to_owned()));
         assert_eq!(seen(Heartbeat::Database), (true, true, "true".to_owned()));
         assert_eq!(seen(Heartbeat::Both), (true, true, "false".to_owned()));
+    }
+
+    #[test]
+    fn mariadb_has_a_heartbeat_of_its_own() {
+        let settings = Settings::mariadb();
+        let query = property(&settings, "debezium.source.heartbeat.action.query").unwrap();
+        assert!(query.starts_with("INSERT INTO freshet.freshet_heartbeat"), "{query}");
+        assert_eq!(property(&settings, "debezium.source.slot.name"), None);
     }
 
     #[test]
