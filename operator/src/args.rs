@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::run;
+use crate::{debezium::Generate, run};
 
 /// Reconciles CacheBindings, injects sidecars, reports the fleet's state.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Run(Box<Run>),
     /// Prints the CRD.
     Crd,
+    /// Prints the settings of a Debezium Server that fits a binding, and the SQL that its database needs.
+    Debezium(Box<Generate>),
 }
 
 /// The settings of `run`. Each is also read from the environment.
@@ -100,14 +102,23 @@ impl Args {
     #[must_use]
     pub fn parse_and_run() -> ExitCode {
         match Self::parse().command {
-            Command::Crd => {
-                match io::Write::write_all(&mut io::stdout(), freshet_crds::crd_yaml().as_bytes()) {
-                    Ok(()) => ExitCode::SUCCESS,
-                    Err(_) => ExitCode::FAILURE,
+            Command::Crd => print(&freshet_crds::crd_yaml()),
+            Command::Debezium(settings) => match settings.file() {
+                Ok(file) => print(&file),
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::from(2)
                 }
-            }
+            },
             Command::Run(settings) => settings.start(),
         }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::Write::write_all(&mut io::stdout(), text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

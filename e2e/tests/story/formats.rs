@@ -62,7 +62,7 @@ fn second_debezium() -> String {
         ("key.schemas.enable=false", "key.schemas.enable=true"),
         ("value.schemas.enable=false", "value.schemas.enable=true"),
         ("topic.prefix=shop", "topic.prefix=compact"),
-        ("slot.name=freshet", "slot.name=compact"),
+        ("slot.name=freshet_shop", "slot.name=compact"),
         // Its position needn't outlive it.
         (
             "io.debezium.storage.redis.offset.RedisOffsetBackingStore",

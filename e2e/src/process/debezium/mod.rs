@@ -1,5 +1,6 @@
 //! A real Debezium Server between a [`Postgres`] or [`MariaDb`] and a [`Redis`].
 
+mod as_written;
 mod distribution;
 mod settings;
 
@@ -14,11 +15,10 @@ use tempfile::TempDir;
 use super::http::{self, Target};
 use super::{Child, MariaDb, Port, Postgres, Redis};
 
+pub use as_written::AsWritten;
 pub use distribution::{VERSION, distribution, java_home};
-pub use settings::{
-    Connector, Format, HEARTBEAT_QUERY, HEARTBEAT_SEQUENCE, Heartbeat, MARIADB_HEARTBEAT_QUERY,
-    MARIADB_HEARTBEAT_TABLE, Routing, Settings,
-};
+pub use freshet_debezium::{Database as Connector, Format, HEARTBEAT_SEQUENCE, Heartbeat};
+pub use settings::{MARIADB_HEARTBEAT_TABLE, Routing, Settings};
 
 /// How long Debezium may take from its start to following the database; 6 s are usual.
 const START: Duration = Duration::from_mins(3);
@@ -93,7 +93,7 @@ impl Debezium {
         fs::create_dir(folder.path().join("config"))?;
         let properties = settings.file(redis, database.port(), health.number());
         fs::write(folder.path().join("config/application.properties"), properties)?;
-        let child = spawn(folder.path())?;
+        let child = spawn(folder.path(), &[])?;
         let mut debezium = Self { child, health, folder, settings };
         debezium.await_streaming(database)?;
         Ok(debezium)
@@ -124,7 +124,7 @@ impl Debezium {
 
     /// Starts the server again after [`Debezium::stop`] or [`Debezium::kill`], without waiting for anything.
     pub fn launch(&mut self) -> Result<()> {
-        self.child = spawn(self.folder.path())?;
+        self.child = spawn(self.folder.path(), &[])?;
         Ok(())
     }
 
@@ -159,7 +159,9 @@ impl Debezium {
     }
 }
 
-fn spawn(folder: &Path) -> Result<Child> {
+/// Starts Debezium Server in a folder whose `config/application.properties` are its settings; `environment` wins over
+/// them, and is what stands in `${…}` there.
+fn spawn(folder: &Path, environment: &[(&str, &str)]) -> Result<Child> {
     let distribution = distribution()?;
     let jar = distribution.join(format!("debezium-server-dist-{VERSION}-runner.jar"));
     let mut command: Command = Child::command(java_home()?.join("bin/java"));
@@ -170,5 +172,6 @@ fn spawn(folder: &Path) -> Result<Child> {
     let jars =
         std::env::join_paths([jar, distribution.join("lib/*")]).context("a path with a colon in it")?;
     command.arg("-cp").arg(jars).arg("io.debezium.server.Main").current_dir(folder);
+    command.envs(environment.iter().copied());
     Child::spawn("debezium-server", command, &folder.join("log"))
 }

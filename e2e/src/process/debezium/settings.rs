@@ -3,16 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::Redis;
+use freshet_debezium::{
+    Captured, Database, DatabaseServer, Format, Heartbeat, Pipeline, Publication, RedisServer, escaped,
+};
 
-/// How an event becomes a Redis entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One field: its name is the key, its value the value. No headers. Debezium's own default.
-    Compact,
-    /// Fields `key` and `value`, then the headers.
-    Extended,
-}
+use super::super::Redis;
 
 /// Into which streams events go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,34 +19,12 @@ pub enum Routing {
     OneStream,
 }
 
-/// What proves, while no row changes, that changes still come through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heartbeat {
-    /// Nothing.
-    Off,
-    /// Debezium's own timer: a heartbeat record without a position.
-    Debezium,
-    /// A message that Debezium has the database write into its log, which comes back as an event.
-    Database,
-    /// Both.
-    Both,
-}
-
-/// Whose changes are captured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connector {
-    /// A Postgres, by logical replication.
-    Postgres,
-    /// A MariaDB, by its binary log.
-    MariaDb,
-}
-
 /// What a Debezium Server is told. The default is what Freshet recommends: extended format without schemas, one
 /// stream, nulls as nulls, no tombstones, truncates and transactions included, both heartbeats each second; topic
 /// prefix `shop`; all tables of a Postgres.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(super) connector: Connector,
+    pub(super) database: Database,
     pub(super) prefix: String,
     pub(super) format: Format,
     pub(super) routing: Routing,
@@ -65,7 +38,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connector: Connector::Postgres,
+            database: Database::Postgres,
             prefix: "shop".to_owned(),
             format: Format::Extended,
             routing: Routing::OneStream,
@@ -77,29 +50,21 @@ impl Default for Settings {
     }
 }
 
+/// The key of the offsets in Redis.
 const OFFSETS: &str = "debezium.source.offset.storage.redis.key";
-
-/// The sequence behind [`HEARTBEAT_QUERY`]; made by [`super::Debezium`] before its start.
-pub const HEARTBEAT_SEQUENCE: &str = "CREATE SEQUENCE IF NOT EXISTS public.freshet_hb";
-
-/// The heartbeat that goes through the database's log: message prefix `freshet-hb`, content
-/// `<sequence number>:<unix time in ms by the database's clock>`.
-pub const HEARTBEAT_QUERY: &str = "SELECT pg_logical_emit_message(false, 'freshet-hb', \
-     nextval('public.freshet_hb') || ':' || (extract(epoch from clock_timestamp()) * 1000)::bigint)";
+/// The database of MariaDB's heartbeat, of its own because tests name theirs as they like.
+const HEARTBEAT_DATABASE: &str = "freshet";
 
 /// What makes the table behind MariaDB's heartbeat; in a database of its own, which must be captured, too.
-pub const MARIADB_HEARTBEAT_TABLE: &str = "CREATE DATABASE IF NOT EXISTS freshet; \
-     CREATE TABLE IF NOT EXISTS freshet.freshet_heartbeat (id INT PRIMARY KEY, beat BIGINT, at_ms BIGINT)";
-
-/// The heartbeat that goes through MariaDB's log: a row's update with a sequence number and the time.
-pub const MARIADB_HEARTBEAT_QUERY: &str = "INSERT INTO freshet.freshet_heartbeat VALUES (1, 1, \
-     ROUND(UNIX_TIMESTAMP(SYSDATE(3)) * 1000)) ON DUPLICATE KEY UPDATE beat = beat + 1, at_ms = VALUES(at_ms)";
+pub const MARIADB_HEARTBEAT_TABLE: &str = "CREATE DATABASE IF NOT EXISTS freshet; CREATE TABLE IF NOT EXISTS \
+     freshet.freshet_heartbeat (id INT PRIMARY KEY, beat BIGINT NOT NULL, at_ms BIGINT NOT NULL)";
 
 impl Settings {
-    /// The recommended settings for a MariaDB. The history of its tables is kept in a file of the server's folder.
+    /// The recommended settings for a MariaDB, but that the history of its tables is kept in a file of the server's
+    /// folder: tests empty Redis, after which Debezium couldn't read the log anymore.
     #[must_use]
     pub fn mariadb() -> Self {
-        Self { connector: Connector::MariaDb, ..Self::default() }
+        Self { database: Database::MariaDb, ..Self::default() }
     }
 
     /// The name of everything that this server writes: `topic.prefix`. Lower-case letters, digits and `_`, since the
@@ -177,85 +142,56 @@ impl Settings {
     /// The replication slot, and the publication of the same name.
     #[must_use]
     pub fn slot(&self) -> String {
-        format!("debezium_{}", self.prefix)
+        self.pipeline().slot()
     }
 
-    /// The key of the hash in Redis that holds the offsets: of each server its own, because a server that starts
-    /// takes a hash for its own as a whole, and writes it back so.
+    /// The key of the hash in Redis that holds the offsets.
     #[must_use]
     pub fn offsets(&self) -> String {
-        self.overrides.get(OFFSETS).cloned().unwrap_or_else(|| "metadata:debezium:offsets".to_owned())
+        self.properties().remove(OFFSETS).unwrap_or_default()
     }
 
     /// Whether the database is asked to write heartbeats.
     pub(super) fn queries(&self) -> bool {
-        matches!(self.heartbeat, Heartbeat::Database | Heartbeat::Both)
+        self.pipeline().queries()
+    }
+
+    /// The same as Freshet's own generator has it: what tests run is what users get.
+    fn pipeline(&self) -> Pipeline {
+        Pipeline {
+            database: self.database,
+            prefix: self.prefix.clone(),
+            format: self.format,
+            routing: match self.routing {
+                Routing::PerTable => freshet_debezium::Routing::PerTable,
+                Routing::OneStream => freshet_debezium::Routing::OneStream(format!("{}.cdc", self.prefix)),
+            },
+            captured: if self.tables.is_empty() {
+                Captured::All
+            } else {
+                Captured::These(self.tables.clone())
+            },
+            hydrated: Vec::new(),
+            heartbeat: self.heartbeat,
+            beat: self.interval,
+            heartbeat_database: HEARTBEAT_DATABASE.to_owned(),
+            publication: Publication::MadeByDebezium,
+            source: DatabaseServer::unknown(self.database),
+            sink: RedisServer::unknown(),
+        }
     }
 
     /// All properties that don't depend on where Redis and Postgres listen, sorted by name.
     #[must_use]
     pub fn properties(&self) -> BTreeMap<String, String> {
-        let mut properties = BTreeMap::new();
-        let mut set =
-            |name: &str, value: &str| properties.insert(format!("debezium.{name}"), value.to_owned());
-        set("sink.type", "redis");
-        set(
-            "sink.redis.message.format",
-            match self.format {
-                Format::Compact => "compact",
-                Format::Extended => "extended",
-            },
-        );
-        let skip = matches!(self.heartbeat, Heartbeat::Off | Heartbeat::Database);
-        set("sink.redis.skip.heartbeat.messages", &skip.to_string());
-        // How much room the sink wants in a Redis with a memory limit; its default suits gigabytes.
-        set("sink.redis.buffer.fill.rate", "1000");
-        set("format.key.schemas.enable", "false");
-        set("format.value.schemas.enable", "false");
-        set("format.header.schemas.enable", "false");
-        set("format.value.replace.null.with.default", "false");
-        set("source.topic.prefix", &self.prefix);
-        if !self.tables.is_empty() {
-            set("source.table.include.list", &self.tables.join(","));
-        }
-        match self.connector {
-            Connector::Postgres => {
-                set("source.connector.class", "io.debezium.connector.postgresql.PostgresConnector");
-                set("source.plugin.name", "pgoutput");
-                set("source.slot.name", &self.slot());
-                set("source.publication.name", &self.slot());
-                let mode = if self.tables.is_empty() { "all_tables" } else { "filtered" };
-                set("source.publication.autocreate.mode", mode);
-            }
-            Connector::MariaDb => {
-                set("source.connector.class", "io.debezium.connector.mariadb.MariaDbConnector");
-                set("source.database.server.id", "5701");
-                set("source.schema.history.internal", "io.debezium.storage.file.history.FileSchemaHistory");
-                set("source.schema.history.internal.file.filename", "history");
-            }
-        }
-        set("source.skipped.operations", "none");
-        set("source.tombstones.on.delete", "false");
-        set("source.provide.transaction.metadata", "true");
-        set("source.decimal.handling.mode", "string");
-        set("source.poll.interval.ms", "5");
-        set("source.offset.storage", "io.debezium.storage.redis.offset.RedisOffsetBackingStore");
-        set("source.offset.flush.interval.ms", "0");
-        if self.heartbeat != Heartbeat::Off {
-            set("source.heartbeat.interval.ms", &self.interval.as_millis().to_string());
-        }
-        if self.queries() {
-            let query = match self.connector {
-                Connector::Postgres => HEARTBEAT_QUERY,
-                Connector::MariaDb => MARIADB_HEARTBEAT_QUERY,
-            };
-            set("source.heartbeat.action.query", query);
-        }
-        if self.routing == Routing::OneStream {
-            set("transforms", "one");
-            set("transforms.one.type", "org.apache.kafka.connect.transforms.RegexRouter");
-            set("transforms.one.regex", ".*");
-            set("transforms.one.replacement", &format!("{}.cdc", self.prefix));
+        let behaviour = self.pipeline().behaviour();
+        let mut properties: BTreeMap<_, _> =
+            behaviour.into_iter().map(|property| (property.name.to_owned(), property.value)).collect();
+        let history = "debezium.source.schema.history.internal";
+        if properties.remove(&format!("{history}.redis.key")).is_some() {
+            properties
+                .insert(history.to_owned(), "io.debezium.storage.file.history.FileSchemaHistory".to_owned());
+            properties.insert(format!("{history}.file.filename"), "history".to_owned());
         }
         properties.extend(self.overrides.clone());
         properties
@@ -263,31 +199,34 @@ impl Settings {
 
     /// The properties file for this Redis and the database on a port of 127.0.0.1, with health checks on `health`.
     pub(super) fn file(&self, redis: &Redis, database: u16, health: u16) -> String {
-        let user = match self.connector {
-            Connector::Postgres => "postgres",
-            Connector::MariaDb => "root",
+        let user = match self.database {
+            Database::Postgres => "postgres",
+            Database::MariaDb => "root",
         };
-        let mut all: BTreeMap<String, String> = [
-            ("debezium.sink.redis.address", redis.address()),
-            ("debezium.source.database.hostname", "127.0.0.1".to_owned()),
-            ("debezium.source.database.port", database.to_string()),
-            ("debezium.source.database.user", user.to_owned()),
+        let mut pipeline = self.pipeline();
+        pipeline.source = DatabaseServer {
+            host: "127.0.0.1".to_owned(),
+            port: database,
+            name: "postgres".to_owned(),
+            user: user.to_owned(),
             // Neither server asks for it, and Debezium wants one.
-            ("debezium.source.database.password", String::new()),
-            ("quarkus.http.host", "127.0.0.1".to_owned()),
-            ("quarkus.http.port", health.to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        if let Some(password) = redis.password() {
-            all.insert("debezium.sink.redis.password".to_owned(), password.to_owned());
-        }
-        if self.connector == Connector::Postgres {
-            all.insert("debezium.source.database.dbname".to_owned(), "postgres".to_owned());
-        }
+            password: String::new(),
+        };
+        pipeline.sink = RedisServer {
+            address: redis.address(),
+            database: None,
+            tls: false,
+            credentials: redis.password().map(|password| ("default".to_owned(), password.to_owned())),
+        };
+        let mut all: BTreeMap<_, _> = pipeline
+            .places()
+            .into_iter()
+            .map(|property| (property.name.to_owned(), property.value))
+            .collect();
+        all.insert("quarkus.http.host".to_owned(), "127.0.0.1".to_owned());
+        all.insert("quarkus.http.port".to_owned(), health.to_string());
         all.extend(self.properties());
-        // The file's syntax takes a backslash for an escape.
-        let line = |(name, value): (&String, &String)| format!("{name}={}", value.replace('\\', "\\\\"));
+        let line = |(name, value): (&String, &String)| format!("{name}={}", escaped(value));
         all.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }

@@ -1,0 +1,22 @@
+//! The settings of Debezium Server that Freshet's promises rest on.
+//!
+//! [`Pipeline`] says what a server is to do: [`Pipeline::for_binding`] derives it from a binding, tests make their own.
+//! [`Pipeline::properties`] are its settings, each with the reason for it, [`Pipeline::statements`] what the database
+//! needs, and [`Pipeline::file`] is both as `application.properties`. Nothing here does I/O.
+
+mod file;
+mod fit;
+mod pipeline;
+mod places;
+mod settings;
+mod sql;
+
+pub use file::escaped;
+pub use fit::{Unfit, Wanted};
+pub use pipeline::{Captured, Database, Format, Heartbeat, Pipeline, Publication, Routing};
+pub use places::{DatabaseServer, PASSWORD, RedisServer};
+pub use settings::{Part, Property};
+pub use sql::{HEARTBEAT_SEQUENCE, HEARTBEAT_TABLE};
+
+#[cfg(test)]
+mod tests;

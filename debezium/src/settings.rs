@@ -1,0 +1,421 @@
+//! The settings of Debezium Server, each with what it protects.
+
+use crate::{Captured, Database, Format, Heartbeat, Pipeline, Publication, Routing};
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// The part of the file it belongs to.
+    pub part: Part,
+    /// Its whole name.
+    pub name: &'static str,
+    /// Its value, as Debezium shall see it.
+    pub value: String,
+    /// What it protects, or is for, in one line.
+    pub protects: &'static str,
+}
+
+/// The parts of the file, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Where entries go.
+    Sink,
+    /// What an entry holds.
+    Entries,
+    /// Into which streams.
+    Routing,
+    /// Where changes come from.
+    Source,
+    /// Which changes, and what of them.
+    Changes,
+    /// The proof that changes come through.
+    Heartbeats,
+    /// What Debezium remembers.
+    Memory,
+    /// The server itself.
+    Server,
+}
+
+/// Properties under way.
+struct List(Vec<Property>);
+
+// === impl Part ===
+
+impl Part {
+    /// All of them, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Sink,
+        Self::Entries,
+        Self::Routing,
+        Self::Source,
+        Self::Changes,
+        Self::Heartbeats,
+        Self::Memory,
+        Self::Server,
+    ];
+
+    /// Its heading.
+    #[must_use]
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Sink => "To: Redis",
+            Self::Entries => "What an entry holds",
+            Self::Routing => "Into which stream",
+            Self::Source => "From: the database",
+            Self::Changes => "Which changes, and what of them",
+            Self::Heartbeats => "Heartbeats",
+            Self::Memory => "What Debezium remembers",
+            Self::Server => "The server itself",
+        }
+    }
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// All settings, by part.
+    #[must_use]
+    pub fn properties(&self) -> Vec<Property> {
+        let mut all: Vec<_> = self.behaviour().into_iter().chain(self.places()).collect();
+        // Stable: within a part they stay in the order in which they are explained.
+        all.sort_by_key(|property| Part::ALL.iter().position(|part| *part == property.part));
+        all
+    }
+
+    /// The settings that say where database and Redis are, and where the server itself is.
+    #[must_use]
+    pub fn places(&self) -> Vec<Property> {
+        let mut list = List(Vec::new());
+        let sink = &self.sink;
+        list.add(
+            Part::Sink,
+            "debezium.sink.redis.address",
+            &sink.address,
+            "The Redis that the binding's source names.",
+        );
+        if let Some(number) = sink.database {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.db.index",
+                &number.to_string(),
+                "Its database, as in the binding's URL.",
+            );
+        }
+        if let Some((user, password)) = &sink.credentials {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.user",
+                user,
+                "From the environment; without REDIS_USER it is Redis's default user.",
+            );
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.password",
+                password,
+                "From the environment: no file holds it.",
+            );
+        }
+        if sink.tls {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.ssl.enabled",
+                "true",
+                "As rediss:// says. A CA of your own: debezium.sink.redis.ssl.truststore.path, .type and .password.",
+            );
+        }
+        let server = &self.source;
+        for (name, value, protects) in [
+            ("debezium.source.database.hostname", &server.host, "The primary: its log is what is followed."),
+            ("debezium.source.database.port", &server.port.to_string(), "Where that server listens."),
+        ] {
+            list.add(Part::Source, name, value, protects);
+        }
+        if self.database == Database::Postgres {
+            list.add(
+                Part::Source,
+                "debezium.source.database.dbname",
+                &server.name,
+                "The one database whose tables these are.",
+            );
+        }
+        list.add(
+            Part::Source,
+            "debezium.source.database.user",
+            &server.user,
+            "A role of Debezium's own: the grants are above.",
+        );
+        list.add(
+            Part::Source,
+            "debezium.source.database.password",
+            &server.password,
+            "From the environment: no file holds it.",
+        );
+        for (name, value, protects) in [
+            (
+                "quarkus.http.port",
+                "8080",
+                "Where probes ask for its health: /q/health/live and /q/health/ready.",
+            ),
+            ("quarkus.log.console.json", "false", "A log for people: one line per event, not one object."),
+        ] {
+            list.add(Part::Server, name, value, protects);
+        }
+        list.0
+    }
+
+    /// The settings that don't depend on where database and Redis are.
+    #[must_use]
+    pub fn behaviour(&self) -> Vec<Property> {
+        let mut list = List(Vec::new());
+        self.sink(&mut list);
+        self.routing(&mut list);
+        self.connector(&mut list);
+        self.changes(&mut list);
+        self.heartbeats(&mut list);
+        self.memory(&mut list);
+        list.0
+    }
+
+    fn sink(&self, list: &mut List) {
+        list.add(Part::Sink, "debezium.sink.type", "redis", "Changes become entries of Redis Streams.");
+        list.add(
+            Part::Sink,
+            "debezium.sink.redis.buffer.fill.rate",
+            "1000",
+            "How many entries' room it wants below maxmemory before it writes; its 30000 stall a small Redis.",
+        );
+        let format = match self.format {
+            Format::Compact => "compact",
+            Format::Extended => "extended",
+        };
+        list.add(
+            Part::Entries,
+            "debezium.sink.redis.message.format",
+            format,
+            "extended: headers travel along, and with them the other key of a changed primary key.",
+        );
+        let schemas =
+            "Entries without their schema: it makes each several times as long and tells nothing new.";
+        for name in [
+            "debezium.format.key.schemas.enable",
+            "debezium.format.value.schemas.enable",
+            "debezium.format.header.schemas.enable",
+        ] {
+            list.add(Part::Entries, name, "false", schemas);
+        }
+        list.add(
+            Part::Entries,
+            "debezium.format.value.replace.null.with.default",
+            "false",
+            "NULL stays NULL: else a column's DEFAULT stands in its place, and no such row is ever hydrated.",
+        );
+    }
+
+    fn routing(&self, list: &mut List) {
+        let Routing::OneStream(stream) = &self.routing else { return };
+        for (name, value, protects) in [
+            (
+                "debezium.transforms",
+                "one",
+                "One stream for everything: one position, and no stream ahead of another.",
+            ),
+            (
+                "debezium.transforms.one.type",
+                "org.apache.kafka.connect.transforms.RegexRouter",
+                "Renames topics and leaves keys and values as they are.",
+            ),
+            (
+                "debezium.transforms.one.regex",
+                ".*",
+                "Rows, transactions, heartbeats and schema changes alike: in the order of commit.",
+            ),
+            ("debezium.transforms.one.replacement", stream, "The stream that the binding follows."),
+        ] {
+            list.add(Part::Routing, name, value, protects);
+        }
+    }
+
+    fn connector(&self, list: &mut List) {
+        let class = match self.database {
+            Database::Postgres => "io.debezium.connector.postgresql.PostgresConnector",
+            Database::MariaDb => "io.debezium.connector.mariadb.MariaDbConnector",
+        };
+        list.add(Part::Source, "debezium.source.connector.class", class, "Which database it is.");
+        let named = match self.routing {
+            Routing::PerTable => "The binding's topicPrefix: streams are <prefix>.<table>.",
+            Routing::OneStream(_) => "What Debezium calls this source in what it remembers: keep it.",
+        };
+        list.add(Part::Source, "debezium.source.topic.prefix", &self.prefix, named);
+        match self.database {
+            Database::Postgres => self.slot_and_publication(list),
+            Database::MariaDb => list.add(
+                Part::Source,
+                "debezium.source.database.server.id",
+                &self.server_id().to_string(),
+                "No other replica or client of the binlog may have it: two of one id throw each other out.",
+            ),
+        }
+    }
+
+    fn slot_and_publication(&self, list: &mut List) {
+        list.add(
+            Part::Source,
+            "debezium.source.plugin.name",
+            "pgoutput",
+            "Postgres' own decoder: nothing to install.",
+        );
+        list.add(
+            Part::Source,
+            "debezium.source.slot.name",
+            &self.slot(),
+            "The slot keeps the log until it was read: no change is lost while Debezium is away.",
+        );
+        list.add(
+            Part::Source,
+            "debezium.source.publication.name",
+            &self.slot(),
+            "What the database sends: these tables, and all of their rows and columns.",
+        );
+        let mode = match (self.publication, &self.captured) {
+            (Publication::Prepared, _) => "disabled",
+            (Publication::MadeByDebezium, Captured::All) => "all_tables",
+            (Publication::MadeByDebezium, Captured::These(_)) => "filtered",
+        };
+        list.add(
+            Part::Source,
+            "debezium.source.publication.autocreate.mode",
+            mode,
+            "disabled: the owner makes it, and a missing one is an error instead of a surprise.",
+        );
+    }
+
+    fn changes(&self, list: &mut List) {
+        if let Some(tables) = self.tables() {
+            let tables: Vec<_> = tables.iter().map(|table| pattern(table)).collect();
+            list.add(
+                Part::Changes,
+                "debezium.source.table.include.list",
+                &tables.join(","),
+                "Exactly what the binding's caches depend on, as regular expressions: nothing else fills Redis.",
+            );
+        }
+        for (name, value, protects) in [
+            (
+                "debezium.source.skipped.operations",
+                "none",
+                "Truncates come, too: by default they are dropped, and caches would never hear of them.",
+            ),
+            (
+                "debezium.source.tombstones.on.delete",
+                "false",
+                "A delete is one entry: a tombstone in one stream for all doesn't say of which table it is.",
+            ),
+            (
+                "debezium.source.provide.transaction.metadata",
+                "true",
+                "How many rows each transaction had: entries that Redis never got show, and a commit has a position.",
+            ),
+            (
+                "debezium.source.decimal.handling.mode",
+                "string",
+                "numeric as text: else it is base64 of an integer whose scale only the schema would tell.",
+            ),
+            ("debezium.source.poll.interval.ms", "5", "What most changes would wait for: 500 by default."),
+        ] {
+            list.add(Part::Changes, name, value, protects);
+        }
+        if self.database == Database::MariaDb {
+            list.add(
+                Part::Changes,
+                "debezium.source.include.schema.changes",
+                "true",
+                "An altered or dropped table voids what is cached of it.",
+            );
+        }
+    }
+
+    fn heartbeats(&self, list: &mut List) {
+        let skip = matches!(self.heartbeat, Heartbeat::Off | Heartbeat::Database);
+        list.add(
+            Part::Heartbeats,
+            "debezium.sink.redis.skip.heartbeat.messages",
+            if skip { "true" } else { "false" },
+            "Skipped by default; they tell \"nothing has changed\" from \"nothing arrives\".",
+        );
+        if self.heartbeat == Heartbeat::Off {
+            return;
+        }
+        list.add(
+            Part::Heartbeats,
+            "debezium.source.heartbeat.interval.ms",
+            &self.beat.as_millis().to_string(),
+            "How soon a loss before Redis is noticed; keep it well below the binding's maxStaleness.",
+        );
+        if self.database == Database::MariaDb {
+            // Long enough for a server that is busy, since a longer silence makes Debezium connect anew.
+            list.add(
+                Part::Heartbeats,
+                "debezium.source.connect.keep.alive.interval.ms",
+                "2500",
+                "While nothing changes, a heartbeat comes as often as the binlog's own: 0.8 of this, by default 48 s.",
+            );
+        }
+        if self.queries() {
+            list.add(
+                Part::Heartbeats,
+                "debezium.source.heartbeat.action.query",
+                &self.heartbeat_query(),
+                "Through the database's log and back, numbered, with its clock: all that was committed before has come.",
+            );
+        }
+    }
+
+    fn memory(&self, list: &mut List) {
+        list.add(
+            Part::Memory,
+            "debezium.source.offset.storage",
+            "io.debezium.storage.redis.offset.RedisOffsetBackingStore",
+            "The position is kept beside the streams: a restart goes on where it was.",
+        );
+        list.add(
+            Part::Memory,
+            "debezium.source.offset.storage.redis.key",
+            &format!("metadata:debezium:offsets:{}", self.prefix),
+            "Of each Debezium its own: one that starts takes the whole hash for its own and writes it back so.",
+        );
+        list.add(
+            Part::Memory,
+            "debezium.source.offset.flush.interval.ms",
+            "0",
+            "Written after each batch, so that a restart repeats little.",
+        );
+        if self.database == Database::MariaDb {
+            list.add(
+                Part::Memory,
+                "debezium.source.schema.history.internal",
+                "io.debezium.storage.redis.history.RedisSchemaHistory",
+                "How tables looked when the log was written: without it the log can't be read. Never to be trimmed.",
+            );
+            list.add(
+                Part::Memory,
+                "debezium.source.schema.history.internal.redis.key",
+                &format!("metadata:debezium:schema_history:{}", self.prefix),
+                "Under metadata:debezium: no retention of Freshet's touches it.",
+            );
+        }
+    }
+}
+
+// === impl List ===
+
+impl List {
+    fn add(&mut self, part: Part, name: &'static str, value: &str, protects: &'static str) {
+        self.0.push(Property { part, name, value: value.to_owned(), protects });
+    }
+}
+
+/// A table's name as a regular expression that means it alone. Without backslashes, which the file's syntax and the
+/// replacing of `${…}` would both take for their own.
+fn pattern(table: &str) -> String {
+    table.replace('$', "[$]").replace('.', "[.]")
+}

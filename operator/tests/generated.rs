@@ -1,0 +1,147 @@
+//! What `freshet-operator debezium` prints, given as it is to a real Debezium Server on a database that was prepared
+//! by the SQL in it and nothing else.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers are tests")]
+
+use std::{fs, process::Command, time::Duration};
+
+use anyhow::{Result, ensure};
+use freshet_e2e::process::{MariaDb, Postgres, Redis, debezium::AsWritten, until};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// The file for a binding whose only source is this Redis, and the statements in it.
+fn generated(redis: &Redis, layout: &str, further: &[&str]) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.yaml");
+    let shop = include_str!("../../crds/tests/shop.yaml")
+        .replace("redis://redis:6379", &redis.url())
+        .replace("topicPrefix: shop", layout);
+    fs::write(&path, shop).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_freshet-operator"));
+    command.args(["debezium", "--host", "127.0.0.1", "--binding"]).arg(&path).args(further);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = String::from_utf8(output.stdout).unwrap();
+    let statements: String = file
+        .lines()
+        .skip_while(|line| !line.starts_with("#   "))
+        .map_while(|line| line.strip_prefix("#   "))
+        .fold(String::new(), |all, line| all + line.trim() + " ");
+    (file, statements.replace("'…'", "'s3cret'"))
+}
+
+/// Every value in a stream; entries are `key`, `value` and headers.
+fn values(redis: &Redis, stream: &str) -> Result<Vec<Value>> {
+    let entries: Vec<(String, Vec<String>)> = redis.command(&["XRANGE", stream, "-", "+"])?;
+    let value = |fields: &Vec<String>| serde_json::from_str(fields.get(3)?).ok();
+    Ok(entries.iter().filter_map(|(_, fields)| value(fields)).collect())
+}
+
+fn arrives(redis: &Redis, stream: &str, what: &str, is: impl Fn(&Value) -> bool) {
+    until(what, SOON, || {
+        let values = values(redis, stream)?;
+        ensure!(values.iter().any(&is), "{} entries without it", values.len());
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn postgres_is_followed_by_what_is_generated() {
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    postgres
+        .execute(
+            "CREATE SCHEMA inventory; CREATE TABLE inventory.category (id int PRIMARY KEY, name text); \
+             CREATE TABLE inventory.product (id int, note text DEFAULT 'none', PRIMARY KEY (id)) \
+               PARTITION BY RANGE (id); \
+             CREATE TABLE inventory.product_1 PARTITION OF inventory.product FOR VALUES FROM (0) TO (100); \
+             CREATE TABLE inventory.other (id int PRIMARY KEY)",
+        )
+        .unwrap();
+    let port = postgres.port().to_string();
+    let (file, statements) =
+        generated(&redis, "stream: shop.cdc", &["--port", &port, "--dbname", "postgres"]);
+    postgres.execute(&statements).unwrap();
+    let debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
+    let slot = "SELECT 1 FROM pg_replication_slots WHERE slot_name = 'freshet_shop' AND active";
+    until("the slot is read", SOON, || {
+        ensure!(!postgres.query(slot)?.is_empty(), "{}", debezium.log());
+        Ok(())
+    })
+    .unwrap();
+    let others = "INSERT INTO inventory.other VALUES (1); INSERT INTO inventory.product VALUES (7, NULL)";
+    postgres.execute(others).unwrap();
+    let of = |value: &Value, op: &str| value["source"]["table"] == "product" && value["op"] == op;
+    // A partition's row under the table's name, and NULL where there is a default.
+    let is_row =
+        |value: &Value| of(value, "c") && value["after"]["id"] == 7 && value["after"]["note"].is_null();
+    arrives(&redis, "shop.cdc", "the row", is_row);
+    postgres.execute("TRUNCATE inventory.product").unwrap();
+    arrives(&redis, "shop.cdc", "the truncate", |value| of(value, "t"));
+    arrives(&redis, "shop.cdc", "the end of a transaction", |value| value["status"] == "END");
+    arrives(&redis, "shop.cdc", "Debezium's heartbeat", |value| {
+        value.as_object().is_some_and(|fields| fields.len() == 1 && fields.contains_key("ts_ms"))
+    });
+    let is_beat = |value: &Value| value["op"] == "m" && value["message"]["prefix"] == "freshet-hb";
+    until("numbered heartbeats", SOON, || {
+        let beats = values(&redis, "shop.cdc")?.iter().filter(|value| is_beat(value)).count();
+        ensure!(beats >= 3, "{beats} heartbeats");
+        Ok(())
+    })
+    .unwrap();
+    let all = values(&redis, "shop.cdc").unwrap();
+    assert!(!all.iter().any(|value| value["source"]["table"] == "other"), "only the binding's tables");
+    assert_eq!(redis.command::<u64>(&["EXISTS", "metadata:debezium:offsets:shop"]).unwrap(), 1);
+}
+
+#[test]
+fn mariadb_is_followed_by_what_is_generated() {
+    let (mariadb, redis) = (MariaDb::start().unwrap(), Redis::start().unwrap());
+    mariadb
+        .execute(
+            "CREATE DATABASE inventory; CREATE TABLE inventory.category (id INT PRIMARY KEY, name TEXT); \
+             CREATE TABLE inventory.product (id INT PRIMARY KEY, note VARCHAR(10) DEFAULT 'none'); \
+             CREATE TABLE inventory.other (id INT PRIMARY KEY)",
+        )
+        .unwrap();
+    let port = mariadb.port().to_string();
+    let (file, statements) =
+        generated(&redis, "topicPrefix: shop", &["--port", &port, "--database", "mariadb"]);
+    mariadb.execute(&statements).unwrap();
+    let debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
+    let reads = "SELECT 1 FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'";
+    until("the binlog is read", SOON, || {
+        ensure!(!mariadb.query(reads)?.is_empty(), "{}", debezium.log());
+        Ok(())
+    })
+    .unwrap();
+    mariadb
+        .execute("INSERT INTO inventory.other VALUES (1); INSERT INTO inventory.product VALUES (7, NULL)")
+        .unwrap();
+    let stream = "shop.inventory.product";
+    let is_row =
+        |value: &Value| value["op"] == "c" && value["after"]["id"] == 7 && value["after"]["note"].is_null();
+    arrives(&redis, stream, "the row", is_row);
+    mariadb.execute("TRUNCATE TABLE inventory.product").unwrap();
+    arrives(&redis, stream, "the truncate", |value| value["op"] == "t");
+    arrives(&redis, "shop.transaction", "the end of a transaction", |value| value["status"] == "END");
+    let beats = || -> Result<Vec<i64>> {
+        let values = values(&redis, "shop.inventory.freshet_heartbeat")?;
+        // The row is new once, and changes from then on.
+        let beat = |value: &Value| value["after"]["at_ms"].as_i64().and(value["after"]["beat"].as_i64());
+        Ok(values.iter().filter_map(beat).collect())
+    };
+    until("counted heartbeats", SOON, || {
+        let beats = beats()?;
+        ensure!(beats.len() >= 3, "{beats:?}");
+        Ok(())
+    })
+    .unwrap();
+    let beats = beats().unwrap();
+    assert!(beats.windows(2).all(|two| two[1] == two[0] + 1), "{beats:?}");
+    assert_eq!(redis.command::<u64>(&["EXISTS", "shop.inventory.other"]).unwrap(), 0);
+    let kept = ["metadata:debezium:offsets:shop", "metadata:debezium:schema_history:shop"];
+    assert_eq!(redis.command::<u64>(&[&["EXISTS"][..], &kept[..]].concat()).unwrap(), 2);
+}
