@@ -6,8 +6,10 @@
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use crate::{
-    CacheBinding, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef, Source, StartGate, manifest::Newer,
+    CacheBinding, ConfigMapKeyRef, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef, Source, StartGate,
+    manifest::Newer,
     names,
+    redis_url::{self, InvalidUrl, RedisUrl},
 };
 
 mod check;
@@ -50,6 +52,8 @@ pub struct SourceSpec {
     pub name: String,
     /// Where Redis is.
     pub url: UrlSpec,
+    /// The certificates on both sides, where the connection is encrypted.
+    pub tls: TlsSpec,
     /// Which streams to follow there.
     pub layout: StreamLayout,
 }
@@ -58,9 +62,27 @@ pub struct SourceSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UrlSpec {
     /// The URL itself, free of credentials.
-    Plain(String),
+    Plain(RedisUrl),
     /// It is in a Secret.
     Secret(SecretKeyRef),
+}
+
+/// Where certificates are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSpec {
+    /// Those of the authorities that the server's must come from; without it those that browsers trust.
+    pub ca: Option<CaSpec>,
+    /// The Secret of type `kubernetes.io/tls` with our own.
+    pub client_certificate: Option<String>,
+}
+
+/// Where certificates of authorities are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CaSpec {
+    /// In a Secret.
+    Secret(SecretKeyRef),
+    /// In a ConfigMap.
+    ConfigMap(ConfigMapKeyRef),
 }
 
 /// How Debezium's topics map to Redis streams.
@@ -154,6 +176,40 @@ impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.message)
     }
+}
+
+// === impl SourceSpec ===
+
+impl SourceSpec {
+    /// The URL as it is to be used: the one given, or `text`, which was read from the Secret. What it means must go
+    /// with the rest of the source.
+    pub fn url(&self, text: impl FnOnce() -> String) -> Result<RedisUrl, UnfitUrl> {
+        let url = match &self.url {
+            UrlSpec::Plain(url) => url.clone(),
+            UrlSpec::Secret(_) => text().trim().parse()?,
+        };
+        if !url.tls && self.tls != TlsSpec::default() {
+            return Err(UnfitUrl::NeedsTls);
+        }
+        match self.layout {
+            StreamLayout::PerTable { .. } if url.is_cluster() => Err(UnfitUrl::NeedsStream),
+            _ => Ok(url),
+        }
+    }
+}
+
+/// Why a URL can't be used for a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitUrl {
+    /// It is none.
+    #[error("the URL can't be used: {0}")]
+    Invalid(#[from] InvalidUrl),
+    /// Certificates are given for a connection that isn't encrypted.
+    #[error("{}", redis_url::CERTIFICATES_NEED_TLS)]
+    NeedsTls,
+    /// A Cluster with a stream per table.
+    #[error("{}", redis_url::CLUSTER_NEEDS_STREAM)]
+    NeedsStream,
 }
 
 // === impl Binding ===

@@ -99,22 +99,34 @@ pub struct Source {
     validation = Rule::new("has(self.url) != has(self.urlFrom)")
         .message("a redisStream has exactly one of url and urlFrom"),
     validation = Rule::new("has(self.topicPrefix) != has(self.stream)")
-        .message("a redisStream has exactly one of topicPrefix (one stream per table) and stream (all in one)")
+        .message("a redisStream has exactly one of topicPrefix (one stream per table) and stream (all in one)"),
+    validation = Rule::new("!has(self.url) || !self.url.contains('+cluster:') || has(self.stream)")
+        .message(crate::redis_url::CLUSTER_NEEDS_STREAM),
+    validation = Rule::new("!has(self.url) || self.url.startsWith('rediss') || !(has(self.caFrom) || has(self.clientCertificateFrom))")
+        .message(crate::redis_url::CERTIFICATES_NEED_TLS)
 )]
 pub struct RedisStream {
-    /// `redis://host[:port][/database]`, without credentials.
+    /// `redis://host[:port][/database]`; `redis+sentinel://host[:port],…/service[/database]`: the master that Sentinels
+    /// name; `redis+cluster://host[:port],…`: the Cluster's node that has the stream. `rediss` instead of `redis` means
+    /// TLS. Without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     #[x_kube(
-        validation = Rule::new("self.startsWith('redis://')")
-            .message("url is redis://host[:port][/database]; TLS (rediss://) is not supported yet"),
-        validation = Rule::new("!self.contains('@')")
-            .message("url must not carry credentials: put the whole URL into a Secret and name it in urlFrom")
+        validation = Rule::new("!self.contains('@') && !self.contains('?')")
+            .message("url must not carry credentials: put the whole URL into a Secret and name it in urlFrom"),
+        validation = Rule::new(crate::redis_url::url_rule("self")).message(crate::redis_url::URL_FORM)
     )]
     pub url: Option<String>,
     /// Where to read the URL from when it carries credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url_from: Option<UrlFrom>,
+    /// Where the certificates are (PEM) of the authorities that Redis's certificate must come from. Default: those that
+    /// browsers trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_from: Option<CaFrom>,
+    /// Where the certificate is with which sidecars and operator authenticate themselves to Redis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_from: Option<ClientCertificateFrom>,
     /// Debezium's `topic.prefix`: there is one stream per table, named `<topicPrefix>.<table>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 249))]
@@ -135,6 +147,61 @@ pub struct RedisStream {
 pub struct UrlFrom {
     /// A key of a Secret in the binding's namespace.
     pub secret_key_ref: SecretKeyRef,
+}
+
+/// Where authorities' certificates are read from, exactly one of them.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.secretKeyRef) != has(self.configMapKeyRef)")
+        .message(crate::names::ONE_CA)
+)]
+pub struct CaFrom {
+    /// A key of a Secret in the binding's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKeyRef>,
+    /// A key of a ConfigMap in the binding's namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_key_ref: Option<ConfigMapKeyRef>,
+}
+
+/// Where a client's certificate is read from.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificateFrom {
+    /// A Secret of type `kubernetes.io/tls` in the binding's namespace.
+    pub secret_ref: TlsSecretRef,
+}
+
+/// A Secret of type `kubernetes.io/tls`: certificate chain in `tls.crt`, private key in `tls.key`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct TlsSecretRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
+            .message(crate::names::SECRET_NAME_FORM)
+    )]
+    pub name: String,
+}
+
+/// A key of a ConfigMap in the binding's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigMapKeyRef {
+    /// The ConfigMap's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
+            .message(crate::names::CONFIG_MAP_NAME_FORM)
+    )]
+    pub name: String,
+    /// The key in the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9_-][A-Za-z0-9._-]*$')")
+            .message(crate::names::CONFIG_MAP_KEY_FORM)
+    )]
+    pub key: String,
 }
 
 /// A key of a Secret in the binding's namespace.

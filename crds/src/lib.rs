@@ -4,20 +4,22 @@
 //! generated. [`manifest::read`] turns a file into one of them; [`binding::Binding::parse`] turns that into
 //! the validated [`binding::Binding`] that all other code works with: once parsed, nothing is checked again.
 //!
-//! This is the only crate that operator and sidecar share, and it holds no Kubernetes client.
+//! Operator and sidecar share it, and it holds no client of anything.
 
 pub mod binding;
 pub mod cache_binding;
 pub mod manifest;
 pub mod names;
 pub mod quantity;
+pub mod redis_url;
 pub mod resources;
 pub mod sidecar;
 pub mod status;
 
 pub use cache_binding::{
-    Cache, CacheBinding, CacheBindingSpec, Collation, Freshness, Heartbeat, KeyColumn, KeyType, OnChange,
-    OnStale, RedisStream, SecretKeyRef, Source, UrlFrom,
+    CaFrom, Cache, CacheBinding, CacheBindingSpec, ClientCertificateFrom, Collation, ConfigMapKeyRef,
+    Freshness, Heartbeat, KeyColumn, KeyType, OnChange, OnStale, RedisStream, SecretKeyRef, Source,
+    TlsSecretRef, UrlFrom,
 };
 pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};

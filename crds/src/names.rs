@@ -18,10 +18,21 @@ pub const MANIFEST_FILE: &str = "binding.yaml";
 /// Longest name of a binding in characters: `freshet-<name>`, the name of what is made for it, stays within the 63 of
 /// a DNS label. The name itself is the value of the label [`BINDING`].
 pub const MAX_BINDING_NAME: usize = 52;
-/// The regular expression of a Secret's name in the CRD's rules.
+/// The key of the certificate chain in a Secret of type `kubernetes.io/tls`.
+pub const TLS_CERTIFICATE: &str = "tls.crt";
+/// The key of the private key in such a Secret.
+pub const TLS_KEY: &str = "tls.key";
+/// The regular expression of a Secret's or ConfigMap's name in the CRD's rules.
 pub(crate) const SECRET_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// The same in words.
 pub(crate) const SECRET_NAME_FORM: &str = "a Secret's name has lower-case letters, digits, dashes and dots, and begins and ends with none of the last two";
 /// What a Secret's key is made of, in words.
 pub(crate) const SECRET_KEY_FORM: &str =
     "a Secret's key has letters, digits, dashes, underscores and dots, and begins with no dot";
+/// What a ConfigMap's name is made of, in words.
+pub(crate) const CONFIG_MAP_NAME_FORM: &str = "a ConfigMap's name has lower-case letters, digits, dashes and dots, and begins and ends with none of the last two";
+/// What a ConfigMap's key is made of, in words.
+pub(crate) const CONFIG_MAP_KEY_FORM: &str =
+    "a ConfigMap's key has letters, digits, dashes, underscores and dots, and begins with no dot";
+/// Where certificates of authorities come from, in words.
+pub(crate) const ONE_CA: &str = "caFrom has exactly one of secretKeyRef and configMapKeyRef";

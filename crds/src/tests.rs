@@ -41,7 +41,7 @@ fn a_good_binding_parses() {
     manifest.object.validate_cel().unwrap();
     assert_eq!(binding.name, "shop");
     assert_eq!(binding.sources[0].layout, StreamLayout::PerTable { prefix: "shop".into() });
-    assert_eq!(binding.sources[0].url, UrlSpec::Plain("redis://redis:6379".into()));
+    assert_eq!(binding.sources[0].url, UrlSpec::Plain("redis://redis:6379".parse().unwrap()));
     assert_eq!(binding.caches[0].ttl, Duration::from_mins(10));
     assert_eq!(binding.caches[1].ttl, Duration::from_hours(1));
     assert_eq!(binding.memory, 64 << 20);

@@ -1,6 +1,6 @@
 //! Where database and Redis are, as far as it is known; the rest is left to Debezium Server's environment.
 
-use freshet_crds::binding::UrlSpec;
+use freshet_crds::{binding::UrlSpec, redis_url::Place};
 
 use crate::Database;
 
@@ -66,33 +66,19 @@ impl RedisServer {
         }
     }
 
-    /// The one that a binding's source is read from. Of a URL in a Secret, or one with several hosts, nothing is known.
+    /// The one that a binding's source is read from. Of a URL in a Secret, or one with several hosts, nothing is known
+    /// but, of the latter, whether it is TLS.
     #[must_use]
     pub fn of(url: &UrlSpec) -> Self {
-        match url {
-            UrlSpec::Plain(url) => Self::at(url).unwrap_or_else(Self::unknown),
-            UrlSpec::Secret(_) => Self::unknown(),
+        let UrlSpec::Plain(url) = url else { return Self::unknown() };
+        match (&url.place, u8::try_from(url.database)) {
+            (Place::Server(at), Ok(number)) => Self {
+                address: at.to_string(),
+                database: Some(number).filter(|number| *number > 0),
+                tls: url.tls,
+                credentials: None,
+            },
+            _ => Self { tls: url.tls, ..Self::unknown() },
         }
-    }
-
-    fn at(url: &str) -> Option<Self> {
-        let (tls, rest) = match url.split_once("://")? {
-            ("redis", rest) => (false, rest),
-            ("rediss", rest) => (true, rest),
-            _ => return None,
-        };
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if host.is_empty() || host.contains(['@', ',', '$']) {
-            return None;
-        }
-        let database = match path.trim_end_matches('/') {
-            "" | "0" => None,
-            number => Some(number.parse().ok()?),
-        };
-        // The last colon, unless it is one of an IPv6 address in brackets.
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-        let address = if has_port { host.to_owned() } else { format!("{host}:6379") };
-        Some(Self { address, database, tls, credentials: None })
     }
 }

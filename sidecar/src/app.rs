@@ -76,10 +76,10 @@ fn run(args: Serve) -> ExitCode {
         set_level,
     };
     let api = Api::new(Arc::clone(&engine), binding, connections, descriptors::for_connections());
-    let secrets = args.secrets.clone();
+    let mounts = source::Mounts { secrets: args.secrets.clone(), config_maps: args.config_maps.clone() };
     let sources = Arc::clone(&engine);
     let followers = std::thread::Builder::new().name("sources".into()).spawn(move || {
-        runtime().map(|runtime| runtime.block_on(source::supervise(sources, secrets, watch_installed)))
+        runtime().map(|runtime| runtime.block_on(source::supervise(sources, mounts, watch_installed)))
     });
     let served = followers
         .context("start the sources' thread")

@@ -49,6 +49,9 @@ pub struct Serve {
     /// The folder of mounted Secrets: a secretKeyRef reads DIR/NAME/KEY.
     #[arg(long, env = "FRESHET_SECRETS", value_name = "DIR")]
     pub secrets: Option<PathBuf>,
+    /// The folder of mounted ConfigMaps: a configMapKeyRef reads DIR/NAME/KEY.
+    #[arg(long, env = "FRESHET_CONFIG_MAPS", value_name = "DIR")]
+    pub config_maps: Option<PathBuf>,
 }
 
 /// What to ask.

@@ -1,6 +1,6 @@
 //! Sources: one follower per feed, on a thread of their own so that parsing never delays an answer.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::{Instrument as _, error, info, info_span};
@@ -11,9 +11,11 @@ mod connect;
 mod redis_stream;
 mod reply;
 
+pub use connect::Mounts;
+
 /// Follows the feeds of whatever catalog is installed, until `installed` is dropped. `installed` changes with
 /// every new catalog.
-pub async fn supervise(engine: Arc<Engine>, secrets: Option<PathBuf>, mut installed: watch::Receiver<u64>) {
+pub async fn supervise(engine: Arc<Engine>, mounts: Mounts, mut installed: watch::Receiver<u64>) {
     let mut followers: HashMap<*const Feed, (Arc<Feed>, JoinHandle<()>)> = HashMap::new();
     loop {
         let feeds: Vec<Arc<Feed>> =
@@ -29,7 +31,7 @@ pub async fn supervise(engine: Arc<Engine>, secrets: Option<PathBuf>, mut instal
         for feed in feeds {
             followers.entry(Arc::as_ptr(&feed)).or_insert_with(|| {
                 let span = info_span!("follow", source = feed.spec.name);
-                let follower = follow(Arc::clone(&engine), Arc::clone(&feed), secrets.clone());
+                let follower = follow(Arc::clone(&engine), Arc::clone(&feed), mounts.clone());
                 (feed, tokio::spawn(follower.instrument(span)))
             });
         }
@@ -40,9 +42,9 @@ pub async fn supervise(engine: Arc<Engine>, secrets: Option<PathBuf>, mut instal
 }
 
 /// Follows one feed until it is gone from the binding. A follower that panics leaves nothing it can't vouch for, and begins anew.
-async fn follow(engine: Arc<Engine>, feed: Arc<Feed>, secrets: Option<PathBuf>) {
+async fn follow(engine: Arc<Engine>, feed: Arc<Feed>, mounts: Mounts) {
     loop {
-        let follower = redis_stream::Follower::new(Arc::clone(&engine), Arc::clone(&feed), secrets.clone());
+        let follower = redis_stream::Follower::new(Arc::clone(&engine), Arc::clone(&feed), mounts.clone());
         let guard = AbortOnDrop(tokio::spawn(follower.run().in_current_span()));
         let Err(error) = guard.ended().await else { return };
         error!(%error, "follower ended unexpectedly");

@@ -7,11 +7,11 @@ use super::{
     StreamLayout, TOO_MANY_PARTS, UrlSpec,
 };
 use crate::{
-    Cache, Collation, Freshness, KeyType, OnChange, OnStale, RedisStream, Sidecar, Source,
-    names::{SECRET_KEY_FORM, SECRET_NAME_FORM},
-    quantity,
-    resources::ResourcesSpec,
+    Cache, Collation, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, names::SECRET_NAME_FORM,
+    quantity, resources::ResourcesSpec,
 };
+
+mod redis;
 
 /// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.
 const MAX_VALUE: RangeInclusive<u64> = 1..=1 << 30;
@@ -71,7 +71,7 @@ impl Faults {
             return None;
         };
         let path = format!("{path}.redisStream");
-        let url = self.url(&path, redis)?;
+        let (url, tls) = (self.url(&path, redis), self.tls(&path, redis));
         let layout = match (&redis.topic_prefix, &redis.stream) {
             (Some(prefix), None) if is_topic(prefix) => StreamLayout::PerTable { prefix: prefix.clone() },
             (Some(_), None) => {
@@ -90,46 +90,15 @@ impl Faults {
                 return None;
             }
         };
-        Some(SourceSpec { name: source.name.clone(), url, layout })
-    }
-
-    fn url(&mut self, path: &str, redis: &RedisStream) -> Option<UrlSpec> {
-        match (&redis.url, &redis.url_from) {
-            (Some(url), None) if url.contains('@') => {
-                self.add(
-                    format!("{path}.url"),
-                    "url must not carry credentials: put the whole URL into a Secret and name it in urlFrom",
-                );
-                None
-            }
-            (Some(url), None) if !url.starts_with("redis://") => {
-                self.add(
-                    format!("{path}.url"),
-                    "url is redis://host[:port][/database]; TLS (rediss://) is not supported yet",
-                );
-                None
-            }
-            (Some(url), None) => Some(UrlSpec::Plain(url.clone())),
-            (None, Some(from)) => {
-                let secret = &from.secret_key_ref;
-                if !is_secret_name(&secret.name) {
-                    self.add(
-                        format!("{path}.urlFrom.secretKeyRef.name"),
-                        format!("`{}`: {SECRET_NAME_FORM}", secret.name),
-                    );
-                    return None;
-                }
-                if !is_secret_key(&secret.key) {
-                    self.add(format!("{path}.urlFrom.secretKeyRef.key"), SECRET_KEY_FORM);
-                    return None;
-                }
-                Some(UrlSpec::Secret(secret.clone()))
-            }
-            _ => {
-                self.add(path, "a redisStream has exactly one of url and urlFrom");
-                None
-            }
+        let spec = SourceSpec { name: source.name.clone(), url: url?, tls: tls?, layout };
+        // Of a URL in a Secret this can't be told before it is read.
+        if let UrlSpec::Plain(_) = spec.url
+            && let Err(unfit) = spec.url(String::new)
+        {
+            self.add(path, unfit.to_string());
+            return None;
         }
+        Some(spec)
     }
 
     pub(super) fn cache(&mut self, cache: &Cache, sources: &[Source]) -> Option<CacheSpec> {

@@ -4,6 +4,7 @@
 //! temporary folder, and dropping it kills the one and removes the others. A child also dies with the process that
 //! started it, however that ends, so a killed test run leaves nothing behind but a temporary folder.
 
+mod certificates;
 mod child;
 mod deadline;
 pub mod debezium;
@@ -15,6 +16,7 @@ mod proxy;
 mod redis;
 mod sidecar;
 
+pub use certificates::{Authority, Certificate};
 pub use child::Child;
 pub use deadline::until;
 pub use debezium::Debezium;

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 use redis::{Client, Connection, FromRedisValue, IntoConnectionInfo as _, cmd};
 use tempfile::TempDir;
 
-use super::{Child, Port};
+use super::certificates::file;
+use super::{Authority, Certificate, Child, Port};
 
 /// How long Redis may take to answer PING after its start; loading a large data set is not what tests do.
 const START: Duration = Duration::from_secs(10);
@@ -20,7 +21,16 @@ const CALL: Duration = Duration::from_secs(5);
 pub struct RedisBuilder {
     password: Option<String>,
     append_only: bool,
+    tls: Option<Tls>,
     arguments: Vec<String>,
+}
+
+/// What TLS needs.
+#[derive(Debug)]
+struct Tls {
+    server: Certificate,
+    /// The authority of clients, in PEM; whether they must have a certificate.
+    clients: Option<String>,
 }
 
 impl RedisBuilder {
@@ -45,6 +55,20 @@ impl RedisBuilder {
         self.set("replicaof", &words).set("repl-diskless-sync-delay", "0")
     }
 
+    /// Listens on a second port, with TLS, under this certificate.
+    #[must_use]
+    pub fn tls(mut self, server: &Certificate) -> Self {
+        self.tls = Some(Tls { server: server.clone(), clients: None });
+        self
+    }
+
+    /// The same, and wants a certificate of this authority of every client of that port.
+    #[must_use]
+    pub fn tls_with_clients_of(mut self, server: &Certificate, clients: &Authority) -> Self {
+        self.tls = Some(Tls { server: server.clone(), clients: Some(clients.pem()) });
+        self
+    }
+
     /// Adds a setting, as in `redis.conf`: `.set("maxmemory", "10mb")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
@@ -55,9 +79,9 @@ impl RedisBuilder {
     /// Starts the server and waits until it answers.
     pub fn start(self) -> Result<Redis> {
         let folder = tempfile::Builder::new().prefix("freshet-redis-").tempdir()?;
-        let port = Port::free()?;
-        let child = spawn(&self, &folder, &port)?;
-        let mut redis = Redis { child, port, folder, how: self };
+        let ports = Ports { plain: Port::free()?, tls: Port::free()? };
+        let child = spawn(&self, &folder, &ports)?;
+        let mut redis = Redis { child, ports, folder, how: self };
         redis.await_ready()?;
         Ok(redis)
     }
@@ -68,9 +92,16 @@ impl RedisBuilder {
 pub struct Redis {
     // Fields drop in this order: the process goes before the folder it writes into.
     child: Child,
-    port: Port,
+    ports: Ports,
     folder: TempDir,
     how: RedisBuilder,
+}
+
+#[derive(Debug)]
+struct Ports {
+    plain: Port,
+    /// Where TLS was asked for.
+    tls: Port,
 }
 
 impl Redis {
@@ -94,13 +125,19 @@ impl Redis {
     /// `127.0.0.1:<port>`.
     #[must_use]
     pub fn address(&self) -> String {
-        self.port.address().to_string()
+        self.ports.plain.address().to_string()
+    }
+
+    /// `127.0.0.1:<port>` of the port with TLS.
+    #[must_use]
+    pub fn tls_address(&self) -> String {
+        self.ports.tls.address().to_string()
     }
 
     /// The same as a socket's address.
     #[must_use]
     pub fn socket_address(&self) -> SocketAddr {
-        self.port.address()
+        self.ports.plain.address()
     }
 
     /// Makes it a replica of the server at `address`, or with `None` a master, keeping its data.
@@ -142,7 +179,7 @@ impl Redis {
     /// Stops the server if it runs, and starts it again on the same port with the same data folder.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
-        self.child = spawn(&self.how, &self.folder, &self.port)?;
+        self.child = spawn(&self.how, &self.folder, &self.ports)?;
         self.await_ready()
     }
 
@@ -158,7 +195,7 @@ impl Redis {
 
     /// A new connection of the test's own, with time-outs of 5 s.
     pub fn connection(&self) -> Result<Connection> {
-        connect(&self.port, self.password())
+        connect(&self.ports.plain, self.password())
     }
 
     /// Runs one command: `redis.command::<u64>(&["XLEN", "shop.cdc"])`.
@@ -176,7 +213,7 @@ impl Redis {
     }
 
     fn await_ready(&mut self) -> Result<()> {
-        let (port, password) = (&self.port, self.how.password.as_deref());
+        let (port, password) = (&self.ports.plain, self.how.password.as_deref());
         self.child.await_ready(START, || Ok(cmd("PING").exec(&mut connect(port, password)?)?))
     }
 }
@@ -193,15 +230,25 @@ fn connect(port: &Port, password: Option<&str>) -> Result<Connection> {
     Ok(connection)
 }
 
-fn spawn(how: &RedisBuilder, folder: &TempDir, port: &Port) -> Result<Child> {
+fn spawn(how: &RedisBuilder, folder: &TempDir, ports: &Ports) -> Result<Child> {
     let mut command = Child::command("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", &port.number().to_string(), "--save", ""]);
+    command.args(["--bind", "127.0.0.1", "--port", &ports.plain.number().to_string(), "--save", ""]);
     command.arg("--dir").arg(folder.path());
     if how.append_only {
         command.args(["--appendonly", "yes", "--appendfsync", "always"]);
     }
     if let Some(password) = &how.password {
         command.args(["--requirepass", password]);
+    }
+    if let Some(Tls { server, clients }) = &how.tls {
+        let file = |name, text: &str| file(folder.path(), name, text);
+        command.args(["--tls-port", &ports.tls.number().to_string()]);
+        command.arg("--tls-cert-file").arg(file("tls.crt", &server.certificate)?);
+        command.arg("--tls-key-file").arg(file("tls.key", &server.key)?);
+        // Without clients' certificates any authority will do, but it wants one.
+        let authority = clients.as_ref().unwrap_or(&server.certificate);
+        command.arg("--tls-ca-cert-file").arg(file("ca.crt", authority)?);
+        command.args(["--tls-auth-clients", if clients.is_some() { "yes" } else { "no" }]);
     }
     command.args(&how.arguments);
     Child::spawn("redis-server", command, &folder.path().join("log"))

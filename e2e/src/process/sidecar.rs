@@ -12,6 +12,10 @@ use tempfile::TempDir;
 use super::http::{self, Connection, Response, Target};
 use super::{Child, Port, until};
 
+/// The folders of what is mounted.
+const SECRETS: &str = "secrets";
+const CONFIG_MAPS: &str = "config-maps";
+
 /// How long the sidecar may take from its start to `/startupz` answering 200.
 const START: Duration = Duration::from_secs(10);
 
@@ -23,7 +27,8 @@ const REFUSAL: Duration = Duration::from_secs(10);
 pub struct SidecarBuilder {
     executable: PathBuf,
     binding: Binding,
-    secrets: Vec<(String, String, String)>,
+    /// Folder, name, key and value.
+    mounted: Vec<(&'static str, String, String, String)>,
     environment: Vec<(String, String)>,
     flags: Vec<String>,
 }
@@ -45,7 +50,14 @@ impl SidecarBuilder {
     /// Puts a secret where a `secretKeyRef` of this name and key finds it.
     #[must_use]
     pub fn secret(mut self, name: &str, key: &str, value: &str) -> Self {
-        self.secrets.push((name.to_owned(), key.to_owned(), value.to_owned()));
+        self.mounted.push((SECRETS, name.to_owned(), key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Puts a text where a `configMapKeyRef` of this name and key finds it.
+    #[must_use]
+    pub fn config_map(mut self, name: &str, key: &str, value: &str) -> Self {
+        self.mounted.push((CONFIG_MAPS, name.to_owned(), key.to_owned(), value.to_owned()));
         self
     }
 
@@ -80,10 +92,8 @@ impl SidecarBuilder {
         if let Binding::Text(text) = &self.binding {
             replace(&binding, text)?;
         }
-        for (name, key, value) in &self.secrets {
-            let secret = folder.path().join("secrets").join(name);
-            fs::create_dir_all(&secret).with_context(|| format!("making {}", secret.display()))?;
-            fs::write(secret.join(key), value).with_context(|| format!("writing the secret {name}/{key}"))?;
+        for (kind, name, key, value) in &self.mounted {
+            mount(folder.path(), kind, name, key, value)?;
         }
         let (api, admin) = (Port::free()?, Port::free()?);
         let child = spawn(&self, &folder, &binding, &api, &admin)?;
@@ -118,7 +128,7 @@ impl Sidecar {
         SidecarBuilder {
             executable: executable.into(),
             binding: Binding::Text(binding.to_owned()),
-            secrets: Vec::new(),
+            mounted: Vec::new(),
             environment: Vec::new(),
             flags: Vec::new(),
         }
@@ -203,6 +213,11 @@ impl Sidecar {
         replace(&self.binding, binding)
     }
 
+    /// Replaces a Secret's key, in one step, as a kubelet does after it was changed.
+    pub fn change_secret(&self, name: &str, key: &str, value: &str) -> Result<()> {
+        mount(self.folder(), SECRETS, name, key, value)
+    }
+
     /// The temporary folder: `freshet.sock`, `binding.yaml`, `secrets/<secret>/<key>`, `log`.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -241,6 +256,12 @@ impl Sidecar {
     }
 }
 
+fn mount(folder: &Path, kind: &str, name: &str, key: &str, value: &str) -> Result<()> {
+    let place = folder.join(kind).join(name);
+    fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
+    replace(&place.join(key), value).with_context(|| format!("mounting {kind}/{name}/{key}"))
+}
+
 fn socket(folder: &TempDir) -> PathBuf {
     folder.path().join("freshet.sock")
 }
@@ -256,7 +277,8 @@ fn spawn(how: &SidecarBuilder, folder: &TempDir, binding: &Path, api: &Port, adm
     command.arg("--listen").arg(api.address().to_string());
     command.arg("--admin").arg(admin.address().to_string());
     command.arg("--socket").arg(socket(folder));
-    command.arg("--secrets").arg(folder.path().join("secrets"));
+    command.arg("--secrets").arg(folder.path().join(SECRETS));
+    command.arg("--config-maps").arg(folder.path().join(CONFIG_MAPS));
     command.args(&how.flags).envs(how.environment.iter().map(|(name, value)| (name, value)));
     Child::spawn("freshet-sidecar", command, &folder.path().join("log"))
 }

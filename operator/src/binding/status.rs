@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freshet_connect::{ConnectError, Unusable};
 use freshet_crds::{CacheBindingStatus, PodCounts};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -61,6 +62,18 @@ pub enum Reason {
     NotPermitted,
     /// `SourcesReachable`: something there can't be worked with.
     Unusable,
+    /// `SourcesReachable`: a ConfigMap or its key is missing.
+    ConfigMapMissing,
+    /// `SourcesReachable`: the certificates that are given can't be used.
+    CertificateInvalid,
+    /// `SourcesReachable`: the server's certificate isn't trusted.
+    Untrusted,
+    /// `SourcesReachable`: the server wants a client's certificate, or another one.
+    ClientCertificateRefused,
+    /// `SourcesReachable`: the server doesn't speak TLS, or not with us.
+    TlsFailed,
+    /// `SourcesReachable`: Sentinels or the Cluster don't lead to a master.
+    NoMaster,
     /// `Injected`: every pod that asks for it has a sidecar.
     AllInjected,
     /// `Injected`: every pod has a sidecar, but some are not what would be injected now.
@@ -228,13 +241,29 @@ fn sources(outcome: &Outcome<'_>) -> Verdict {
 fn meaning(error: &Unreachable) -> Reason {
     match error {
         Unreachable::NoSecret(_) | Unreachable::NoSecretKey(..) => Reason::SecretMissing,
-        Unreachable::InvalidUrl => Reason::InvalidUrl,
-        Unreachable::NoAddress(_) | Unreachable::Timeout | Unreachable::NoConnection(_) => {
-            Reason::Unreachable
-        }
-        Unreachable::Refused(_) => Reason::CredentialsRefused,
-        Unreachable::NotPermitted(_) => Reason::NotPermitted,
-        Unreachable::NotAStream(_) | Unreachable::TooOld | Unreachable::Other(_) => Reason::Unusable,
+        Unreachable::NoConfigMap(_) | Unreachable::NoConfigMapKey(..) => Reason::ConfigMapMissing,
+        Unreachable::Timeout => Reason::Unreachable,
+        Unreachable::Connect(error) => no_connection(error),
+        Unreachable::NotAStream(_) | Unreachable::TooOld => Reason::Unusable,
+    }
+}
+
+fn no_connection(error: &ConnectError) -> Reason {
+    match error {
+        ConnectError::Url(_) => Reason::InvalidUrl,
+        ConnectError::NoAddress(_)
+        | ConnectError::Timeout(_)
+        | ConnectError::NoConnection(..)
+        | ConnectError::Closed(_)
+        | ConnectError::Redis(Unusable::Lost(_)) => Reason::Unreachable,
+        ConnectError::BadAuthorities(_) | ConnectError::BadClientCertificate(_) => Reason::CertificateInvalid,
+        ConnectError::Untrusted(..) => Reason::Untrusted,
+        ConnectError::ClientRefused(..) => Reason::ClientCertificateRefused,
+        ConnectError::NotTls(_) | ConnectError::Tls(..) => Reason::TlsFailed,
+        ConnectError::NoMaster(_) | ConnectError::NoNode(_) => Reason::NoMaster,
+        ConnectError::Redis(Unusable::Refused(_)) => Reason::CredentialsRefused,
+        ConnectError::Redis(Unusable::NotPermitted(_)) => Reason::NotPermitted,
+        ConnectError::NotRedis(_) | ConnectError::Redis(Unusable::Other(_)) => Reason::Unusable,
     }
 }
 
@@ -344,6 +373,12 @@ impl Reason {
             Self::CredentialsRefused => "CredentialsRefused",
             Self::NotPermitted => "NotPermitted",
             Self::Unusable => "Unusable",
+            Self::ConfigMapMissing => "ConfigMapMissing",
+            Self::CertificateInvalid => "CertificateInvalid",
+            Self::Untrusted => "Untrusted",
+            Self::ClientCertificateRefused => "ClientCertificateRefused",
+            Self::TlsFailed => "TlsFailed",
+            Self::NoMaster => "NoMaster",
             Self::AllInjected => "AllInjected",
             Self::Outdated => "Outdated",
             Self::MissedInjection => "MissedInjection",

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use freshet_crds::{CacheBinding, CacheBindingStatus, PodCounts, SecretKeyRef, manifest, names};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use freshet_crds::{CacheBinding, CacheBindingStatus, PodCounts, manifest, names};
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use serde_json::json;
 
@@ -93,14 +94,56 @@ fn a_config_map_that_is_not_ours_is_left_alone() {
 
 #[test]
 fn a_missing_secret_concerns_only_the_source() {
-    let wanted = SecretKeyRef { name: "redis".into(), key: "url".into() };
-    let url = |said| Found { urls: [(wanted.clone(), said)].into(), ..Found::default() };
-    let missing = validate(&with_secret(), url(Err(Unreachable::NoSecret("redis".into())))).unwrap();
+    let secrets = |found: Option<&str>| {
+        let secret = found.map(|url| {
+            serde_json::from_value(
+                json!({ "stringData": {}, "data": { "url": BASE64_STANDARD.encode(url) } }),
+            )
+            .unwrap()
+        });
+        Found { secrets: [("redis".to_owned(), secret)].into(), ..Found::default() }
+    };
+    let missing = validate(&with_secret(), secrets(None)).unwrap();
     assert_eq!(missing.targets[0].1, Err(Unreachable::NoSecret("redis".into())));
-    let there = validate(&with_secret(), url(Ok("redis://:hush@redis".into()))).unwrap();
-    assert_eq!(there.targets[0].1.as_ref().unwrap().url, "redis://:hush@redis");
+    // Files and `echo` end in a newline, which no URL does.
+    let there = validate(&with_secret(), secrets(Some("redis://:hush@redis\n"))).unwrap();
+    let redis = &there.targets[0].1.as_ref().unwrap().redis;
+    assert_eq!(redis.url, "redis://:hush@redis".parse().unwrap());
+    assert!(!format!("{:?}", there.targets).contains("hush"));
     let text = &build(&there, "1").data.unwrap()[names::MANIFEST_FILE];
     assert!(!text.contains("hush"), "no credential is rendered");
+}
+
+#[test]
+fn certificates_come_from_where_the_binding_says() {
+    let mut binding = shop();
+    let redis = binding.spec.sources[0].redis_stream.as_mut().unwrap();
+    redis.url = Some("rediss://redis".into());
+    redis.ca_from =
+        serde_json::from_value(json!({ "configMapKeyRef": { "name": "bundle", "key": "ca.crt" } })).unwrap();
+    redis.client_certificate_from =
+        serde_json::from_value(json!({ "secretRef": { "name": "client" } })).unwrap();
+    let target = |found: Found| validate(&binding, found).unwrap().targets.remove(0).1;
+    let bundle = |data: serde_json::Value| {
+        let config_map = serde_json::from_value(json!({ "data": data })).unwrap();
+        [("bundle".to_owned(), Some(config_map))].into()
+    };
+    let client = |data: serde_json::Value| {
+        [("client".to_owned(), Some(serde_json::from_value(json!({ "data": data })).unwrap()))].into()
+    };
+    assert_eq!(target(Found::default()), Err(Unreachable::NoConfigMap("bundle".into())));
+    let authorities = bundle(json!({ "other": "x" }));
+    let missing = Unreachable::NoConfigMapKey("bundle".into(), "ca.crt".into());
+    assert_eq!(target(Found { authorities, ..Found::default() }), Err(missing));
+    let found =
+        |secrets| Found { authorities: bundle(json!({ "ca.crt": "x" })), secrets, ..Found::default() };
+    assert_eq!(target(found([].into())), Err(Unreachable::NoSecret("client".into())));
+    let half = client(json!({ "tls.crt": BASE64_STANDARD.encode("c") }));
+    assert_eq!(target(found(half)), Err(Unreachable::NoSecretKey("client".into(), "tls.key".into())));
+    let both = json!({ "tls.crt": BASE64_STANDARD.encode("c"), "tls.key": BASE64_STANDARD.encode("k") });
+    let certificates = target(found(client(both))).unwrap().redis.certificates;
+    assert_eq!(certificates.authorities.as_deref(), Some(&b"x"[..]));
+    assert_eq!(certificates.client, Some((b"c".to_vec(), b"k".to_vec())));
 }
 
 // === status ===

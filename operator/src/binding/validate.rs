@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use freshet_crds::{
     CacheBinding,
-    binding::{Binding, Invalid, SourceSpec, StreamLayout, UrlSpec},
+    binding::{Binding, Invalid, SourceSpec, StreamLayout},
     names,
 };
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
@@ -54,19 +54,13 @@ pub fn validate(object: &CacheBinding, found: Found) -> Result<Validated, Reject
         return Err(Rejected::ConfigMapTaken(config_map.name_any()));
     }
     let targets = binding.sources.iter().enumerate().map(|(index, source)| {
-        let url = match &source.url {
-            UrlSpec::Plain(url) => Ok(url.clone()),
-            UrlSpec::Secret(secret) => found
-                .urls
-                .get(secret)
-                .cloned()
-                .unwrap_or_else(|| Err(Unreachable::NoSecret(secret.name.clone()))),
-        };
         let name = source.name.clone();
-        (name.clone(), url.map(|url| Target { name, url, streams: streams(&binding, index, source) }))
+        let target = found.target(source);
+        (name.clone(), target.map(|redis| Target { name, redis, streams: streams(&binding, index, source) }))
     });
+    let targets = targets.collect();
     Ok(Validated {
-        targets: targets.collect(),
+        targets,
         namespace: object.namespace().unwrap_or_default(),
         config_map: found.config_map,
         object: object.clone(),

@@ -7,9 +7,9 @@ use std::{
 };
 
 use freshet_crds::{
-    CacheBinding, SecretKeyRef, StartGate,
+    CacheBinding, ConfigMapKeyRef, RedisStream, SecretKeyRef, StartGate,
     binding::{DEFAULT_MEMORY, MEMORY},
-    quantity,
+    names, quantity,
     resources::ResourcesSpec,
 };
 use kube::ResourceExt as _;
@@ -55,6 +55,8 @@ pub struct Shape {
     pub start_gate: StartGate,
     /// The keys of Secrets that it reads.
     pub secrets: BTreeSet<SecretKeyRef>,
+    /// The keys of ConfigMaps that it reads, besides the binding's own.
+    pub config_maps: BTreeSet<ConfigMapKeyRef>,
 }
 
 /// The part of an injected sidecar in which it can differ from what would be injected now.
@@ -67,7 +69,7 @@ pub enum Field {
     Resources,
     /// What the application's start waits for.
     StartGate,
-    /// Which keys of Secrets are mounted.
+    /// Which keys of Secrets and ConfigMaps are mounted.
     Secrets,
     /// Everything that only another version of the operator does differently.
     Template,
@@ -106,6 +108,7 @@ impl Shape {
             resources: resources(given.unwrap_or_default(), memory),
             start_gate: spec.sidecar.start_gate,
             secrets: secrets(binding),
+            config_maps: config_maps(binding),
         }
     }
 
@@ -116,18 +119,44 @@ impl Shape {
             (Field::Image, hash(&json!([self.image, self.pull_secrets]))),
             (Field::Resources, hash(&self.resources)),
             (Field::StartGate, hash(&json!(self.start_gate))),
-            (Field::Secrets, hash(&json!(self.secrets))),
+            (Field::Secrets, self.mounted()),
             (Field::Template, TEMPLATE.clone()),
         ]);
         let whole = hash(&json!(fields));
         Injected { version: self.version.clone(), hash: whole, fields }
     }
+
+    /// Without ConfigMaps the hash is that of a version that knew none: its pods aren't outdated.
+    fn mounted(&self) -> String {
+        if self.config_maps.is_empty() {
+            hash(&json!(self.secrets))
+        } else {
+            hash(&json!([self.secrets, self.config_maps]))
+        }
+    }
 }
 
 /// The Secret keys that the binding's sources are read from, each once.
 fn secrets(binding: &CacheBinding) -> BTreeSet<SecretKeyRef> {
-    let redis = binding.spec.sources.iter().filter_map(|source| source.redis_stream.as_ref());
-    redis.filter_map(|redis| redis.url_from.as_ref()).map(|from| from.secret_key_ref.clone()).collect()
+    let mut keys = BTreeSet::new();
+    for redis in redis(binding) {
+        keys.extend(redis.url_from.iter().map(|from| from.secret_key_ref.clone()));
+        keys.extend(redis.ca_from.iter().filter_map(|from| from.secret_key_ref.clone()));
+        if let Some(from) = &redis.client_certificate_from {
+            let key = |key: &str| SecretKeyRef { name: from.secret_ref.name.clone(), key: key.to_owned() };
+            keys.extend([key(names::TLS_CERTIFICATE), key(names::TLS_KEY)]);
+        }
+    }
+    keys
+}
+
+/// The same of ConfigMaps.
+fn config_maps(binding: &CacheBinding) -> BTreeSet<ConfigMapKeyRef> {
+    redis(binding).filter_map(|redis| redis.ca_from.as_ref()?.config_map_key_ref.clone()).collect()
+}
+
+fn redis(binding: &CacheBinding) -> impl Iterator<Item = &RedisStream> {
+    binding.spec.sources.iter().filter_map(|source| source.redis_stream.as_ref())
 }
 
 /// What is given, and defaults for what isn't: requests are never left out, because autoscalers of the pod need all

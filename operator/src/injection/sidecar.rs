@@ -1,6 +1,6 @@
 //! The sidecar's container, its volumes, and what the application's containers get.
 
-use freshet_crds::{SecretKeyRef, StartGate, names};
+use freshet_crds::{ConfigMapKeyRef, SecretKeyRef, StartGate, names};
 use serde_json::{Value, json};
 
 use super::{Patch, Shape};
@@ -14,15 +14,18 @@ pub(super) const ADMIN_PORT: u16 = 3738;
 /// Where the socket's folder is, in every container.
 pub(super) const RUN_FOLDER: &str = "/run/freshet";
 /// The names of all volumes that are added.
-pub(super) const VOLUMES: [&str; 4] = [RUN_VOLUME, BINDING_VOLUME, SECRETS_VOLUME, NO_TOKEN_VOLUME];
+pub(super) const VOLUMES: [&str; 5] =
+    [RUN_VOLUME, BINDING_VOLUME, SECRETS_VOLUME, CONFIG_MAPS_VOLUME, NO_TOKEN_VOLUME];
 
 const RUN_VOLUME: &str = "freshet-run";
 const BINDING_VOLUME: &str = "freshet-binding";
 const SECRETS_VOLUME: &str = "freshet-secrets";
+const CONFIG_MAPS_VOLUME: &str = "freshet-config-maps";
 const NO_TOKEN_VOLUME: &str = "freshet-no-token";
 const PROGRAM: &str = "/freshet-sidecar";
 const BINDING_FOLDER: &str = "/etc/freshet/binding";
 const SECRETS_FOLDER: &str = "/etc/freshet/secrets";
+const CONFIG_MAPS_FOLDER: &str = "/etc/freshet/config-maps";
 const SOCKET: &str = "/run/freshet/freshet.sock";
 /// Where Kubernetes puts its token unless something is mounted there already.
 const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -68,6 +71,7 @@ pub(super) fn template() -> Value {
         resources: json!({ "requests": { "cpu": "1" } }),
         start_gate: StartGate::Listening,
         secrets: [SecretKeyRef { name: "secret".into(), key: "key".into() }].into(),
+        config_maps: [ConfigMapKeyRef { name: "config-map".into(), key: "key".into() }].into(),
     };
     let pod =
         json!({ "spec": { "containers": [{ "name": "app" }], "initContainers": [{ "name": "init" }] } });
@@ -112,6 +116,7 @@ fn container(pod: &Value, shape: &Shape) -> Value {
             { "name": "FRESHET_SOCKET", "value": SOCKET },
             { "name": "FRESHET_ADMIN", "value": format!("[::]:{ADMIN_PORT}") },
             { "name": "FRESHET_SECRETS", "value": SECRETS_FOLDER },
+            { "name": "FRESHET_CONFIG_MAPS", "value": CONFIG_MAPS_FOLDER },
         ],
         "ports": [{ "name": "freshet-admin", "containerPort": ADMIN_PORT, "protocol": "TCP" }],
         "resources": resources(pod, shape),
@@ -138,10 +143,13 @@ fn container(pod: &Value, shape: &Shape) -> Value {
             { "name": NO_TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": true },
         ],
     });
-    if !shape.secrets.is_empty() {
-        let mount = json!({ "name": SECRETS_VOLUME, "mountPath": SECRETS_FOLDER, "readOnly": true });
+    let kinds = [
+        (shape.secrets.is_empty(), SECRETS_VOLUME, SECRETS_FOLDER),
+        (shape.config_maps.is_empty(), CONFIG_MAPS_VOLUME, CONFIG_MAPS_FOLDER),
+    ];
+    for (_, volume, folder) in kinds.into_iter().filter(|(none, ..)| !none) {
         if let Some(mounts) = container["volumeMounts"].as_array_mut() {
-            mounts.push(mount);
+            mounts.push(json!({ "name": volume, "mountPath": folder, "readOnly": true }));
         }
     }
     match shape.start_gate {
@@ -177,17 +185,22 @@ fn volumes(shape: &Shape) -> Vec<Value> {
         json!({ "name": BINDING_VOLUME, "configMap": { "name": config_map, "optional": true } }),
         no_token_volume(),
     ];
-    if !shape.secrets.is_empty() {
-        let sources = shape.secrets.iter().map(|secret| {
-            let path = format!("{}/{}", secret.name, secret.key);
-            json!({ "secret": { "name": secret.name, "optional": true, "items": [{ "key": secret.key, "path": path }] } })
-        });
+    let secrets = shape.secrets.iter().map(|from| projected("secret", &from.name, &from.key));
+    let config_maps = shape.config_maps.iter().map(|from| projected("configMap", &from.name, &from.key));
+    let kinds = [(SECRETS_VOLUME, secrets.collect::<Vec<_>>()), (CONFIG_MAPS_VOLUME, config_maps.collect())];
+    for (volume, sources) in kinds.into_iter().filter(|(_, sources)| !sources.is_empty()) {
         // Readable by all, since the files are root's and only the sidecar has them: a group would have to be the
         // pod's (fsGroup), which is not ours to set.
-        let projected = json!({ "defaultMode": 0o444, "sources": sources.collect::<Vec<_>>() });
-        volumes.push(json!({ "name": SECRETS_VOLUME, "projected": projected }));
+        let projected = json!({ "defaultMode": 0o444, "sources": sources });
+        volumes.push(json!({ "name": volume, "projected": projected }));
     }
     volumes
+}
+
+/// One key as the file `<name>/<key>`. Optional: the pod may come first, and the file then comes by itself.
+fn projected(kind: &str, name: &str, key: &str) -> Value {
+    let items = json!([{ "key": key, "path": format!("{name}/{key}") }]);
+    json!({ kind: { "name": name, "optional": true, "items": items } })
 }
 
 /// In memory, because a socket needs no disk and a volume on the node's disk would keep autoscalers from draining it.

@@ -255,6 +255,11 @@ fn an_outdated_sidecar_is_told_by_field() {
         redis.url_from = Some(serde_json::from_value(from).unwrap());
     };
     assert_eq!(differ(&secret), [Field::Secrets]);
+    let authorities = |b: &mut CacheBinding| {
+        let from = json!({ "configMapKeyRef": { "name": "bundle", "key": "ca.crt" } });
+        b.spec.sources[0].redis_stream.as_mut().unwrap().ca_from = serde_json::from_value(from).unwrap();
+    };
+    assert_eq!(differ(&authorities), [Field::Secrets]);
     let other = Injected { hash: "0".into(), ..before.clone() };
     assert_eq!(other.outdated_in(&before).into_iter().collect::<Vec<_>>(), [Field::Template]);
 }

@@ -1,19 +1,24 @@
 use std::net::TcpListener;
 
-use freshet_e2e::process::Redis;
+use freshet_connect::{Certificates, Unusable};
+use freshet_e2e::process::{Authority, Redis};
 
 use super::*;
 
-fn target(url: String) -> Target {
+fn target(url: &str) -> Target {
     Target {
         name: "cdc".into(),
-        url,
+        redis: freshet_connect::Target {
+            url: url.parse().unwrap(),
+            certificates: Certificates::default(),
+            stream: None,
+        },
         streams: BTreeSet::from(["shop.inventory.product".into(), "shop.x".into()]),
     }
 }
 
 async fn probe_url(url: String) -> Result<Reached, Unreachable> {
-    probe(&target(url), "default").await
+    probe(&target(&url), "default").await
 }
 
 #[tokio::test]
@@ -32,15 +37,18 @@ async fn credentials_are_checked_and_never_told() {
     let wrong = probe_url(with(":wrong-horse")).await.unwrap_err();
     let without = probe_url(redis.url()).await.unwrap_err();
     for error in [&wrong, &without] {
-        assert!(matches!(error, Unreachable::Refused(_)), "{error:?}");
+        assert!(
+            matches!(error, Unreachable::Connect(ConnectError::Redis(Unusable::Refused(_)))),
+            "{error:?}"
+        );
         assert!(!format!("{error} {error:?}").contains("horse"), "{error}");
     }
-    assert!(!format!("{:?}", target(with(":correct-horse"))).contains("horse"));
+    assert!(!format!("{:?}", target(&with(":correct-horse"))).contains("horse"));
     redis
         .command::<String>(&["ACL", "SETUSER", "weak", "on", ">pony", "+ping", "+client", "+select", "~*"])
         .unwrap();
     let weak = probe_url(with("weak:pony")).await.unwrap_err();
-    assert!(matches!(weak, Unreachable::NotPermitted(_)), "{weak:?}");
+    assert!(matches!(weak, Unreachable::Connect(ConnectError::Redis(Unusable::NotPermitted(_)))), "{weak:?}");
 }
 
 #[tokio::test]
@@ -54,23 +62,37 @@ async fn a_key_that_is_no_stream_is_told() {
 async fn what_does_not_answer_is_told_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let start = std::time::Instant::now();
-    assert_eq!(
-        probe_url(format!("redis://{}", silent.local_addr().unwrap())).await,
-        Err(Unreachable::Timeout)
-    );
+    let waited = probe_url(format!("redis://{}", silent.local_addr().unwrap())).await;
+    assert!(matches!(waited, Err(Unreachable::Connect(ConnectError::Timeout(_)))), "{waited:?}");
     assert!(start.elapsed() < DEADLINE * 2);
     let address = silent.local_addr().unwrap();
     drop(silent);
-    assert!(matches!(probe_url(format!("redis://{address}")).await, Err(Unreachable::NoConnection(_))));
+    assert!(matches!(
+        probe_url(format!("redis://{address}")).await,
+        Err(Unreachable::Connect(ConnectError::NoConnection(..)))
+    ));
     let nowhere = probe_url("redis://no-such-host.invalid".into()).await;
-    assert_eq!(nowhere, Err(Unreachable::NoAddress("no-such-host.invalid".into())));
+    assert_eq!(nowhere, Err(ConnectError::NoAddress("no-such-host.invalid".into()).into()));
 }
 
 #[tokio::test]
-async fn a_url_that_is_none_is_told_without_it() {
-    for url in ["rediss://:hush@redis", "hush", "http://hush", "unix:///hush"] {
-        let error = probe_url(url.into()).await.unwrap_err();
-        assert_eq!(error, Unreachable::InvalidUrl, "{url}");
-        assert!(!error.to_string().contains("hush"));
+async fn what_is_wrong_with_certificates_is_told_apart() {
+    let (authority, other) = (Authority::new("test").unwrap(), Authority::new("other").unwrap());
+    let issue = |by: &Authority| by.issue(&["127.0.0.1"]).unwrap();
+    let redis = Redis::builder().tls_with_clients_of(&issue(&authority), &authority).start().unwrap();
+    let probe = async |trusted: &Authority, client: Option<&Authority>| {
+        let mut target = target(&format!("rediss://{}", redis.tls_address()));
+        target.redis.certificates = Certificates {
+            authorities: Some(trusted.pem().into_bytes()),
+            client: client.map(issue).map(|pair| (pair.certificate.into_bytes(), pair.key.into_bytes())),
+        };
+        super::probe(&target, "default").await
+    };
+    assert_eq!(probe(&authority, Some(&authority)).await.unwrap().absent.len(), 2);
+    let says = |error| matches!(error, Err(Unreachable::Connect(ConnectError::Untrusted(..))));
+    assert!(says(probe(&other, Some(&authority)).await));
+    for client in [None, Some(&other)] {
+        let refused = probe(&authority, client).await;
+        assert!(matches!(refused, Err(Unreachable::Connect(ConnectError::ClientRefused(..)))), "{refused:?}");
     }
 }

@@ -6,7 +6,6 @@
 //! and reads to their ends, so that the three answers belong together.
 
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tracing::{debug, info, warn};
 
 use super::{
-    connect::{ConnectError, connect},
+    connect::{ConnectError, Mounts, connect},
     reply::{self, Unexpected},
 };
 use crate::{
@@ -39,7 +38,9 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 
 pub(super) struct Follower {
     feed: Arc<Feed>,
-    secrets: Option<PathBuf>,
+    mounts: Mounts,
+    /// Whether a server that is no master is to be left.
+    must_be_master: bool,
     tail: Tail,
 }
 
@@ -56,13 +57,15 @@ enum SessionError {
     Redis(#[from] redis::RedisError),
     #[error(transparent)]
     Reply(#[from] Unexpected),
+    #[error("the server isn't a master any more: its successor is looked for")]
+    Demoted,
     #[error("the source is gone from the binding")]
     Gone,
 }
 
 impl Follower {
-    pub(super) fn new(engine: Arc<Engine>, feed: Arc<Feed>, secrets: Option<PathBuf>) -> Self {
-        Self { tail: Tail::new(engine, Arc::clone(&feed)), feed, secrets }
+    pub(super) fn new(engine: Arc<Engine>, feed: Arc<Feed>, mounts: Mounts) -> Self {
+        Self { tail: Tail::new(engine, Arc::clone(&feed)), feed, mounts, must_be_master: false }
     }
 
     /// Follows until the source is gone from the binding.
@@ -94,7 +97,8 @@ impl Follower {
     }
 
     async fn session(&mut self) -> Result<std::convert::Infallible, SessionError> {
-        let mut redis = connect(&self.feed.spec, self.secrets.as_deref()).await?;
+        let mut redis = connect(&self.feed.spec, &self.mounts).await?;
+        self.must_be_master = redis.must_be_master();
         let mut plan = self.tail.plan().ok_or(SessionError::Gone)?;
         // Before anything is believed: is this still the server and the streams that were read before?
         self.check(&mut redis, &plan).await?;
@@ -188,6 +192,9 @@ impl Follower {
         let mut replies = replies.into_iter();
         let mut next = || replies.next().ok_or(Unexpected("EXEC"));
         let server = reply::identity(&next()?, &next()?)?;
+        if self.must_be_master && server.role != "master" {
+            return Err(SessionError::Demoted);
+        }
         let mut states = Vec::with_capacity(plan.streams.len());
         for stream in plan.streams.keys() {
             let state = match next()? {

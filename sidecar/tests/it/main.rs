@@ -13,3 +13,4 @@ mod readme;
 mod recordings;
 mod reload;
 mod shop;
+mod tls;

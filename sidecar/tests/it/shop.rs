@@ -25,6 +25,11 @@ pub(crate) fn executable() -> &'static str {
 
 /// A manifest over the streams of `shop` in `redis`; `more` is further YAML of the spec.
 pub(crate) fn manifest(redis: &Redis, caches: &str, more: &str) -> String {
+    manifest_of(&format!("url: '{}', topicPrefix: shop", redis.url()), caches, more)
+}
+
+/// A manifest over the source that these fields of a `redisStream` describe.
+pub(crate) fn manifest_of(source: &str, caches: &str, more: &str) -> String {
     format!(
         "apiVersion: freshet.dev/v1alpha1
 kind: CacheBinding
@@ -32,10 +37,9 @@ metadata: {{name: shop}}
 spec:
   sources:
   - name: cdc
-    redisStream: {{url: '{}', topicPrefix: shop}}
+    redisStream: {{{source}}}
   caches:{caches}
-{more}",
-        redis.url()
+{more}"
     )
 }
 
