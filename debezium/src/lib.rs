@@ -2,8 +2,10 @@
 //!
 //! [`Pipeline`] says what a server is to do: [`Pipeline::for_binding`] derives it from a binding, tests make their own.
 //! [`Pipeline::properties`] are its settings, each with the reason for it, [`Pipeline::statements`] what the database
-//! needs, and [`Pipeline::file`] is both as `application.properties`. Nothing here does I/O.
+//! needs, and [`Pipeline::file`] is both as `application.properties`. [`check`] compares
+//! settings that somebody else has written. Nothing here does I/O.
 
+pub mod check;
 mod file;
 mod fit;
 mod pipeline;

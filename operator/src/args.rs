@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::{debezium::Generate, run};
+use crate::{check::Check, debezium::Generate, run};
 
 /// Reconciles CacheBindings, injects sidecars, reports the fleet's state.
 #[derive(Debug, Parser)]
@@ -23,6 +23,9 @@ enum Command {
     Crd,
     /// Prints the settings of a Debezium Server that fits a binding, and the SQL that its database needs.
     Debezium(Box<Generate>),
+    /// Compares a binding with the settings of a Debezium Server, and with its Postgres. Exits with 0 if no promise of
+    /// the binding is broken, with 1 if one is, with 2 if that can't be told.
+    Check(Box<Check>),
 }
 
 /// The settings of `run`. Each is also read from the environment.
@@ -110,6 +113,7 @@ impl Args {
                     ExitCode::from(2)
                 }
             },
+            Command::Check(settings) => settings.run(),
             Command::Run(settings) => settings.start(),
         }
     }

@@ -1,6 +1,9 @@
 //! `freshet-operator debezium`: the settings of a Debezium Server that fits a binding.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use clap::ValueEnum;
 use freshet_crds::{
@@ -12,8 +15,15 @@ use freshet_debezium::{Database, Pipeline, Unfit, Wanted};
 /// What `debezium` is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Generate {
-    #[command(flatten)]
-    pipeline: Source,
+    /// The file of the binding.
+    #[arg(long, value_name = "FILE")]
+    binding: PathBuf,
+    /// The database whose changes the source's streams carry.
+    #[arg(long, value_enum, default_value_t = Kind::Postgres)]
+    database: Kind,
+    /// The source of the binding, if it has several.
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
     /// The database's host; else a placeholder, taken from Debezium Server's environment.
     #[arg(long)]
     host: Option<String>,
@@ -26,20 +36,6 @@ pub struct Generate {
     /// Debezium's user there; else `debezium`. Its password is always a placeholder.
     #[arg(long)]
     user: Option<String>,
-}
-
-/// A binding's source, and what changes come to it from.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Source {
-    /// The file of the binding.
-    #[arg(long, value_name = "FILE")]
-    pub binding: PathBuf,
-    /// The database whose changes the source's streams carry.
-    #[arg(long, value_enum, default_value_t = Kind::Postgres)]
-    pub database: Kind,
-    /// The source of the binding, if it has several.
-    #[arg(long, value_name = "NAME")]
-    pub source: Option<String>,
 }
 
 /// A database that settings can be made for.
@@ -76,52 +72,42 @@ pub enum Why {
     Unfit(#[from] Unfit),
 }
 
+/// Reads a binding as strictly as a file written by a person is read.
+pub fn read(file: &Path) -> Result<Binding, NoPipeline> {
+    let read = || -> Result<Binding, Why> {
+        let text = fs::read_to_string(file)?;
+        manifest::read(&text)?.binding().map_err(Why::Invalid)
+    };
+    read().map_err(|why| NoPipeline { file: file.to_owned(), why })
+}
+
 // === impl Generate ===
 
 impl Generate {
     /// The settings as a file.
     pub fn file(&self) -> Result<String, NoPipeline> {
-        let binding = self.pipeline.binding()?;
+        let binding = read(&self.binding)?;
         let wanted = Wanted {
+            database: self.database.into(),
+            source: self.source.clone(),
             host: self.host.clone(),
             port: self.port,
             name: self.dbname.clone(),
             user: self.user.clone(),
-            ..self.pipeline.wanted()
         };
         let pipeline =
-            Pipeline::for_binding(&binding, &wanted).map_err(|error| self.pipeline.wrong(error.into()))?;
+            Pipeline::for_binding(&binding, &wanted).map_err(|why| NoPipeline::unfit(&self.binding, why))?;
         Ok(pipeline.file(&binding.name))
     }
 }
 
-// === impl Source ===
+// === impl NoPipeline ===
 
-impl Source {
-    /// Reads the binding as strictly as a file written by a person is read.
-    pub fn binding(&self) -> Result<Binding, NoPipeline> {
-        let read = || -> Result<Binding, Why> {
-            let text = fs::read_to_string(&self.binding)?;
-            manifest::read(&text)?.binding().map_err(Why::Invalid)
-        };
-        read().map_err(|why| self.wrong(why))
-    }
-
-    fn wrong(&self, why: Why) -> NoPipeline {
-        NoPipeline { file: self.binding.clone(), why }
-    }
-
-    /// Nothing is said about where the database is.
+impl NoPipeline {
+    /// No settings fit this file's binding.
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
-        Wanted {
-            database: self.database.into(),
-            source: self.source.clone(),
-            host: None,
-            port: None,
-            name: None,
-            user: None,
-        }
+    pub fn unfit(file: &Path, why: Unfit) -> Self {
+        Self { file: file.to_owned(), why: why.into() }
     }
 }
 

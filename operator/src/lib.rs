@@ -3,6 +3,7 @@
 pub mod args;
 pub mod binding;
 pub mod ca;
+pub mod check;
 pub mod debezium;
 pub mod errors;
 pub mod events;
