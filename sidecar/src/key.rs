@@ -211,7 +211,8 @@ impl Form {
 
     fn fold(self, text: &mut Cow<'_, str>) {
         if self.fold_case && text.chars().any(|c| !c.is_lowercase()) {
-            *text = Cow::Owned(text.to_lowercase());
+            // Letter by letter, as databases do it: a final sigma isn't another letter.
+            *text = Cow::Owned(text.chars().flat_map(char::to_lowercase).collect());
         }
     }
 }

@@ -55,6 +55,7 @@ const OTHER: u16 = 1 << 8;
 const AS_TEXT: u16 = 1 << 9;
 const AS_NUMBER: u16 = 1 << 10;
 const AS_BOOL: u16 = 1 << 11;
+const ODD_NUMBER: u16 = 1 << 12;
 
 const A_NUMBER: &str = "a number as change events spell it (declare the column as Text if it isn't one)";
 const A_BOOL: &str = "`true` or `false`, as change events spell a boolean";
@@ -160,7 +161,8 @@ impl Looks {
                 Look::Decimal(scale) if scale < 64 => {
                     return Self { looks: self.looks | OTHER, scales: self.scales | 1 << scale };
                 }
-                Look::Decimal(_) | Look::OddNumber | Look::OddUuid => OTHER,
+                Look::OddNumber => OTHER | ODD_NUMBER,
+                Look::Decimal(_) | Look::OddUuid => OTHER,
                 uuid => uuid_bit(uuid),
             };
         Self { looks, ..self }
@@ -174,17 +176,20 @@ impl Looks {
         }
         // A number that begins with zeros is a text, and then other spellings are other rows.
         let text_column = shown(PADDED);
+        // A floating-point number is written with an exponent where it is large or small (`1.0E7`), and zero can have
+        // a sign: no other spelling names such a row.
+        let floating = shown(AS_NUMBER) && shown(ODD_NUMBER);
         let scales = self.scales.count_ones();
         let look = Look::of(text);
         let good = match look {
             Look::Plain => true,
-            Look::Integer => text_column || scales == 0,
+            Look::Integer => text_column || scales == 0 && !floating,
             Look::Padded => text_column,
             // Of several scales nobody can say which one a row is spelled with.
             Look::Decimal(scale) => {
                 scale < 64
                     && self.scales & (1 << scale) != 0
-                    && (text_column || scales == 1 && !shown(INTEGER | NUMBER))
+                    && (text_column || scales == 1 && !shown(INTEGER | NUMBER) && !floating)
             }
             Look::OddNumber | Look::OddUuid => false,
             Look::Uuid => UUIDS.iter().all(|(_, bit)| !shown(*bit)) || shown(uuid_bit(look)),

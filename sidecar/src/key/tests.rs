@@ -92,6 +92,26 @@ fn case_is_folded_on_both_sides() {
     let event = Key::from_event([(Scalar::Text("Größe".into()), folded)]).unwrap().unwrap();
     assert_eq!(Key::from_path("GRÖSSE", Some(&[folded])).unwrap().as_str(), "grösse");
     assert_eq!(Key::from_path("gRÖßE", Some(&[folded])).unwrap(), event);
+    // A database that lowers letter by letter finds this row by either text.
+    let event = Key::from_event([(Scalar::Text("ΟΔΟΣ".into()), folded)]).unwrap().unwrap();
+    assert_eq!(Key::from_path("οδοσ", Some(&[folded])).unwrap(), event);
+}
+
+#[test]
+fn a_floating_point_number_has_no_second_spelling() {
+    let small = Form::AUTO.learn(&Scalar::Number("0.5")).unwrap();
+    assert!(Key::from_path("10000000.0", Some(&[small])).is_ok());
+    // What was filled under the old shape is void with this.
+    let large = small.learn(&Scalar::Number("1.0E7")).unwrap();
+    for text in ["10000000.0", "10000000", "0.5"] {
+        assert!(Key::from_path(text, Some(&[large])).is_err(), "{text}");
+    }
+    let zero = Form::AUTO.learn(&Scalar::Number("-0.0")).unwrap();
+    assert!(Key::from_path("0", Some(&[zero])).is_err());
+    // As texts they were sent by a numeric column, or by one of texts.
+    let text = Form::AUTO.learn(&Scalar::Text("0.5".into())).unwrap();
+    let text = text.learn(&Scalar::Text("NaN".into())).unwrap();
+    assert!(Key::from_path("1.5", Some(&[text])).is_ok());
 }
 
 #[test]
