@@ -19,7 +19,7 @@ use problem::Problem;
 
 mod body;
 pub(crate) mod connection;
-mod directives;
+pub(crate) mod directives;
 pub mod listen;
 mod problem;
 mod routes;

@@ -30,6 +30,8 @@ pub mod engine;
 pub mod envelope;
 pub mod feed;
 pub mod freshness;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod key;
 pub mod lease;
 pub mod metrics;

@@ -9,7 +9,7 @@ use crate::{clock::Tick, continuity::Break, engine::Engine, feed::Feed};
 
 mod connect;
 mod redis_stream;
-mod reply;
+pub(crate) mod reply;
 
 pub use connect::Mounts;
 

@@ -3,12 +3,14 @@
 mod cluster;
 mod codegen;
 mod demo;
+mod fuzz;
 mod images;
 mod record;
 mod setup;
 mod verify;
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use freshet_e2e::stop::stop_on_signals;
@@ -32,6 +34,19 @@ enum Chore {
     Record {
         /// The recordings to make; without any, all.
         names: Vec<String>,
+    },
+    /// Feeds whatever parses foreign bytes with inputs that grow from a corpus: for a few seconds each, as `test` does,
+    /// unless told otherwise.
+    Fuzz {
+        /// Only this target; can be given several times.
+        #[arg(long = "target")]
+        targets: Vec<String>,
+        /// Go on for so long with each.
+        #[arg(long, conflicts_with = "distill", value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: Option<u64>,
+        /// Make the corpus the smallest that reaches as much as it, its seeds and what long runs have found.
+        #[arg(long)]
+        distill: bool,
     },
     /// Makes, uses and removes the kind cluster by hand.
     #[command(subcommand)]
@@ -59,6 +74,14 @@ fn main() -> anyhow::Result<()> {
         Chore::Setup => setup::run(setup::Purpose::Tests),
         Chore::Test => verify::run(root),
         Chore::Codegen => codegen::run(root),
+        Chore::Fuzz { targets, minutes, distill } => {
+            let mode = match minutes {
+                Some(minutes) => fuzz::Mode::Long(Duration::from_mins(minutes)),
+                None if distill => fuzz::Mode::Distill,
+                None => fuzz::Mode::Bounded,
+            };
+            fuzz::run(root, &targets, mode)
+        }
         Chore::Cluster(verb) => cluster::run(verb),
         Chore::Images => images::run(),
         Chore::Demo { clean: false } => demo::run(),

@@ -13,6 +13,8 @@ use freshet_e2e::cluster::{self, Source};
 use freshet_e2e::command::{VERB, output, path, program, said, show};
 use freshet_e2e::process;
 
+use crate::fuzz;
+
 /// What the machine is made ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -33,6 +35,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("containerd", "containerd"),
     ("curl", "curl"),
     ("docker.io", "dockerd"),
+    ("g++", "g++"),
     ("gcc", "gcc"),
     ("iproute2", "ip"),
     ("iptables", "iptables"),
@@ -57,7 +60,9 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let own_daemon = !cluster::docker_answers();
     let mut packages = cluster::PACKAGES.to_vec();
     packages.extend(own_daemon.then_some(cluster::DAEMON_PACKAGES).into_iter().flatten());
-    packages.extend((purpose == Purpose::Tests).then_some(process::PACKAGES).into_iter().flatten());
+    if purpose == Purpose::Tests {
+        packages.extend(process::PACKAGES.iter().chain(fuzz::PACKAGES));
+    }
     provide(&mut packages)?;
     // Before anything is built that would be built in vain.
     cluster::check_daemon()?;
@@ -176,7 +181,7 @@ mod tests {
     #[test]
     fn what_a_program_stands_for_is_needed() {
         let cluster = [cluster::PACKAGES, cluster::DAEMON_PACKAGES, cluster::BUILD_PACKAGES].concat();
-        let needed = [process::PACKAGES, &cluster].concat();
+        let needed = [process::PACKAGES, fuzz::PACKAGES, &cluster].concat();
         for (package, _) in PROGRAMS {
             assert!(needed.contains(package), "{package} is needed by nothing");
         }

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use freshet_e2e::command::{program, show};
 
-use crate::{cluster, setup};
+use crate::{cluster, fuzz, setup};
 
 /// Runs every check, says how long each took, and stops at the first that fails.
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -48,6 +48,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         show(program("go").args(["vet", "./..."]).current_dir(root.join("examples/shop")))
     })?;
     steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
+    steps.step("fuzzing", |root| fuzz::run(root, &[], fuzz::Mode::Bounded))?;
     steps.cargo(
         "operator on a real API server",
         &["test", "--package", "freshet-operator", "--test", "api"],

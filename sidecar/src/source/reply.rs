@@ -10,10 +10,10 @@ use crate::{
 /// A reply that isn't what the command answers.
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected reply to {0}")]
-pub(super) struct Unexpected(pub(super) &'static str);
+pub(crate) struct Unexpected(pub(crate) &'static str);
 
 /// Takes an `XREAD` reply apart: streams with their entries; nil means none.
-pub(super) fn xread(value: Value) -> Result<Entries, Unexpected> {
+pub(crate) fn xread(value: Value) -> Result<Entries, Unexpected> {
     const BAD: Unexpected = Unexpected("XREAD");
     match value {
         Value::Nil => Ok(Vec::new()),
@@ -29,7 +29,7 @@ pub(super) fn xread(value: Value) -> Result<Entries, Unexpected> {
 }
 
 /// Takes a list of entries apart, as `XREAD` nests and `XREVRANGE` answers it.
-pub(super) fn entries(value: Value) -> Result<Vec<RawEntry>, Unexpected> {
+pub(crate) fn entries(value: Value) -> Result<Vec<RawEntry>, Unexpected> {
     const BAD: Unexpected = Unexpected("a read of a stream");
     let Value::Array(list) = value else { return Err(BAD) };
     list.into_iter()
@@ -48,7 +48,7 @@ pub(super) fn entries(value: Value) -> Result<Vec<RawEntry>, Unexpected> {
 }
 
 /// Reads `XINFO STREAM`'s flat list of names and values.
-pub(super) fn stream_state(value: Value) -> Result<StreamState, Unexpected> {
+pub(crate) fn stream_state(value: Value) -> Result<StreamState, Unexpected> {
     const BAD: Unexpected = Unexpected("XINFO STREAM (Redis 7.0 or newer is needed)");
     let pairs: Vec<(Value, Value)> = match value {
         Value::Map(pairs) => pairs,
@@ -67,7 +67,7 @@ pub(super) fn stream_state(value: Value) -> Result<StreamState, Unexpected> {
 }
 
 /// Reads who the server is from the texts of `INFO server` and `INFO replication`.
-pub(super) fn identity(server: &Value, replication: &Value) -> Result<ServerIdentity, Unexpected> {
+pub(crate) fn identity(server: &Value, replication: &Value) -> Result<ServerIdentity, Unexpected> {
     const BAD: Unexpected = Unexpected("INFO");
     let field = |value: &Value, name: &str| {
         let info = text(value)?;

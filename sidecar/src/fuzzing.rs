@@ -1,0 +1,33 @@
+//! Doors for the fuzzer to parsers that nothing else outside needs. No promise is made about them.
+
+use hyper::HeaderMap;
+
+use crate::{
+    api::directives::{FillDirectives, ReadDirectives, header, is_media_type, none_match},
+    source::reply,
+    tail::RawEntry,
+};
+
+/// Whether a read and a fill with these headers are refused.
+#[must_use]
+pub fn directives(headers: &HeaderMap, sources: &[&str]) -> [bool; 2] {
+    for etag in headers.values() {
+        none_match(headers, etag.as_bytes());
+        is_media_type(etag.as_bytes(), "text/plain");
+    }
+    let read =
+        ReadDirectives::parse(headers, None).and_then(|_| ReadDirectives::parse(headers, Some(sources)));
+    let fill = header(headers, "freshet-lease").and_then(|_| FillDirectives::parse(headers, sources));
+    [read.is_err(), fill.is_err()]
+}
+
+/// The entries that a reply has, read as each of the replies that are asked for.
+#[must_use]
+pub fn replies(bytes: &[u8]) -> Vec<RawEntry> {
+    let Ok(value) = redis::parse_redis_value(bytes) else { return Vec::new() };
+    // Neither reads entries.
+    drop((reply::stream_state(value.clone()), reply::identity(&value, &value)));
+    let streams = reply::xread(value.clone()).unwrap_or_default();
+    let entries = streams.into_iter().flat_map(|(_, entries)| entries);
+    entries.chain(reply::entries(value).unwrap_or_default()).collect()
+}
