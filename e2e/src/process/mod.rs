@@ -14,6 +14,7 @@ mod port;
 mod postgres;
 mod proxy;
 mod redis;
+mod sentinel;
 mod sidecar;
 
 pub use certificates::{Authority, Certificate};
@@ -25,6 +26,7 @@ pub use port::Port;
 pub use postgres::Postgres;
 pub use proxy::{Counts, Proxy};
 pub use redis::{Redis, RedisBuilder};
+pub use sentinel::Sentinel;
 pub use sidecar::{Sidecar, SidecarBuilder};
 
 /// The Debian packages that this needs on the machine. Debezium Server and its Java are fetched when first used, by

@@ -218,7 +218,7 @@ impl Redis {
     }
 }
 
-fn connect(port: &Port, password: Option<&str>) -> Result<Connection> {
+pub(super) fn connect(port: &Port, password: Option<&str>) -> Result<Connection> {
     let mut info = format!("redis://{}", port.address()).into_connection_info()?;
     if let Some(password) = password {
         let settings = info.redis_settings().clone().set_password(password);

@@ -12,5 +12,6 @@ mod limits;
 mod readme;
 mod recordings;
 mod reload;
+mod sentinel;
 mod shop;
 mod tls;

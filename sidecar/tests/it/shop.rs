@@ -83,6 +83,18 @@ impl Shop {
             .unwrap();
     }
 
+    /// Waits until the status says why there is no connection.
+    pub(crate) fn until_reason(&mut self, says: &str) {
+        self.sidecar
+            .until(says, SOON, |sidecar| {
+                let status = sidecar.status()?;
+                let reason = status["sources"]["cdc"]["reason"].as_str().unwrap_or_default();
+                ensure!(reason.contains(says), "{reason}");
+                Ok(())
+            })
+            .unwrap();
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.sidecar.status().unwrap()["sources"]["cdc"]["epoch"].as_u64().unwrap()
     }

@@ -19,18 +19,6 @@ fn sidecar(url: &str, more: &str) -> SidecarBuilder {
 const CA_IN_SECRET: &str = ", caFrom: {secretKeyRef: {name: redis, key: ca.crt}}";
 const CLIENT: &str = ", clientCertificateFrom: {secretRef: {name: mine}}";
 
-/// Waits until the status says why there is no connection.
-fn until_reason(shop: &mut Shop, says: &str) {
-    shop.sidecar
-        .until(says, SOON, |sidecar| {
-            let status = sidecar.status()?;
-            let reason = status["sources"]["cdc"]["reason"].as_str().unwrap_or_default();
-            anyhow::ensure!(reason.contains(says), "{reason}");
-            Ok(())
-        })
-        .unwrap();
-}
-
 #[test]
 fn changes_come_through_tls_and_a_renewed_certificate_is_no_break() {
     let authority = authority();
@@ -61,9 +49,9 @@ fn a_certificate_is_believed_only_if_everything_is_right_and_corrected_files_are
     let url = format!("rediss://{}", redis.tls_address());
     let builder = sidecar(&url, CA_IN_SECRET).secret("redis", "ca.crt", "no PEM");
     let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
-    until_reason(&mut shop, "caFrom can't be used: there is no certificate (PEM) in it");
+    shop.until_reason("caFrom can't be used: there is no certificate (PEM) in it");
     shop.sidecar.change_secret("redis", "ca.crt", &other.pem()).unwrap();
-    until_reason(&mut shop, "isn't trusted: it comes from no authority in caFrom");
+    shop.until_reason("isn't trusted: it comes from no authority in caFrom");
     shop.sidecar.change_secret("redis", "ca.crt", &format!("{}{}", other.pem(), authority.pem())).unwrap();
     shop.until_fresh();
 }
@@ -82,7 +70,7 @@ fn what_is_wrong_with_a_server_s_certificate_is_said() {
         let url = format!("rediss://{}", redis.tls_address());
         let builder = sidecar(&url, ca).secret("redis", "ca.crt", &authority.pem());
         let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
-        until_reason(&mut shop, says);
+        shop.until_reason(says);
         assert_eq!(shop.get("/v1/products/7"), "stale disconnected");
     }
 }
@@ -96,16 +84,16 @@ fn a_client_s_certificate_is_shown_where_one_is_wanted() {
     let url = format!("rediss://{}", redis.tls_address());
     let builder = sidecar(&url, CA_IN_SECRET).secret("redis", "ca.crt", &authority.pem());
     let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
-    until_reason(&mut shop, "refuses us: it wants a client's certificate: clientCertificateFrom names one");
+    shop.until_reason("refuses us: it wants a client's certificate: clientCertificateFrom names one");
 
     let builder = sidecar(&url, &format!("{CA_IN_SECRET}{CLIENT}"))
         .secret("redis", "ca.crt", &authority.pem())
         .secret("mine", "tls.crt", &foreign.certificate)
         .secret("mine", "tls.key", &mine.key);
     shop.sidecar = builder.start().unwrap();
-    until_reason(&mut shop, "clientCertificateFrom can't be used: tls.key isn't the key of tls.crt");
+    shop.until_reason("clientCertificateFrom can't be used: tls.key isn't the key of tls.crt");
     shop.sidecar.change_secret("mine", "tls.key", &foreign.key).unwrap();
-    until_reason(&mut shop, "refuses us: it doesn't take our certificate (UnknownCA)");
+    shop.until_reason("refuses us: it doesn't take our certificate (UnknownCA)");
     // A kubelet changes both at once; in between is only another error.
     shop.sidecar.change_secret("mine", "tls.crt", &mine.certificate).unwrap();
     shop.sidecar.change_secret("mine", "tls.key", &mine.key).unwrap();
@@ -120,9 +108,9 @@ fn a_port_that_speaks_the_other_way_is_told() {
     let builder =
         sidecar(&format!("rediss://{plain}"), CA_IN_SECRET).secret("redis", "ca.crt", &authority.pem());
     let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
-    until_reason(&mut shop, "doesn't speak TLS: is this the plain port?");
+    shop.until_reason("doesn't speak TLS: is this the plain port?");
     shop.sidecar = sidecar(&format!("redis://{tls}"), "").start().unwrap();
-    until_reason(&mut shop, "if that is its TLS port, the URL begins with rediss");
+    shop.until_reason("if that is its TLS port, the URL begins with rediss");
 }
 
 #[test]
@@ -134,13 +122,13 @@ fn a_url_in_a_secret_goes_with_the_rest_of_the_source() {
         .secret("redis", "url", "redis://user:pa/ss@redis")
         .secret("redis", "ca.crt", &authority().pem());
     let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
-    until_reason(&mut shop, "in a user or password, write %2F for a slash");
+    shop.until_reason("in a user or password, write %2F for a slash");
     shop.sidecar.change_secret("redis", "url", &shop.redis.url()).unwrap();
-    until_reason(&mut shop, "write rediss instead of redis in the URL");
+    shop.until_reason("write rediss instead of redis in the URL");
     shop.sidecar.change_secret("redis", "url", "redis+cluster://redis").unwrap();
-    until_reason(&mut shop, "write rediss instead of redis in the URL");
+    shop.until_reason("write rediss instead of redis in the URL");
     shop.sidecar.change_secret("redis", "url", "rediss+cluster://redis").unwrap();
-    until_reason(&mut shop, "a Cluster goes with stream, not with topicPrefix");
+    shop.until_reason("a Cluster goes with stream, not with topicPrefix");
     assert!(!shop.sidecar.log().contains("pa/ss"));
 }
 
@@ -159,7 +147,7 @@ fn the_rights_in_the_guide_are_enough_with_credentials_over_tls() {
             .secret("redis", "ca.crt", &authority.pem())
             .secret("redis", "url", &format!("rediss://freshet:wrong@{}", redis.tls_address()));
     let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
-    until_reason(&mut shop, "Redis refuses the credentials: ");
+    shop.until_reason("Redis refuses the credentials: ");
     let url = format!("rediss://freshet:change-me@{}", shop.redis.tls_address());
     shop.sidecar.change_secret("redis", "url", &url).unwrap();
     shop.until_fresh();
