@@ -23,6 +23,7 @@ pub(crate) mod directives;
 pub mod listen;
 mod problem;
 mod routes;
+mod waiting;
 
 /// Largest request head in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;

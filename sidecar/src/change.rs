@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::{key::Scalar, position::RowVersion};
+use crate::{
+    key::Scalar,
+    position::{Commit, Gtid, RowVersion},
+};
 
 /// One entry of a stream, understood. Borrows from the entry's bytes.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub enum Change<'a> {
         why: TableReason,
         /// Its place in the database's log, if it has one.
         version: Option<RowVersion>,
+        /// Its place among the log's transactions.
+        mark: Mark,
     },
     /// Something happened that may concern any table of the source.
     Source(SourceReason),
@@ -26,10 +31,55 @@ pub enum Change<'a> {
     Heartbeat(Heartbeat),
     /// A tombstone that is all there is of its row's delete.
     Tombstone(Box<RowChange<'a>>),
+    /// A transaction began or ended.
+    Transaction(Transaction),
     /// An entry that can't be read and concerns no row: it came where there are none.
     Garbage(Fault),
-    /// The begin or end of a transaction, a logical message of somebody else's, the tombstone of a delete.
+    /// A logical message of somebody else's.
+    Message(Mark),
+    /// The tombstone of a delete.
     Other,
+}
+
+/// Where an event stands among the transactions of its database's log, as far as it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Its transaction.
+    pub transaction: Option<TransactionId>,
+    /// Its table, and which of that table's events in the transaction it is, from 1.
+    pub place: Option<(TableId, u64)>,
+    /// PostgreSQL: its own place in the log.
+    pub lsn: Option<u64>,
+    /// PostgreSQL: the newest commit before it. Every transaction up to there was delivered before this event.
+    pub preceding: Option<u64>,
+    /// MariaDB and MySQL: its transaction's identifier.
+    pub gtid: Option<Gtid>,
+}
+
+/// A transaction's name, hashed: all events of one have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TransactionId(pub u64);
+
+/// A table's name as transactions count it, hashed: `schema.table`, or `database.table` without schemas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TableId(pub u64);
+
+/// The begin or end of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its name.
+    pub id: TransactionId,
+    /// `None` at its begin.
+    pub end: Option<End>,
+}
+
+/// The end of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Where it was committed, if its name tells.
+    pub commit: Option<Commit>,
+    /// How many events each table had in it.
+    pub events: Vec<(TableId, u64)>,
 }
 
 /// A row's change.
@@ -53,6 +103,8 @@ pub struct RowChange<'a> {
     pub nulls_kept: bool,
     /// How it came to be an event.
     pub origin: Origin,
+    /// Its place among the log's transactions.
+    pub mark: Mark,
 }
 
 /// Columns with their values, in the order in which they were sent.
@@ -145,6 +197,10 @@ pub struct Heartbeat {
     pub kind: freshet_crds::Heartbeat,
     /// When it was made: milliseconds since the Unix epoch.
     pub at_ms: u64,
+    /// Its number: each is one more than the one before. Debezium's own have none.
+    pub number: Option<u64>,
+    /// Its place among the log's transactions.
+    pub mark: Mark,
 }
 
 // === impl Change ===
@@ -162,6 +218,17 @@ impl<'a> Change<'a> {
 }
 
 impl Change<'_> {
+    /// Its place among the log's transactions, if it can have one.
+    #[must_use]
+    pub fn mark(&self) -> Option<&Mark> {
+        match self {
+            Self::Row(row) => Some(&row.mark),
+            Self::Table { mark, .. } | Self::Message(mark) => Some(mark),
+            Self::Heartbeat(heartbeat) => Some(&heartbeat.mark),
+            _ => None,
+        }
+    }
+
     /// Why the entry it stands for can't be read, if so.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -171,6 +238,40 @@ impl Change<'_> {
             | Self::Garbage(fault) => Some(*fault),
             _ => None,
         }
+    }
+}
+
+// === impl TransactionId ===
+
+impl TransactionId {
+    /// Of the name that an event or a marker gives it. Of PostgreSQL's, `<xid>:<lsn>`, the first half names the
+    /// transaction and the second the place.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let name = postgres(name).map_or(name, |(xid, _)| xid);
+        Self(xxhash_rust::xxh3::xxh3_64(name.as_bytes()))
+    }
+}
+
+/// The halves of a name of PostgreSQL's.
+pub(crate) fn postgres(name: &str) -> Option<(&str, &str)> {
+    let (xid, lsn) = name.split_once(':')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (digits(xid) && digits(lsn)).then_some((xid, lsn))
+}
+
+// === impl TableId ===
+
+impl TableId {
+    /// Of a table by its whole name; of three parts the last two count.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let mut dots = memchr::memchr_iter(b'.', name.as_bytes());
+        let last_two = match (dots.next(), dots.next()) {
+            (Some(first), Some(_)) => &name[first + 1..],
+            _ => name,
+        };
+        Self(xxhash_rust::xxh3::xxh3_64(last_two.as_bytes()))
     }
 }
 
@@ -195,6 +296,17 @@ impl Fault {
 // === impl TableName ===
 
 impl TableName<'_> {
+    /// The name under which transactions count it.
+    #[must_use]
+    pub fn id(&self) -> TableId {
+        let Self { database, schema, table, .. } = self;
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        hash.update(if schema.is_empty() { database } else { schema }.as_bytes());
+        hash.update(b".");
+        hash.update(table.as_bytes());
+        TableId(hash.digest())
+    }
+
     /// The names by which a binding may call this table: `schema.table` or `database.table`, and for
     /// databases with both also `database.schema.table`, as far as they are known; and the name of the table
     /// that it was routed to.

@@ -22,8 +22,12 @@ use std::{
 
 use crate::{
     clock::{Tick, millis},
-    position::RowVersion,
+    position::{Position, RowVersion},
 };
+
+mod commits;
+
+pub use commits::Commits;
 
 /// Rows whose invalidations are told apart, at most. 16 bytes each; a power of two.
 pub const SLOTS: usize = 1 << 16;
@@ -94,6 +98,23 @@ pub enum Refusal {
 /// Why a fill was not taken: something it depends on was invalidated after its lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fenced;
+
+/// A read of the database whose value is to be stored.
+#[derive(Debug)]
+pub struct Read<'a> {
+    /// What had been applied when its lease was given.
+    pub lease: Seq,
+    /// When its lease was given.
+    pub leased: Tick,
+    /// How far reads may lag behind a change's delivery.
+    pub lag: Duration,
+    /// When the value came, by the wall clock.
+    pub wall_ms: u64,
+    /// The position it was read at, if the reader says so.
+    pub position: Option<&'a Position>,
+    /// The commits to hold that against.
+    pub commits: &'a mut Commits,
+}
 
 /// How a fill is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,29 +208,28 @@ impl History {
         self.seq
     }
 
-    /// Decides about a fill of `row` that was read under a lease of `lease`, given at `leased`.
+    /// Decides about a fill of `row`.
     ///
-    /// A change can be delivered before it can be read: what was read under a lease that was given within `read_lag` of
-    /// an invalidation is good until that time has passed, however late it comes.
-    pub fn admit(
-        &mut self,
-        fence: &Fence,
-        row: RowHash,
-        lease: Seq,
-        leased: Tick,
-        wall_ms: u64,
-        read_lag: Duration,
-    ) -> Result<Admission, Fenced> {
+    /// A change can be delivered before it can be read: what was read under a lease that was given within the read lag
+    /// of an invalidation is good until that time has passed, however late it comes, unless its position proves that
+    /// it has seen the commit. A fill that was read at an earlier position than one before it is refused.
+    pub fn admit(&mut self, fence: &Fence, row: RowHash, read: Read<'_>) -> Result<Admission, Fenced> {
         let slot = self.slots[index(row)];
-        if slot.seq > lease || !fence.holds(lease) {
+        if slot.seq > read.lease || !fence.holds(read.lease) {
+            return Err(Fenced);
+        }
+        let (position, commits) = (read.position, read.commits);
+        if position.is_some_and(|position| !commits.filled(row, position)) {
             return Err(Fenced);
         }
         if let Some(image) = self.images.get_mut(index(row)) {
-            image.filled_ms = image.filled_ms.max(wall_ms);
+            image.filled_ms = image.filled_ms.max(read.wall_ms);
         }
         let row_at = (slot.seq > Seq(0)).then_some(slot.at);
-        let hold_off = row_at.max(fence.at()).map(|at| at + read_lag).filter(|end| *end > leased);
-        Ok(Admission { hold_off })
+        let hold_off = row_at.max(fence.at()).map(|at| at + read.lag).filter(|end| *end > read.leased);
+        let newest = slot.seq.max(Seq(fence.seq.load(Acquire)));
+        let proven = position.is_some_and(|position| commits.proves(position, newest, read.leased, read.lag));
+        Ok(Admission { hold_off: hold_off.filter(|_| !proven) })
     }
 
     /// Makes room for what is known of images; needed before the first [`History::image`].

@@ -59,6 +59,14 @@ pub enum Break {
     Unreadable,
     /// A schema change that names no table.
     SchemaChanged,
+    /// Heartbeats were lost before they reached Redis, and so what was written with them.
+    HeartbeatMissed,
+    /// Events of a transaction were lost before they reached Redis.
+    EventsMissed,
+    /// Whole transactions were lost before they reached Redis.
+    TransactionsMissed,
+    /// More transactions were read than can be counted before all streams have been read to their ends.
+    Unaccounted,
 }
 
 /// How far a set of streams of one server has been read.
@@ -171,6 +179,10 @@ impl Break {
             Self::DatabaseChanged => "database-changed",
             Self::Unreadable => "unreadable",
             Self::SchemaChanged => "schema-changed",
+            Self::HeartbeatMissed => "heartbeat-missed",
+            Self::EventsMissed => "events-missed",
+            Self::TransactionsMissed => "transactions-missed",
+            Self::Unaccounted => "unaccounted",
         }
     }
 }

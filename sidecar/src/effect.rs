@@ -85,7 +85,12 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
         match change {
             Change::Row(row) | Change::Tombstone(row) => row_effects(row, table, &mut effects),
             Change::Table { version, .. } => effects.extend(void_table(table, *version)),
-            Change::Source(_) | Change::Heartbeat(_) | Change::Garbage(_) | Change::Other => {}
+            Change::Source(_)
+            | Change::Heartbeat(_)
+            | Change::Transaction(_)
+            | Change::Garbage(_)
+            | Change::Message(_)
+            | Change::Other => {}
         }
     }
     effects

@@ -25,20 +25,25 @@ use crate::{
         TableReason::{self, Redefined, Truncated},
     },
     clock::{Now, Tick},
-    coherence::{Fenced, History, Refusal, RowHash},
+    coherence::{self, Fenced, History, Refusal, RowHash},
     continuity::Break,
     effect::{Effect, Tables, concerned, effects},
     feed::Feed,
     freshness::Vouch,
     key::Key,
-    lease::{Lease, Loaders, Sealer},
-    position::RowVersion,
-    store::{Entry, Shelf, Store, Value, expiry},
+    lease::{Lease, Loaders, Loading, Sealer},
+    position::{Commit, RowVersion},
+    store::{Entry, Read, Shelf, Store, Value, expiry},
+    watermark::Reached,
 };
 
 mod answer;
+mod bells;
 
-pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Wanted};
+use bells::Bells;
+
+pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Pending, Wanted};
+pub use bells::Listening;
 
 /// The media type of a hydrated value: the row as the change event carried it.
 pub const ROW_TYPE: &str = "application/vnd.freshet.row+json";
@@ -53,6 +58,8 @@ pub struct Engine<S = Store> {
     store: ArcSwap<S>,
     sealer: Sealer,
     hasher: ahash::RandomState,
+    /// Rung when a row's load has ended, or must begin anew.
+    bells: Bells,
     /// Set when entries have become void that only a sweep will find.
     dirty: AtomicBool,
 }
@@ -81,6 +88,7 @@ impl<S: Shelf> Engine<S> {
             store: ArcSwap::from_pointee(S::new(0)),
             sealer: Sealer::default(),
             hasher: ahash::RandomState::new(),
+            bells: Bells::default(),
             dirty: AtomicBool::new(false),
         }
     }
@@ -105,9 +113,16 @@ impl<S: Shelf> Engine<S> {
 
     /// Reads a key.
     #[must_use]
-    pub fn get(&self, catalog: &Catalog, cache: &Arc<Cache>, key: &Key, wanted: Wanted, now: Tick) -> Answer {
+    pub fn get(
+        &self,
+        catalog: &Catalog,
+        cache: &Arc<Cache>,
+        key: &Key,
+        wanted: Wanted<'_>,
+        now: Tick,
+    ) -> Answer {
         let stats = &cache.stats;
-        let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let bump = |counter: &AtomicU64| counter.fetch_add(u64::from(!wanted.again), Ordering::Relaxed);
         let bound = catalog.freshness.bound.as_ref();
         let attached = cache.attached.load(Ordering::Acquire);
         let evidence = cache.feed.evidence(attached, bound.map(|b| b.heartbeat));
@@ -126,6 +141,13 @@ impl<S: Shelf> Engine<S> {
             return self.miss(cache, key, wanted, now, true, Some("max-staleness"));
         }
         let unseen = cache.has_unseen_table().then_some("table-never-seen");
+        // Both before the value is looked at: once a position is reached, whatever it makes void is gone.
+        let position = cache.feed.position();
+        let behind = wanted.min_position.and_then(|min| match cache.feed.reached(min) {
+            Reached::Yes => None,
+            Reached::NotYet => Some("behind"),
+            Reached::Unknown => Some("position-unknown"),
+        });
         let entry = self
             .store
             .load()
@@ -133,10 +155,15 @@ impl<S: Shelf> Engine<S> {
             .filter(|entry| cache.fence.holds(entry.seq) && entry.expires > now);
         let refused = match &entry {
             _ if wanted.reload => Some("no-cache"),
-            _ if wanted.position => Some("position-unknown"),
-            Some(e) if wanted.max_age.is_some_and(|age| now.since(e.stored) > age) => Some("max-age"),
+            Some(e) if wanted.min_position.is_some_and(|min| e.reflects(min)) => None,
+            _ if behind.is_some() => behind,
+            Some(e) if wanted.min_position.is_some() && e.hold_off => Some("hold-off"),
             _ => None,
         };
+        let refused = refused.or_else(|| {
+            let entry = entry.as_ref()?;
+            wanted.max_age.is_some_and(|age| now.since(entry.stored) > age).then_some("max-age")
+        });
         match entry {
             Some(entry) if refused.is_none() => {
                 let age = now.since(entry.stored).as_secs();
@@ -149,7 +176,8 @@ impl<S: Shelf> Engine<S> {
                     let detail = if entry.hold_off { Some("hold-off") } else { unseen };
                     (i64::try_from(left).unwrap_or(i64::MAX), detail)
                 };
-                Answer::Hit(Hit { entry, age, ttl, detail })
+                let position = position.filter(|_| served_stale.is_none() && !entry.hold_off);
+                Answer::Hit(Hit { entry, age, ttl, detail, position })
             }
             _ => {
                 if let Some((reason, _)) = served_stale {
@@ -157,7 +185,15 @@ impl<S: Shelf> Engine<S> {
                     return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
                 }
                 bump(&stats.misses);
-                self.miss(cache, key, wanted, now, false, refused.or(unseen))
+                let mut answer = self.miss(cache, key, wanted, now, false, refused.or(unseen));
+                if let Answer::Miss(miss) = &mut answer {
+                    miss.pending = match &miss.lease {
+                        _ if refused.is_some() && refused == behind => Some(Pending::Position),
+                        Some(Grant { fill: Loading::Other(until), .. }) => Some(Pending::Load(*until)),
+                        _ => None,
+                    };
+                }
+                answer
             }
         }
     }
@@ -166,13 +202,13 @@ impl<S: Shelf> Engine<S> {
         &self,
         cache: &Arc<Cache>,
         key: &Key,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         now: Tick,
         stale: bool,
         detail: Option<&'static str>,
     ) -> Answer {
         let lease = if wanted.lease { self.grant(cache, key, now) } else { None };
-        Answer::Miss(Miss { stale, detail, lease })
+        Answer::Miss(Miss { stale, detail, lease, pending: None })
     }
 
     /// Gives a lease, unless a fill would not be taken.
@@ -184,9 +220,10 @@ impl<S: Shelf> Engine<S> {
             return None;
         }
         let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now };
-        let you = core.loaders.win(lease, now);
+        let holds = |other: &Lease| other.cache == cache.id && cache.fence.holds(other.seq);
+        let fill = core.loaders.win(lease, now, holds);
         drop(core);
-        Some(Grant { token: self.sealer.seal(&lease), you })
+        Some(Grant { token: self.sealer.seal(&lease), fill })
     }
 
     /// Reads a lease's text for a key.
@@ -204,28 +241,50 @@ impl<S: Shelf> Engine<S> {
         fill: Fill,
         now: Now,
     ) -> Result<(), Fenced> {
-        let Fill { lease, value, max_age } = fill;
+        let Fill { lease, value, max_age, position } = fill;
         let mut core = self.core();
         let admitted = if lease.cache == cache.id {
-            let read_lag = catalog.freshness.read_lag;
-            core.history.admit(&cache.fence, lease.row, lease.seq, lease.at, now.wall_ms, read_lag)
+            cache.feed.with_commits(|commits| {
+                let read = coherence::Read {
+                    lease: lease.seq,
+                    leased: lease.at,
+                    lag: catalog.freshness.read_lag,
+                    wall_ms: now.wall_ms,
+                    position: position.as_ref(),
+                    commits,
+                };
+                core.history.admit(&cache.fence, lease.row, read)
+            })
         } else {
             Err(Fenced)
         };
         let Ok(admission) = admitted else {
             core.loaders.give_up(&lease);
+            self.bells.ring(lease.row);
             cache.stats.fenced.fetch_add(1, Ordering::Relaxed);
             return Err(Fenced);
         };
         core.loaders.end(lease.row);
         let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
-        let held_off = admission.hold_off.is_some();
-        let stats = Arc::clone(&cache.stats);
-        let entry = Entry::new(value, key.as_str().len(), lease.seq, now.tick, expires, held_off, stats);
+        let entry = Entry::new(
+            value,
+            key.as_str().len(),
+            Read { seq: lease.seq, position, hold_off: admission.hold_off.is_some() },
+            now.tick,
+            expires,
+            Arc::clone(&cache.stats),
+        );
         self.store.load().insert(cache.id, key.as_str(), entry);
         drop(core);
+        self.bells.ring(lease.row);
         cache.stats.stored.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Begins to listen for the end of a key's load. What ended before isn't told: ask again after this.
+    #[must_use]
+    pub fn listen(&self, cache: &Cache, key: &Key) -> Listening<'_> {
+        self.bells.listen(self.row(cache, key))
     }
 
     /// Drops a key's value and fences its leases.
@@ -262,7 +321,7 @@ impl<S: Shelf> Engine<S> {
             Change::Row(_) | Change::Tombstone(_) => {
                 bump(&feed.stats.rows);
             }
-            Change::Other => {}
+            Change::Transaction(_) | Change::Message(_) | Change::Other => {}
         }
         let effects = effects(change, concerned(change, tables).inspect(|table| table.be_seen()));
         if !effects.is_empty() {
@@ -308,11 +367,28 @@ impl<S: Shelf> Engine<S> {
                 };
                 let expires = expiry(now.tick, cache.spec.ttl, None, None);
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
-                let entry = Entry::new(value, key.as_str().len(), seq, now.tick, expires, false, stats);
+                let read = Read { seq, position: None, hold_off: false };
+                let entry = Entry::new(value, key.as_str().len(), read, now.tick, expires, stats);
                 self.store.load().insert(cache.id, key.as_str(), entry);
                 core.loaders.end(row);
+                self.bells.ring(row);
                 cache.stats.hydrated.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Notes that a commit's transaction and every one before it have been applied, and nothing of a later one.
+    pub fn commit(&self, feed: &Feed, commit: Commit, now: Tick) {
+        let through = self.core().history.seq();
+        feed.commit(commit, through, now);
+    }
+
+    /// Voids what depends on a feed without a new epoch: nobody would have noticed if something had been lost so far.
+    pub fn renew(&self, feed: &Arc<Feed>, now: Tick) {
+        let catalog = self.catalog();
+        let mut core = self.core();
+        for cache in catalog.iter().flat_map(|c| c.caches.values()).filter(|c| Arc::ptr_eq(&c.feed, feed)) {
+            self.void_cache(&mut core, cache, None, now);
         }
     }
 
@@ -378,6 +454,7 @@ impl<S: Shelf> Engine<S> {
         core.history.void_row(row, now);
         core.loaders.end(row);
         self.store.load().remove(cache.id, key.as_str());
+        self.bells.ring(row);
     }
 
     fn void_cache(&self, core: &mut Core, cache: &Cache, version: Option<RowVersion>, now: Tick) {
@@ -386,6 +463,7 @@ impl<S: Shelf> Engine<S> {
             core.history.raise_floor(&cache.fence, version);
         }
         self.dirty.store(true, Ordering::Release);
+        self.bells.ring_all();
     }
 
     /// A row's hash; definitions of one name share it, so that a lease outlives no change of definition

@@ -15,9 +15,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     change::{
-        Change, Columns, Fault, Heartbeat, Op, Origin, RowChange, SourceReason, TableName, TableReason,
+        Change, Columns, End, Fault, Heartbeat, Mark, Op, Origin, RowChange, SourceReason, TableId,
+        TableName, TableReason, Transaction, TransactionId, postgres,
     },
-    position::RowVersion,
+    position::{Commit, RowVersion},
 };
 
 mod columns;
@@ -28,6 +29,10 @@ pub use deletes::Deletes;
 
 /// The prefix of the logical messages that are heartbeats.
 pub const HEARTBEAT_PREFIX: &str = "freshet-hb";
+
+/// The table whose one row is the heartbeat of databases without logical messages: columns `beat`, one more each time,
+/// and `at_ms`, milliseconds since the Unix epoch.
+pub const HEARTBEAT_TABLE: &str = "freshet_heartbeat";
 
 /// What the sink writes for a null key or value.
 const NULL: &[u8] = b"default";
@@ -50,16 +55,16 @@ pub enum StreamRole {
 #[must_use]
 pub fn read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'a> {
     try_read(role, fields).unwrap_or_else(|Unread(fault, table)| match (table, role) {
-        (Some(table), _) => Change::Table { table, why: TableReason::Unreadable(fault), version: None },
-        (None, StreamRole::Table(name)) => Change::Table {
-            table: TableName::from_binding(name),
-            why: TableReason::Unreadable(fault),
-            version: None,
-        },
+        (Some(table), _) => unreadable(table, fault),
+        (None, StreamRole::Table(name)) => unreadable(TableName::from_binding(name), fault),
         (None, StreamRole::Routed) => Change::Source(SourceReason::Unreadable(fault)),
         (None, StreamRole::Schema) => Change::Source(SourceReason::Redefined),
         (None, StreamRole::Control) => Change::Garbage(fault),
     })
+}
+
+fn unreadable(table: TableName<'_>, fault: Fault) -> Change<'_> {
+    Change::Table { table, why: TableReason::Unreadable(fault), version: None, mark: Mark::default() }
 }
 
 /// An entry that can't be read: why, and the table it is about, if that much is known.
@@ -78,8 +83,9 @@ fn try_read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Result<C
     match (value.op.as_deref(), &value.source) {
         (Some("m"), Some(_)) if !rows_only && value.message.is_some() => Ok(message(&value)),
         (Some(op), Some(source)) => data(role, op, &value, source, &entry),
-        (None, None) if !rows_only && entry.is_transaction_marker() => Ok(Change::Other),
-        (None, None) if !rows_only => entry.heartbeat().ok_or(unread(Fault::Envelope)),
+        (None, None) if !rows_only => {
+            entry.marker().or_else(|| entry.heartbeat()).ok_or(unread(Fault::Envelope))
+        }
         (None, Some(_)) if !rows_only && (value.ddl.is_some() || value.table_changes.is_some()) => {
             Ok(schema_change(&value))
         }
@@ -124,21 +130,20 @@ impl<'a> Entry<'a> {
     }
 
     /// The begin or end of a transaction: `{"id":…}` and its status with counts, null at the begin.
-    fn is_transaction_marker(&self) -> bool {
+    fn marker(&self) -> Option<Change<'static>> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Key<'a> {
-            #[serde(borrow, rename = "id")]
-            _id: &'a RawValue,
+            #[serde(borrow)]
+            id: Cow<'a, str>,
         }
         #[derive(Deserialize)]
         struct Marker<'a> {
-            #[serde(rename = "status")]
-            _status: Status,
+            status: Status,
             #[serde(borrow, rename = "event_count")]
             _event_count: &'a RawValue,
-            #[serde(borrow, rename = "data_collections")]
-            _data_collections: &'a RawValue,
+            #[serde(borrow)]
+            data_collections: &'a RawValue,
         }
         #[derive(Deserialize)]
         #[serde(rename_all = "UPPERCASE")]
@@ -146,7 +151,25 @@ impl<'a> Entry<'a> {
             Begin,
             End,
         }
-        payload::<Key<'_>>(self.key).is_some() && payload::<Marker<'_>>(self.value).is_some()
+        #[derive(Deserialize)]
+        struct Count<'a> {
+            #[serde(borrow)]
+            data_collection: Cow<'a, str>,
+            event_count: u64,
+        }
+        let name = payload::<Key<'_>>(self.key)?.id;
+        let marker: Marker<'_> = payload(self.value)?;
+        let end = match marker.status {
+            Status::Begin => None,
+            Status::End => {
+                let counts: Option<Vec<Count<'_>>> =
+                    serde_json::from_str(marker.data_collections.get()).ok()?;
+                let events =
+                    counts.iter().flatten().map(|c| (TableId::of(&c.data_collection), c.event_count));
+                Some(End { commit: commit(&name), events: events.collect() })
+            }
+        };
+        Some(Change::Transaction(Transaction { id: TransactionId::of(&name), end }))
     }
 
     /// Debezium's own heartbeat: `{"serverName":…}` and a time, nothing else.
@@ -164,8 +187,17 @@ impl<'a> Entry<'a> {
         }
         payload::<Key<'_>>(self.key)?;
         let at_ms = payload::<Beat>(self.value)?.ts_ms;
-        Some(Change::Heartbeat(Heartbeat { kind: freshet_crds::Heartbeat::Debezium, at_ms }))
+        let kind = freshet_crds::Heartbeat::Debezium;
+        Some(Change::Heartbeat(Heartbeat { kind, at_ms, number: None, mark: Mark::default() }))
     }
+}
+
+/// The commit that a transaction's end is named after: `<xid>:<lsn>`, or a GTID.
+fn commit(name: &str) -> Option<Commit> {
+    if let Some((xid, lsn)) = postgres(name) {
+        return Some(Commit::Postgres { lsn: lsn.parse().ok()?, xid: Some(xid.parse().ok()?) });
+    }
+    name.parse().ok().map(Commit::Gtid)
 }
 
 #[derive(Deserialize)]
@@ -178,6 +210,8 @@ struct Value<'a> {
     ts_ms: Option<u64>,
     #[serde(borrow)]
     message: Option<Message<'a>>,
+    #[serde(borrow)]
+    transaction: Option<InTransaction<'a>>,
     ddl: Option<serde::de::IgnoredAny>,
     #[serde(rename = "tableChanges")]
     table_changes: Option<Vec<TableChange>>,
@@ -194,10 +228,22 @@ struct Source<'a> {
     snapshot: Option<String>,
     ts_ms: Option<u64>,
     lsn: Option<u64>,
+    #[serde(borrow, default)]
+    sequence: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    gtid: Option<Cow<'a, str>>,
     server_id: Option<u64>,
     file: Option<String>,
     pos: Option<u64>,
     row: Option<u64>,
+}
+
+/// An event's place in its transaction.
+#[derive(Deserialize)]
+struct InTransaction<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    data_collection_order: u64,
 }
 
 #[derive(Deserialize)]
@@ -244,16 +290,23 @@ fn data<'a>(
     {
         table.routed_to = Some(name.clone().into());
     }
+    let mark = value.mark(table.id());
     let op = match op {
         "c" => Op::Create,
         "u" => Op::Update,
         "d" => Op::Delete,
         "r" => Op::Read,
         "t" => {
-            return Ok(Change::Table { table, why: TableReason::Truncated, version: source.version() });
+            return Ok(Change::Table { table, why: TableReason::Truncated, version: source.version(), mark });
         }
         _ => return Err(Unread(Fault::Operation, Some(table))),
     };
+    if table.table == HEARTBEAT_TABLE
+        && let Op::Create | Op::Update = op
+        && let Some(beat) = beat(value, mark)
+    {
+        return Ok(beat);
+    }
     let Ok(key) = entry.key() else { return Err(Unread(Fault::Key, Some(table))) };
     let snapshot = source.snapshot.as_deref();
     Ok(Change::Row(Box::new(RowChange {
@@ -272,7 +325,20 @@ fn data<'a>(
             marked => Origin::Snapshot { first: marked == Some("first") },
         },
         table,
+        mark,
     })))
+}
+
+/// A heartbeat that is a row.
+fn beat<'a>(value: &Value<'_>, mark: Mark) -> Option<Change<'a>> {
+    #[derive(Deserialize)]
+    struct Row {
+        beat: u64,
+        at_ms: u64,
+    }
+    let row: Row = serde_json::from_str(value.after?.get()).ok()?;
+    let kind = freshet_crds::Heartbeat::Database;
+    Some(Change::Heartbeat(Heartbeat { kind, at_ms: row.at_ms, number: Some(row.beat), mark }))
 }
 
 /// A null value: the delete of the row with its key, in the one table of its stream.
@@ -289,10 +355,35 @@ fn tombstone<'a>(role: &StreamRole, entry: &Entry<'a>) -> Result<Change<'a>, Unr
         commit_ms: None,
         nulls_kept: false,
         origin: Origin::Log,
+        mark: Mark::default(),
     })))
 }
 
+impl Value<'_> {
+    /// The place of an event about this table among the log's transactions.
+    fn mark(&self, table: TableId) -> Mark {
+        // What a snapshot reads stands for a place, and didn't happen there.
+        let Some(source) = self.source.as_ref().filter(|_| self.op.as_deref() != Some("r")) else {
+            return Mark::default();
+        };
+        let transaction = self.transaction.as_ref();
+        Mark {
+            transaction: transaction.map(|t| TransactionId::of(&t.id)),
+            place: transaction.map(|t| (table, t.data_collection_order)),
+            lsn: source.lsn,
+            preceding: source.preceding(),
+            gtid: source.gtid.as_ref().and_then(|gtid| gtid.parse().ok()),
+        }
+    }
+}
+
 impl Source<'_> {
+    /// The first of PostgreSQL's two positions, `["<newest commit>","<own>"]`, JSON in a text.
+    fn preceding(&self) -> Option<u64> {
+        let (first, _) = self.sequence.as_ref()?.strip_prefix("[\"")?.split_once('"')?;
+        first.parse().ok()
+    }
+
     fn version(&self) -> Option<RowVersion> {
         if let Some(lsn) = self.lsn {
             return Some(RowVersion::Postgres { lsn });
@@ -307,17 +398,20 @@ impl Source<'_> {
     }
 }
 
-/// A logical message: our heartbeat, whose content is `<sequence>` or `<sequence>:<milliseconds>`, or somebody
-/// else's.
+/// A logical message: our heartbeat, whose content is `<number>` or `<number>:<milliseconds>`, or somebody else's. A
+/// message is about no table, so one that can't be read concerns none.
 fn message<'a>(value: &Value<'_>) -> Change<'a> {
-    // A message is about no table, so one that can't be read concerns none.
-    let Some(message) = value.message.as_ref().filter(|m| m.prefix == HEARTBEAT_PREFIX) else {
-        return Change::Other;
+    let mark = value.mark(TableId(0));
+    let content = || {
+        let message = value.message.as_ref().filter(|m| m.prefix == HEARTBEAT_PREFIX)?;
+        String::from_utf8(BASE64_STANDARD.decode(message.content.as_deref()?).ok()?).ok()
     };
-    let content = message.content.as_deref().and_then(|c| BASE64_STANDARD.decode(c).ok());
-    let sent = content.as_deref().and_then(|c| std::str::from_utf8(c).ok()?.split_once(':')?.1.parse().ok());
-    sent.or(value.ts_ms).map_or(Change::Other, |at_ms| {
-        Change::Heartbeat(Heartbeat { kind: freshet_crds::Heartbeat::Database, at_ms })
+    let Some(content) = content() else { return Change::Message(mark) };
+    let (number, sent) = content.split_once(':').map_or((content.as_str(), None), |(n, at)| (n, Some(at)));
+    let sent = sent.and_then(|at| at.parse().ok()).or(value.ts_ms);
+    sent.map_or(Change::Message(mark), |at_ms| {
+        let kind = freshet_crds::Heartbeat::Database;
+        Change::Heartbeat(Heartbeat { kind, at_ms, number: number.parse().ok(), mark })
     })
 }
 
@@ -327,7 +421,7 @@ fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
         Some([only]) => {
             let parts: Vec<_> = only.id.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
             let table = TableName::from_binding(&parts.join("."));
-            Change::Table { table, why: TableReason::Redefined, version: None }
+            Change::Table { table, why: TableReason::Redefined, version: None, mark: Mark::default() }
         }
         _ => Change::Source(SourceReason::Redefined),
     }

@@ -3,14 +3,25 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use freshet_crds::{Heartbeat, binding::SourceSpec};
+use tokio::sync::watch;
 
-use crate::{change::Origin, clock::Tick, continuity::Break, freshness::Evidence, position::EntryId};
+use crate::{
+    change::Origin,
+    clock::Tick,
+    coherence::{Commits, Seq},
+    continuity::Break,
+    freshness::Evidence,
+    position::{Commit, EntryId, Position},
+    watermark::{Reached, Watermark},
+};
 
 /// Whether an event of a table was ever seen.
 pub type Seen = Arc<AtomicBool>;
@@ -35,6 +46,18 @@ pub struct Feed {
     database: AtomicU64,
     seen: Mutex<HashMap<String, Seen>>,
     report: Mutex<Report>,
+    log: Mutex<Log>,
+    /// The watermark as answers carry it.
+    reached: ArcSwapOption<Bytes>,
+    /// Rung whenever the watermark has moved.
+    moved: watch::Sender<()>,
+}
+
+/// How far the database's log has been applied.
+#[derive(Debug, Default)]
+struct Log {
+    commits: Commits,
+    watermark: Watermark,
 }
 
 /// What a feed counts, from the sidecar's start.
@@ -87,6 +110,9 @@ impl Feed {
             database: AtomicU64::new(0),
             seen: Mutex::default(),
             report: Mutex::default(),
+            log: Mutex::default(),
+            reached: ArcSwapOption::empty(),
+            moved: watch::Sender::new(()),
         }
     }
 
@@ -98,6 +124,9 @@ impl Feed {
 
     /// Begins the next epoch. The caller voids what depends on this feed.
     pub(crate) fn next_epoch(&self, why: Break) -> u64 {
+        // Positions compare within one history of one database.
+        *self.log() = Log::default();
+        self.reached.store(None);
         self.with_report(|report| *report.breaks.entry(why).or_default() += 1);
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
     }
@@ -162,6 +191,57 @@ impl Feed {
     pub fn note_database(&self, server: u64) -> bool {
         let before = self.database.swap(server + 1, Ordering::AcqRel);
         before != 0 && before != server + 1
+    }
+
+    /// Notes that a commit's transaction and every one before it has been applied, and, up to `through`, nothing of a
+    /// later one.
+    pub fn commit(&self, commit: Commit, through: Seq, now: Tick) {
+        let mut log = self.log();
+        log.commits.applied(commit, through, now);
+        log.watermark.commit(commit);
+    }
+
+    /// Notes that everything committed up to this place of PostgreSQL's log has been applied.
+    pub fn pass(&self, lsn: u64) {
+        self.log().watermark.pass(lsn);
+    }
+
+    /// Tells everyone where the watermark stands.
+    pub fn tell_position(&self) {
+        let position = self.log().watermark.position();
+        // RFC 9651: a dictionary with one text. Neither needs an escape.
+        let text = position.map(|position| Bytes::from(format!("{}=\"{position}\"", self.spec.name)));
+        if self.reached.load().as_deref() != text.as_ref() {
+            self.reached.store(text.map(Arc::new));
+            self.moved.send_replace(());
+        }
+    }
+
+    /// Where the watermark stands, as answers carry it; `None` where the source doesn't say.
+    #[must_use]
+    pub fn position(&self) -> Option<Bytes> {
+        self.reached.load().as_deref().cloned()
+    }
+
+    /// Whether a position has been reached.
+    #[must_use]
+    pub fn reached(&self, position: &Position) -> Reached {
+        self.log().watermark.reached(position)
+    }
+
+    /// Rung whenever the watermark has moved.
+    #[must_use]
+    pub fn moves(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+
+    /// Runs `f` on the newest commits.
+    pub fn with_commits<T>(&self, f: impl FnOnce(&mut Commits) -> T) -> T {
+        f(&mut self.log().commits)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known, for a cache that is attached or not, with this kind of heartbeat declared.

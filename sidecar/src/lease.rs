@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long the first to miss a key is taken to be loading it.
-pub const LOADING: Duration = Duration::from_secs(10);
+pub const LOADING_TIME: Duration = Duration::from_secs(10);
 
 /// Keys whose loading is remembered at once. Two keys that share a place only cost a second loader.
 const PLACES: usize = 1 << 12;
@@ -36,7 +36,16 @@ pub struct Lease {
 #[derive(Debug, Default)]
 pub struct Sealer(RandomState);
 
-/// Who is loading: one winner per key for [`LOADING`], known by its lease.
+/// Who is to load a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loading {
+    /// Whoever asked.
+    You,
+    /// Somebody else, who is taken to be loading until then.
+    Other(Tick),
+}
+
+/// Who is loading: one winner per key for [`LOADING_TIME`], known by its lease.
 #[derive(Debug)]
 pub struct Loaders(Box<[(Lease, Tick)]>);
 
@@ -79,14 +88,15 @@ impl Default for Loaders {
 }
 
 impl Loaders {
-    /// Whether the lease's holder is to load its row: nobody else was told so within [`LOADING`].
-    pub fn win(&mut self, lease: Lease, now: Tick) -> bool {
+    /// Whether the lease's holder is to load its row: nobody else was told so within [`LOADING_TIME`] whose fill would
+    /// still be taken.
+    pub fn win(&mut self, lease: Lease, now: Tick, holds: impl Fn(&Lease) -> bool) -> Loading {
         let place = self.place(lease.row);
-        if place.0.row == lease.row && place.1 > now {
-            return false;
+        if place.0.row == lease.row && place.1 > now && holds(&place.0) {
+            return Loading::Other(place.1);
         }
-        *place = (lease, now + LOADING);
-        true
+        *place = (lease, now + LOADING_TIME);
+        Loading::You
     }
 
     /// Notes that the row's loading has ended, or that it must begin anew.
@@ -112,7 +122,7 @@ impl Loaders {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOADING, Lease, Loaders, Sealer};
+    use super::{LOADING_TIME, Lease, Loaders, Loading, Sealer};
     use crate::{
         clock::Tick,
         coherence::{RowHash, Seq},
@@ -138,14 +148,14 @@ mod tests {
         let mut loaders = Loaders::default();
         let row = RowHash(5);
         let lease = |seq| Lease { cache: 1, row, seq: Seq(seq), at: Tick(0) };
-        assert!(loaders.win(lease(1), Tick(0)));
-        assert!(!loaders.win(lease(1), Tick(9_999)));
-        assert!(loaders.win(lease(1), Tick(0) + LOADING));
+        assert_eq!(loaders.win(lease(1), Tick(0), |_| true), Loading::You);
+        assert!(matches!(loaders.win(lease(1), Tick(9_999), |_| true), Loading::Other(_)));
+        assert_eq!(loaders.win(lease(1), Tick(0) + LOADING_TIME, |_| true), Loading::You);
         loaders.end(row);
-        assert!(loaders.win(lease(2), Tick(0) + LOADING));
+        assert_eq!(loaders.win(lease(2), Tick(0) + LOADING_TIME, |_| true), Loading::You);
         loaders.give_up(&lease(1));
-        assert!(!loaders.win(lease(3), Tick(0) + LOADING), "the claim is another's");
+        assert!(matches!(loaders.win(lease(3), Tick(0) + LOADING_TIME, |_| true), Loading::Other(_)));
         loaders.give_up(&lease(2));
-        assert!(loaders.win(lease(3), Tick(0) + LOADING));
+        assert_eq!(loaders.win(lease(3), Tick(0) + LOADING_TIME, |_| true), Loading::You);
     }
 }

@@ -11,10 +11,11 @@
 //! ```
 //!
 //! [`envelope`], [`change`], [`position`], [`key`], [`effect`], [`coherence`], [`freshness`],
-//! [`continuity`] and [`tail`] are the pure core: no I/O, no clock of their own, time is passed in. [`source`] alone knows
+//! [`continuity`], [`accounts`], [`watermark`] and [`tail`] are the pure core: no I/O, no clock of their own, time is passed in. [`source`] alone knows
 //! Redis, [`store`] alone knows moka, [`api`] and [`admin`] alone know HTTP. [`engine`] is the glue that puts
 //! the core's rules and the store under one lock.
 
+pub mod accounts;
 pub mod admin;
 pub mod api;
 pub mod app;
@@ -44,3 +45,4 @@ pub mod source;
 pub mod status;
 pub mod store;
 pub mod tail;
+pub mod watermark;

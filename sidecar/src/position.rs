@@ -2,6 +2,12 @@
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
+mod commit;
+mod gtid;
+
+pub use commit::{Commit, NoPosition, Position, Snapshot};
+pub use gtid::{Gtid, GtidSet, NoGtid};
+
 /// The id of an entry in a Redis stream: `<milliseconds>-<number>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {

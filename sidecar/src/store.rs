@@ -6,6 +6,7 @@
 use std::{
     fmt,
     hash::Hash,
+    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use equivalent::Equivalent;
 
-use crate::{catalog::CacheStats, clock::Tick, coherence::Seq};
+use crate::{catalog::CacheStats, clock::Tick, coherence::Seq, position::Position};
 
 /// What an entry costs beyond its key and value, in bytes: the entry itself and moka's bookkeeping.
 pub const OVERHEAD: u64 = 256;
@@ -38,6 +39,8 @@ pub struct Entry {
     pub absent: bool,
     /// What had been applied when the value was read.
     pub seq: Seq,
+    /// The place of PostgreSQL's log that the value reflects at least, where its reader said so.
+    lsn: Option<NonZeroU64>,
     /// When it was stored.
     pub stored: Tick,
     /// When it ends.
@@ -106,16 +109,26 @@ pub struct Value {
     pub absent: bool,
 }
 
+/// How an [`Entry`]'s value was read.
+#[derive(Debug)]
+pub struct Read {
+    /// What had been applied then.
+    pub seq: Seq,
+    /// The position it was read at, where the reader said so.
+    pub position: Option<Position>,
+    /// Whether it may have missed a change.
+    pub hold_off: bool,
+}
+
 impl Entry {
     /// Makes an entry that is counted in `stats` while it lives. `key` is the length of its key in bytes.
     #[must_use]
     pub fn new(
         value: Value,
         key: usize,
-        seq: Seq,
+        read: Read,
         stored: Tick,
         expires: Tick,
-        hold_off: bool,
         stats: Arc<CacheStats>,
     ) -> Self {
         let Value { body, content_type, absent } = value;
@@ -123,7 +136,19 @@ impl Entry {
         let bytes = OVERHEAD + (key + body.len() + content_type.len()) as u64;
         stats.entries.fetch_add(1, Ordering::Relaxed);
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Self { body, content_type, etag, absent, seq, stored, expires, hold_off, held: Held { stats, bytes } }
+        let Read { seq, position, hold_off } = read;
+        let lsn = match position {
+            Some(Position::Lsn(lsn)) => NonZeroU64::new(lsn),
+            _ => None,
+        };
+        let held = Held { stats, bytes };
+        Self { body, content_type, etag, absent, seq, lsn, stored, expires, hold_off, held }
+    }
+
+    /// Whether the value reflects everything up to a position, by what its reader said.
+    #[must_use]
+    pub fn reflects(&self, min: &Position) -> bool {
+        matches!((min, self.lsn), (Position::Lsn(min), Some(lsn)) if *min <= lsn.get())
     }
 
     /// Bytes it costs, key and overhead included.
@@ -218,12 +243,13 @@ pub fn count(counter: &AtomicU64) -> u64 {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use super::{Entry, Shelf as _, Store, Value, count, expiry};
+    use super::{Entry, Read, Shelf as _, Store, Value, count, expiry};
     use crate::{catalog::CacheStats, clock::Tick, coherence::Seq};
 
     fn entry(stats: &Arc<CacheStats>, body: &'static [u8]) -> Entry {
         let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
-        Entry::new(value, 1, Seq(1), Tick(0), Tick(10), false, Arc::clone(stats))
+        let read = Read { seq: Seq(1), position: None, hold_off: false };
+        Entry::new(value, 1, read, Tick(0), Tick(10), Arc::clone(stats))
     }
 
     #[test]

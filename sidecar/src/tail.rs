@@ -11,13 +11,14 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    change::Fault,
+    accounts::Accounts,
+    change::{Change, End, Fault, TableId, Transaction},
     clock::{Now, Tick},
     continuity::{Break, Continuity, ServerIdentity, StreamState},
     engine::Engine,
     envelope::{self, Deletes, StreamRole},
     feed::Feed,
-    position::EntryId,
+    position::{Commit, EntryId},
     store::{Shelf, Store},
 };
 
@@ -51,6 +52,11 @@ pub struct Tail<S = Store> {
     engine: Arc<Engine<S>>,
     feed: Arc<Feed>,
     continuity: Continuity,
+    accounts: Accounts,
+    /// Commits that count once all streams have been read to their ends.
+    commits: Vec<Commit>,
+    /// The newest place of PostgreSQL's log that an event was written at, likewise.
+    passed: Option<u64>,
     pace: Pace,
     /// The last delete of each stream.
     deletes: HashMap<String, Deletes>,
@@ -68,6 +74,9 @@ impl<S: Shelf> Tail<S> {
             engine,
             feed,
             continuity: Continuity::default(),
+            accounts: Accounts::default(),
+            commits: Vec::new(),
+            passed: None,
             pace: Pace::default(),
             deletes: HashMap::new(),
             told: HashSet::new(),
@@ -80,6 +89,8 @@ impl<S: Shelf> Tail<S> {
         let plan = Plan::of(&self.feed, self.engine.catalog()?)?;
         self.continuity.retain(|stream| plan.streams.contains_key(stream));
         self.deletes.retain(|stream, _| plan.streams.contains_key(stream));
+        let tables = plan.tables.keys().map(|name| TableId::of(name)).collect();
+        self.accounts.follow(plan.streams.len() == 1, tables);
         Some(plan)
     }
 
@@ -118,15 +129,15 @@ impl<S: Shelf> Tail<S> {
     #[must_use]
     pub fn look_back(role: &StreamRole) -> Option<usize> {
         match role {
-            StreamRole::Table(_) => Some(LOOK_BACK.0),
+            StreamRole::Table(_) | StreamRole::Control => Some(LOOK_BACK.0),
             StreamRole::Routed => Some(LOOK_BACK.1),
-            StreamRole::Schema | StreamRole::Control => None,
+            StreamRole::Schema => None,
         }
     }
 
-    /// Learns from a stream's newest entries, oldest first, which tables it carries and how their keys look. That it
-    /// ever had any is enough to know that its table is there.
-    pub fn recall(&self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
+    /// Learns from the newest entries up to where a stream will be positioned, oldest first: which tables it carries, how
+    /// their keys look, and what the last numbers were. That it ever had any is enough to know that its table is there.
+    pub fn recall(&mut self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
         let Some(role) = plan.streams.get(stream) else { return };
         if let StreamRole::Table(table) = role
             && let Some(table) = plan.tables.get(table)
@@ -134,7 +145,9 @@ impl<S: Shelf> Tail<S> {
             table.be_seen();
         }
         for (_, fields) in entries {
-            self.engine.recall(&plan.tables, &envelope::read(role, fields), now);
+            let change = envelope::read(role, fields);
+            self.accounts.recall(&change);
+            self.engine.recall(&plan.tables, &change, now);
         }
     }
 
@@ -196,6 +209,9 @@ impl<S: Shelf> Tail<S> {
     pub fn lose(&mut self, why: Break, now: Tick) {
         if self.is_positioned() {
             self.continuity.reset();
+            self.accounts.reset();
+            self.commits.clear();
+            self.passed = None;
             self.deletes.clear();
             self.feed.forget_place();
             self.announce(why, true, now);
@@ -205,6 +221,7 @@ impl<S: Shelf> Tail<S> {
     /// Applies what was read; whether it reached the end of every stream.
     fn apply(&mut self, read: Entries, count: usize, plan: &Plan, now: Now) -> Result<bool, Break> {
         let (mut complete, mut newest) = (true, 0);
+        let ordered = plan.streams.len() == 1;
         self.pace.learn(read.iter().flat_map(|(_, entries)| entries).map(|(_, fields)| fields.as_slice()));
         for (stream, entries) in read {
             complete &= entries.len() < count;
@@ -219,17 +236,19 @@ impl<S: Shelf> Tail<S> {
                     let why = fault.as_str();
                     warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
                 }
+                self.accounts.note(&change);
                 if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
                     self.announce(why, false, now.tick);
                 }
+                self.follow_log(&change, ordered, now.tick);
                 newest = newest.max(id.ms);
             }
             self.deletes.insert(stream, deletes);
         }
-        // Of several streams one may be behind a heartbeat of another, until all have been read to their ends.
-        // Within one stream the order is exact.
-        if complete || plan.streams.len() == 1 {
-            self.feed.confirm_heartbeats();
+        // Of several streams one may be behind another, until all have been read to their ends. Within one stream the
+        // order is exact.
+        if complete || ordered {
+            self.settle(now.tick);
         }
         self.feed.with_report(|r| {
             if newest > 0 {
@@ -238,6 +257,41 @@ impl<S: Shelf> Tail<S> {
             r.positions = self.continuity.cursors().iter().map(|(name, c)| (name.clone(), c.last)).collect();
         });
         Ok(complete)
+    }
+
+    /// Notes how far a change shows the database's log to have been applied.
+    fn follow_log(&mut self, change: &Change<'_>, ordered: bool, now: Tick) {
+        if let Change::Transaction(Transaction { end: Some(End { commit: Some(commit), .. }), .. }) = change {
+            if ordered {
+                self.engine.commit(&self.feed, *commit, now);
+            } else {
+                self.commits.push(*commit);
+            }
+        }
+        // Transactions come whole and in the order of their commits: before an event of one, every other that was
+        // committed up to the event's own place.
+        self.passed = self.passed.max(change.mark().and_then(|mark| mark.lsn));
+    }
+
+    /// Takes everything for applied that was written before what was read last.
+    fn settle(&mut self, now: Tick) {
+        let settled = self.accounts.settle();
+        if let Some(why) = settled.lost {
+            self.announce(why, false, now);
+        } else if settled.began {
+            self.engine.renew(&self.feed, now);
+        }
+        self.feed.confirm_heartbeats();
+        // What has been applied of a transaction that is under way would count as applied through the ones before it.
+        if !settled.open {
+            for commit in self.commits.drain(..) {
+                self.engine.commit(&self.feed, commit, now);
+            }
+        }
+        if let Some(lsn) = self.passed.take() {
+            self.feed.pass(lsn);
+        }
+        self.feed.tell_position();
     }
 
     fn announce(&self, why: Break, detach: bool, now: Tick) {

@@ -6,18 +6,32 @@ use hyper::{
     HeaderMap,
     header::{CACHE_CONTROL, IF_NONE_MATCH},
 };
-use sfv::{BareItem, Dictionary, ListEntry, Parser};
+use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
 use super::problem::Problem;
-use crate::engine::Wanted;
+use crate::{
+    engine::Wanted,
+    position::{NoPosition, Position},
+};
+
+/// The longest that a request waits, whatever it prefers.
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// What a read asks for.
 #[derive(Debug, Default)]
 pub(crate) struct ReadDirectives {
-    pub(crate) wanted: Wanted,
     /// Nothing but what is cached.
     pub(crate) only_if_cached: bool,
+    /// How long it may wait for what it wants.
+    pub(crate) wait: Option<Duration>,
+    reload: bool,
+    max_age: Option<Duration>,
+    max_staleness: Option<Duration>,
+    min_positions: Positions,
 }
+
+/// Positions by source.
+pub(crate) type Positions = Vec<(String, Position)>;
 
 impl ReadDirectives {
     /// Without `sources` it isn't known which there are, and a position may name any.
@@ -25,23 +39,51 @@ impl ReadDirectives {
         let mut read = Self::default();
         for (name, value) in cache_control(headers) {
             match (name.as_str(), value) {
-                ("no-cache" | "no-store", _) => read.wanted.reload = true,
+                ("no-cache" | "no-store", _) => read.reload = true,
                 ("only-if-cached", _) => read.only_if_cached = true,
                 ("max-age", Some(seconds)) => {
-                    read.wanted.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?));
+                    read.max_age = Some(Duration::from_secs(whole(&seconds, "max-age")?));
                 }
                 _ => {}
             }
         }
         if let Some(text) = header(headers, "freshet-max-staleness")? {
-            read.wanted.max_staleness = Some(Duration::from_millis(whole(text, "Freshet-Max-Staleness")?));
+            read.max_staleness = Some(Duration::from_millis(whole(text, "Freshet-Max-Staleness")?));
         }
         if let Some(text) = header(headers, "freshet-min-position")? {
-            position(text, "Freshet-Min-Position", sources)?;
-            read.wanted.position = true;
+            read.min_positions = positions(text, "Freshet-Min-Position", sources)?;
         }
+        read.wait = preferred_wait(headers);
         Ok(read)
     }
+
+    /// What it asks of a cache of this source.
+    pub(crate) fn wanted(&self, source: &str, lease: bool) -> Wanted<'_> {
+        Wanted {
+            reload: self.reload,
+            max_age: self.max_age,
+            max_staleness: self.max_staleness,
+            min_position: self.min_positions.iter().find(|(name, _)| name == source).map(|(_, p)| p),
+            lease: lease && !self.only_if_cached,
+            again: false,
+        }
+    }
+}
+
+/// `Prefer: wait=N` of RFC 7240, decimals allowed. As with all preferences, what can't be read isn't one.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let preferences =
+        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let wait = preferences.filter_map(|preference| {
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        let seconds = value.trim().trim_matches('"');
+        let plain = seconds.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let seconds = plain.then(|| seconds.parse().ok()).flatten()?;
+        name.trim()
+            .eq_ignore_ascii_case("wait")
+            .then(|| Duration::try_from_secs_f64(seconds).unwrap_or(MAX_WAIT))
+    });
+    wait.map(|wait| wait.min(MAX_WAIT)).next()
 }
 
 /// What a fill says of its value.
@@ -49,6 +91,7 @@ impl ReadDirectives {
 pub(crate) struct FillDirectives {
     pub(crate) max_age: Option<Duration>,
     pub(crate) absent: bool,
+    positions: Positions,
 }
 
 impl FillDirectives {
@@ -71,8 +114,7 @@ impl FillDirectives {
             };
         }
         if let Some(text) = header(headers, "freshet-position")? {
-            // It could only shorten a hold-off; without it the value is as right, and lives shorter.
-            position(text, "Freshet-Position", Some(sources))?;
+            fill.positions = positions(text, "Freshet-Position", Some(sources))?;
         }
         if headers.contains_key("freshet-depends") {
             // To ignore it would leave values alive that a change concerns.
@@ -83,6 +125,12 @@ impl FillDirectives {
             ));
         }
         Ok(fill)
+    }
+
+    /// The position in this source's database at which the value was read.
+    pub(crate) fn position(&mut self, source: &str) -> Option<Position> {
+        let at = self.positions.iter().position(|(name, _)| name == source)?;
+        Some(self.positions.swap_remove(at).1)
     }
 }
 
@@ -131,13 +179,14 @@ fn whole(text: &str, name: &str) -> Result<u64, Problem> {
     Ok(text.parse().unwrap_or(u64::from(u32::MAX)).min(u64::from(u32::MAX)))
 }
 
-/// Checks a position: an RFC 9651 dictionary of strings by source.
-fn position(text: &str, name: &'static str, sources: Option<&[&str]>) -> Result<(), Problem> {
+/// Reads positions: an RFC 9651 dictionary of strings by source.
+fn positions(text: &str, name: &'static str, sources: Option<&[&str]>) -> Result<Positions, Problem> {
     let fault =
         |detail: String| Problem::bad_request("position", "Not a position", format!("{name} {detail}"));
     let dictionary = Parser::new(text)
         .parse::<Dictionary>()
         .map_err(|_| fault("is a dictionary by source, as in `cdc=\"lsn:0/157D6E8\"`".into()))?;
+    let mut positions = Positions::new();
     for (source, entry) in &dictionary {
         if sources.is_some_and(|sources| !sources.contains(&source.as_str())) {
             return Err(fault(format!(
@@ -145,11 +194,16 @@ fn position(text: &str, name: &'static str, sources: Option<&[&str]>) -> Result<
                 source.as_str()
             )));
         }
-        if !matches!(entry, ListEntry::Item(item) if matches!(item.bare_item, BareItem::String(_))) {
+        let ListEntry::Item(Item { bare_item: BareItem::String(position), .. }) = entry else {
             return Err(fault("has text values, as in `cdc=\"lsn:0/157D6E8\"`".into()));
-        }
+        };
+        let position = position
+            .as_str()
+            .parse()
+            .map_err(|e: NoPosition| fault(format!("of `{}` is none: {e}", source.as_str())))?;
+        positions.push((source.as_str().to_owned(), position));
     }
-    if dictionary.is_empty() { Err(fault("is empty".into())) } else { Ok(()) }
+    if positions.is_empty() { Err(fault("is empty".into())) } else { Ok(positions) }
 }
 
 fn bad_header(detail: impl Into<String>) -> Problem {

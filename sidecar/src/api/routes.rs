@@ -16,6 +16,7 @@ use super::{
     connection::Patience,
     directives::{self, FillDirectives, ReadDirectives},
     problem::Problem,
+    waiting,
 };
 use crate::{
     catalog::{Cache, Catalog},
@@ -23,11 +24,13 @@ use crate::{
     engine::{Answer, BadLease, Engine, Fill, Hit, Miss, ROW_TYPE},
     freshness::Reason,
     key::{Key, KeyError},
+    lease::Loading,
     status,
     store::Value,
 };
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const POSITION: HeaderName = HeaderName::from_static("freshet-position");
 
 type Reply = Response<Full<Bytes>>;
 
@@ -87,8 +90,8 @@ async fn route(
     let key =
         cache.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).map_err(|e| bad_key(&e))?;
     match *request.method() {
-        Method::GET => read(engine, &catalog, cache, &key, request.headers(), true),
-        Method::HEAD => read(engine, &catalog, cache, &key, request.headers(), false),
+        Method::GET => read(engine, &catalog, cache, &key, request.headers(), true).await,
+        Method::HEAD => read(engine, &catalog, cache, &key, request.headers(), false).await,
         Method::PUT => {
             let place = Place { catalog: &catalog, cache, key: &key };
             fill(engine, place, room, patience, request).await
@@ -101,7 +104,7 @@ async fn route(
     }
 }
 
-fn read(
+async fn read(
     engine: &Engine,
     catalog: &Catalog,
     cache: &Arc<Cache>,
@@ -109,9 +112,9 @@ fn read(
     headers: &HeaderMap,
     lease: bool,
 ) -> Result<Reply, Problem> {
-    let mut directives = ReadDirectives::parse(headers, Some(&sources(catalog)))?;
-    directives.wanted.lease = lease && !directives.only_if_cached;
-    match engine.get(catalog, cache, key, directives.wanted, Tick::now()) {
+    let directives = ReadDirectives::parse(headers, Some(&sources(catalog)))?;
+    let wanted = directives.wanted(&cache.feed.spec.name, lease);
+    match waiting::get(engine, catalog, cache, key, wanted, directives.wait).await {
         Answer::Hit(hit) => Ok(hit_reply(hit, headers)),
         Answer::Miss(miss) => missed(miss, directives.only_if_cached),
     }
@@ -155,7 +158,7 @@ async fn fill(
         ));
     };
     let lease = engine.lease(cache, key, token).map_err(bad_lease)?;
-    let fill = FillDirectives::parse(headers, &sources(catalog))?;
+    let mut fill = FillDirectives::parse(headers, &sources(catalog))?;
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let content_type = if fill.absent || cache.spec.on_change != OnChange::Hydrate {
         Bytes::copy_from_slice(content_type.unwrap_or(b"application/octet-stream"))
@@ -178,7 +181,9 @@ async fn fill(
         ));
     }
     let value = Value { body, content_type, absent: fill.absent };
-    engine.fill(catalog, cache, key, Fill { lease, value, max_age: fill.max_age }, Now::read()).map_err(|_| {
+    let position = fill.position(&cache.feed.spec.name);
+    let fill = Fill { lease, value, max_age: fill.max_age, position };
+    engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| {
         Problem::new(
             StatusCode::CONFLICT,
             "fenced",
@@ -190,7 +195,7 @@ async fn fill(
 }
 
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
-    let Hit { entry, age, ttl, detail } = hit;
+    let Hit { entry, age, ttl, detail, position } = hit;
     let mut status = format!("freshet; hit; ttl={ttl}");
     push_detail(&mut status, detail);
     let mut reply = if entry.absent {
@@ -209,6 +214,9 @@ fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CACHE_STATUS, value(status.into()));
+    if let Some(position) = position {
+        headers.insert(POSITION, value(position));
+    }
     reply
 }
 
@@ -220,7 +228,13 @@ fn miss_reply(miss: Miss) -> Reply {
     headers.insert(CACHE_STATUS, status);
     if let Some(grant) = miss.lease {
         headers.insert("freshet-lease", value(grant.token.into()));
-        headers.insert("freshet-fill", HeaderValue::from_static(if grant.you { "you" } else { "other" }));
+        headers.insert(
+            "freshet-fill",
+            HeaderValue::from_static(match grant.fill {
+                Loading::You => "you",
+                Loading::Other(_) => "other",
+            }),
+        );
     }
     reply
 }
@@ -243,7 +257,7 @@ fn not_served(request: &Request<Incoming>, reason: Reason, no_lease: &str) -> Re
     match *request.method() {
         Method::GET | Method::HEAD => {
             let directives = ReadDirectives::parse(request.headers(), None)?;
-            let miss = Miss { stale: true, detail: Some(reason.as_str()), lease: None };
+            let miss = Miss { stale: true, detail: Some(reason.as_str()), lease: None, pending: None };
             missed(miss, directives.only_if_cached)
         }
         Method::DELETE => Ok(empty(StatusCode::NO_CONTENT)),

@@ -2,10 +2,10 @@ use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;
 
-use super::{Admission, Fence, Fenced, History, Refusal, RowHash, SLOTS, Seq};
+use super::{Admission, Commits, Fence, Fenced, History, Read, Refusal, RowHash, SLOTS, Seq};
 use crate::{
     clock::{Now, Tick},
-    position::RowVersion,
+    position::{Commit, Position, RowVersion},
 };
 
 const LAG: Duration = Duration::from_secs(1);
@@ -22,7 +22,9 @@ fn admit(
     lease: Seq,
     now: Now,
 ) -> Result<Admission, Fenced> {
-    history.admit(fence, row, lease, now.tick, now.wall_ms, LAG)
+    let (leased, wall_ms) = (now.tick, now.wall_ms);
+    let commits = &mut Commits::default();
+    history.admit(fence, row, Read { lease, leased, lag: LAG, wall_ms, position: None, commits })
 }
 
 #[test]
@@ -300,4 +302,25 @@ proptest! {
         let next = lsn(log.len() as u64 + 1);
         prop_assert_eq!(history.image(&fence, RowHash(0), next, 1, LAG), Ok(()));
     }
+}
+
+#[test]
+fn a_position_that_has_seen_the_commit_needs_no_hold_off() {
+    let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));
+    let mut commits = Commits::default();
+    history.void_row(row, Tick(10_000));
+    let lease = history.seq();
+    let mut held_off = |commits: &mut Commits, lsn: Option<u64>| {
+        let position = lsn.map(Position::Lsn);
+        let position = position.as_ref();
+        let read = Read { lease, leased: Tick(10_100), lag: LAG, wall_ms: 0, position, commits };
+        history.admit(&fence, row, read).map(|admission| admission.hold_off.is_some())
+    };
+    assert_eq!(held_off(&mut commits, None), Ok(true));
+    assert_eq!(held_off(&mut commits, Some(50)), Ok(true), "the commit isn't known yet");
+    commits.applied(Commit::Postgres { lsn: 60, xid: Some(1) }, lease, Tick(10_001));
+    assert_eq!(held_off(&mut commits, Some(59)), Ok(true), "behind the row's own place, before the commit");
+    assert_eq!(held_off(&mut commits, Some(60)), Ok(false));
+    assert_eq!(held_off(&mut commits, Some(59)), Err(Fenced), "it would go back");
+    assert_eq!(held_off(&mut commits, None), Ok(true));
 }

@@ -2,24 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use crate::{
-    lease::Lease,
+    clock::Tick,
+    lease::{Lease, Loading},
+    position::Position,
     store::{Entry, Value},
 };
 
 /// What a reader will accept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// No cached value at all: the reader means to load.
     pub reload: bool,
     /// Not older than this.
     pub max_age: Option<Duration>,
     /// Nothing whose freshness was last proven longer ago than this.
     pub max_staleness: Option<Duration>,
-    /// At least a position that this version can't compare.
-    pub position: bool,
+    /// Nothing that doesn't reflect everything committed up to this.
+    pub min_position: Option<&'a Position>,
     /// A lease, if there is nothing.
     pub lease: bool,
+    /// The reader asked before and has waited since: it is counted already.
+    pub again: bool,
 }
 
 /// The answer to a read.
@@ -42,6 +48,8 @@ pub struct Hit {
     pub ttl: i64,
     /// What is to be known about it.
     pub detail: Option<&'static str>,
+    /// The position it reflects at least, as a header's text, where the source tells and nothing is in doubt.
+    pub position: Option<Bytes>,
 }
 
 /// Nothing that may be served.
@@ -53,6 +61,17 @@ pub struct Miss {
     pub detail: Option<&'static str>,
     /// What a loader needs.
     pub lease: Option<Grant>,
+    /// What would change the answer soon.
+    pub pending: Option<Pending>,
+}
+
+/// What a reader can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Somebody is loading the value, or is taken to be until then.
+    Load(Tick),
+    /// The log hasn't been applied up to the position that the reader asks for.
+    Position,
 }
 
 /// A lease, given.
@@ -60,8 +79,8 @@ pub struct Miss {
 pub struct Grant {
     /// Its text.
     pub token: String,
-    /// Whether the caller is the one to load.
-    pub you: bool,
+    /// Whether the caller is the one to load; otherwise somebody else is taken to be loading until then.
+    pub fill: Loading,
 }
 
 /// What was read under a lease.
@@ -73,6 +92,8 @@ pub struct Fill {
     pub value: Value,
     /// How long it may live, if shorter than its cache's `ttl`.
     pub max_age: Option<Duration>,
+    /// The position it was read at, if the reader says so.
+    pub position: Option<Position>,
 }
 
 /// Why a lease isn't one for this.

@@ -9,6 +9,8 @@ use crate::{
     continuity::Break,
     envelope::{StreamRole, read},
     key::Key,
+    lease::Loading,
+    position::Position,
     store::{Value, count},
 };
 
@@ -18,8 +20,14 @@ struct Bench {
     now: Now,
 }
 
-const READ: Wanted =
-    Wanted { reload: false, max_age: None, max_staleness: None, position: false, lease: true };
+const READ: Wanted<'static> = Wanted {
+    reload: false,
+    max_age: None,
+    max_staleness: None,
+    min_position: None,
+    lease: true,
+    again: false,
+};
 
 impl Bench {
     fn new(caches: &str, more: &str) -> Self {
@@ -56,7 +64,7 @@ impl Bench {
         (catalog, cache)
     }
 
-    fn answer(&self, path: &str, wanted: Wanted) -> Answer {
+    fn answer(&self, path: &str, wanted: Wanted<'_>) -> Answer {
         let (name, key) = path.split_once('/').unwrap();
         let (catalog, cache) = self.cache(name);
         self.engine.get(&catalog, &cache, &Key::from_path(key, None).unwrap(), wanted, self.now.tick)
@@ -89,7 +97,10 @@ impl Bench {
         let key = Key::from_path(key, None).unwrap();
         let lease = self.engine.lease(&cache, &key, token)?;
         let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
-        Ok(self.engine.fill(&catalog, &cache, &key, Fill { lease, value, max_age: None }, self.now).is_ok())
+        Ok(self
+            .engine
+            .fill(&catalog, &cache, &key, Fill { lease, value, max_age: None, position: None }, self.now)
+            .is_ok())
     }
 
     fn fill(&self, path: &str, body: &'static str) -> bool {
@@ -166,7 +177,7 @@ fn a_lease_is_for_one_key_of_one_process() {
 fn one_reader_is_told_to_load() {
     let mut bench = Bench::new(ROWS, "");
     let you = |bench: &Bench| match bench.answer("rows/7", READ) {
-        Answer::Miss(miss) => miss.lease.unwrap().you,
+        Answer::Miss(miss) => miss.lease.unwrap().fill == Loading::You,
         Answer::Hit(_) => panic!("nothing was filled"),
     };
     assert!(you(&bench));
@@ -185,9 +196,12 @@ fn a_fenced_fill_ends_no_other_loaders_claim() {
     let first = grant(&bench);
     bench.change(7, 1, 0, "x");
     let second = grant(&bench);
-    assert!(first.you && second.you, "the change made the first one's work void");
+    assert!(
+        first.fill == Loading::You && second.fill == Loading::You,
+        "the change made the first one's work void"
+    );
     assert_eq!(bench.put("rows/7", &first.token, "old"), Ok(false));
-    assert!(!grant(&bench).you, "the second one is still loading");
+    assert!(grant(&bench).fill != Loading::You, "the second one is still loading");
     assert_eq!(bench.put("rows/7", &second.token, "new"), Ok(true));
 }
 
@@ -244,7 +258,10 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     let lease = bench.engine.lease(&cache, &key, &bench.lease("rows/7").unwrap()).unwrap();
     let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false };
     let max_age = Some(Duration::from_millis(500));
-    bench.engine.fill(&catalog, &cache, &key, Fill { lease, value, max_age }, bench.now).unwrap();
+    bench
+        .engine
+        .fill(&catalog, &cache, &key, Fill { lease, value, max_age, position: None }, bench.now)
+        .unwrap();
     assert_eq!(bench.get("rows/7"), "hit x hold-off");
     bench.pass(500);
     assert_eq!(bench.get("rows/7"), "miss");
@@ -423,7 +440,7 @@ fn readers_may_ask_for_more() {
     assert_eq!(detail(Wanted { max_age: Some(secs(5)), ..READ }), "hit");
     assert_eq!(detail(Wanted { max_age: Some(secs(4)), ..READ }), "max-age");
     assert_eq!(detail(Wanted { max_staleness: Some(secs(1)), ..READ }), "hit");
-    assert_eq!(detail(Wanted { position: true, ..READ }), "position-unknown");
+    assert_eq!(detail(Wanted { min_position: Some(&Position::Lsn(1)), ..READ }), "position-unknown");
     assert_eq!(detail(Wanted { reload: true, ..READ }), "no-cache");
     bench.now.tick = bench.now.tick + secs(1);
     let strict = Wanted { max_staleness: Some(Duration::from_millis(999)), ..READ };

@@ -24,7 +24,12 @@ impl Deletes {
         match &change {
             Change::Row(row) if row.op == Op::Delete => self.0 = Some(entry.key.to_vec()),
             Change::Row(_) | Change::Table { .. } | Change::Source(_) => self.0 = None,
-            Change::Heartbeat(_) | Change::Tombstone(_) | Change::Garbage(_) | Change::Other => {}
+            Change::Heartbeat(_)
+            | Change::Tombstone(_)
+            | Change::Transaction(_)
+            | Change::Garbage(_)
+            | Change::Message(_)
+            | Change::Other => {}
         }
         change
     }

@@ -22,6 +22,7 @@ use crate::{
     continuity::Break,
     engine::Engine,
     feed::Feed,
+    position::EntryId,
     store::Store,
     tail::{Entries, Plan, Survey, Tail},
 };
@@ -131,8 +132,8 @@ impl Follower {
         if self.tail.lacks_positions(plan) {
             let (survey, _) = self.survey(redis, plan, None).await?;
             for (stream, state) in &survey.states {
-                if state.is_some_and(|state| state.added > 0) {
-                    self.look_back(redis, plan, stream).await?;
+                if let Some(state) = state.filter(|state| state.added > 0) {
+                    self.look_back(redis, plan, stream, state.last).await?;
                 }
             }
             self.tail.position(survey, Tick::now());
@@ -141,16 +142,17 @@ impl Follower {
         Ok(())
     }
 
-    /// Learns from a stream's newest entries.
+    /// Learns from a stream's newest entries up to where it will be positioned.
     async fn look_back(
         &mut self,
         redis: &mut MultiplexedConnection,
         plan: &Plan,
         stream: &str,
+        last: EntryId,
     ) -> Result<(), SessionError> {
         let Some(count) = Tail::<Store>::look_back(&plan.streams[stream]) else { return Ok(()) };
         let mut look = redis::cmd("XREVRANGE");
-        look.arg(stream).arg("+").arg("-").arg("COUNT").arg(count);
+        look.arg(stream).arg(last.to_string()).arg("-").arg("COUNT").arg(count);
         let mut entries = reply::entries(ask(redis, &look, REPLY).await?)?;
         // Oldest first, so that the newest has the last word.
         entries.reverse();

@@ -7,7 +7,7 @@ use freshet_crds::binding::StreamLayout;
 use crate::{
     catalog::{Cache, Catalog},
     effect::Tables,
-    envelope::StreamRole,
+    envelope::{HEARTBEAT_TABLE, StreamRole},
     feed::Feed,
 };
 
@@ -38,9 +38,16 @@ fn streams(layout: &StreamLayout, tables: &Tables) -> BTreeMap<String, StreamRol
         StreamLayout::PerTable { prefix } => tables
             .keys()
             .map(|table| (format!("{prefix}.{}", topic_part(table)), StreamRole::Table(table.clone())))
+            // The heartbeat that is a row is in some database or schema of the binding's tables.
+            .chain(tables.keys().filter_map(|table| {
+                let (schema, _) = table.rsplit_once('.')?;
+                let name = format!("{prefix}.{}.{HEARTBEAT_TABLE}", topic_part(schema));
+                Some((name, StreamRole::Control))
+            }))
             .chain([
                 (format!("__debezium-heartbeat.{prefix}"), StreamRole::Control),
                 (format!("{prefix}.message"), StreamRole::Control),
+                (format!("{prefix}.transaction"), StreamRole::Control),
                 (prefix.clone(), StreamRole::Schema),
             ])
             .collect(),

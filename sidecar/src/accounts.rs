@@ -1,0 +1,281 @@
+//! The books: whether everything that Debezium read arrived in Redis, by the numbers that it writes itself.
+//!
+//! Debezium's sink takes most errors of Redis for success, and goes on behind what is lost. Three numbers tell:
+//!
+//! * heartbeats are numbered, and each is one more than the one before;
+//! * the end of a transaction says how many events each table had in it, and each event which of them it is;
+//! * an event of PostgreSQL names the newest commit before it (`source.sequence[0]`): a commit whose end never came was
+//!   lost with all of its transaction. Every heartbeat is an event, and so this is noticed within one heartbeat.
+//!
+//! Replays are no losses: numbers may go back at any time. With several streams the numbers of one are ahead of the
+//! events of another, until all have been read to their ends; only then are the books settled.
+//!
+//! Nothing here does I/O or reads a clock.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::{
+    change::{Change, End, Mark, TableId, Transaction, TransactionId},
+    continuity::Break,
+    position::Commit,
+};
+
+/// Transactions that are kept until the books are settled, at most: while a backlog is read from several streams.
+const UNSETTLED: usize = 1 << 16;
+/// Transactions that are remembered after their end, so that what is replayed of them isn't counted again. Debezium's
+/// sink sends at most a batch again, of 2048 events unless set otherwise.
+const ENDED: usize = 1 << 12;
+
+/// What was counted and isn't settled yet, and what the last numbers were.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// Whether all comes in one stream, and so in exact order.
+    ordered: bool,
+    /// The tables whose events come.
+    followed: HashSet<TableId>,
+    numbers: Numbers,
+}
+
+/// The numbers themselves: what is forgotten when reading begins elsewhere.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// The last heartbeat's.
+    beat: Option<u64>,
+    /// The newest commit whose end came. Only with transaction metadata do ends come at all.
+    commit: Option<u64>,
+    /// Newer commits that events say came before them, and newer commits that came, since the books were settled.
+    preceding: Vec<u64>,
+    commits: Vec<u64>,
+    /// The transactions that haven't ended.
+    open: HashMap<TransactionId, Open>,
+    /// Ends that aren't settled.
+    ends: Vec<(TransactionId, End)>,
+    ended: Ended,
+    /// The transaction that was under way when reading began: its first events are nobody's.
+    entered: Option<TransactionId>,
+    /// What was found since the books were last settled.
+    lost: Option<Break>,
+    /// Whether a number was seen for the first time.
+    began: bool,
+}
+
+/// A transaction of which events came.
+#[derive(Debug, Default)]
+struct Open {
+    /// The last event of each table, by its place.
+    last: Vec<(TableId, u64)>,
+    /// Whether its end must come: MariaDB writes none after a DDL statement.
+    must_end: bool,
+}
+
+/// The transactions that ended last.
+#[derive(Debug, Default)]
+struct Ended {
+    order: VecDeque<TransactionId>,
+    ids: HashSet<TransactionId>,
+}
+
+/// What settling the books has shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Something was lost on the way to Redis.
+    pub lost: Option<Break>,
+    /// A number was seen for the first time: what was lost before it nobody would have noticed.
+    pub began: bool,
+    /// Whether a transaction is under way, events of which have been applied.
+    pub open: bool,
+}
+
+// === impl Accounts ===
+
+impl Accounts {
+    /// Notes whether all comes in one stream, and the tables whose events come.
+    pub fn follow(&mut self, ordered: bool, followed: HashSet<TableId>) {
+        (self.ordered, self.followed) = (ordered, followed);
+    }
+
+    /// Forgets all numbers: what comes next is read from elsewhere.
+    pub fn reset(&mut self) {
+        self.numbers = Numbers::default();
+    }
+
+    /// Learns the last numbers from an entry that came before the first one that will be read.
+    pub fn recall(&mut self, change: &Change<'_>) {
+        let numbers = &mut self.numbers;
+        match change {
+            Change::Heartbeat(heartbeat) => numbers.beat = heartbeat.number.or(numbers.beat),
+            Change::Transaction(Transaction { id, end: Some(end) }) => {
+                if let Some(Commit::Postgres { lsn, .. }) = end.commit {
+                    numbers.commit = numbers.commit.max(Some(lsn));
+                }
+                numbers.ended.push(*id);
+            }
+            _ => {}
+        }
+        // Were its end among what is recalled, it would be newer than this.
+        if let Some(Mark { transaction: Some(id), .. }) = change.mark() {
+            numbers.entered = Some(*id);
+        }
+    }
+
+    /// Counts an entry.
+    pub fn note(&mut self, change: &Change<'_>) {
+        let numbers = &mut self.numbers;
+        if numbers.open.len() + numbers.ends.len() + numbers.preceding.len() > UNSETTLED {
+            numbers.lose(Break::Unaccounted);
+            (numbers.open, numbers.ends, numbers.preceding) = Default::default();
+        }
+        if let Change::Heartbeat(heartbeat) = change
+            && let Some(number) = heartbeat.number
+        {
+            numbers.beat(number);
+        }
+        match change {
+            // A transaction that is read once more from its begin is counted once more.
+            Change::Transaction(Transaction { id, end: None }) if self.ordered => {
+                numbers.open.remove(id);
+            }
+            Change::Transaction(Transaction { id, end: Some(end) }) => {
+                if let Some(Commit::Postgres { lsn, .. }) = end.commit {
+                    if numbers.commit.is_none() {
+                        (numbers.began, numbers.commit) = (true, Some(lsn));
+                    }
+                    numbers.commits.push(lsn);
+                }
+                numbers.entered.get_or_insert(*id);
+                if !numbers.ended.contains(*id) {
+                    numbers.ends.push((*id, end.clone()));
+                    if self.ordered {
+                        numbers.close(&self.followed);
+                    }
+                }
+            }
+            _ => {
+                if let Some(mark) = change.mark() {
+                    numbers.count(mark);
+                }
+            }
+        }
+    }
+
+    /// Settles the books: every entry has come that was written before the last one, of whatever stream.
+    pub fn settle(&mut self) -> Settled {
+        let numbers = &mut self.numbers;
+        numbers.close(&self.followed);
+        numbers.chain();
+        let settled = Settled { lost: numbers.lost, began: numbers.began, open: !numbers.open.is_empty() };
+        if numbers.lost.is_some() {
+            // What came since isn't known to be whole, and begins anew.
+            *numbers = Numbers { ended: std::mem::take(&mut numbers.ended), ..Numbers::default() };
+        }
+        numbers.began = false;
+        settled
+    }
+}
+
+// === impl Numbers ===
+
+impl Numbers {
+    fn beat(&mut self, number: u64) {
+        match self.beat {
+            Some(last) if number > last.saturating_add(1) => self.lose(Break::HeartbeatMissed),
+            Some(_) => {}
+            None => self.began = true,
+        }
+        self.beat = Some(number);
+    }
+
+    fn count(&mut self, mark: &Mark) {
+        if let Some(preceding) = mark.preceding {
+            if mark.transaction.is_none() && mark.lsn == Some(preceding) {
+                // A message outside any transaction is taken for a commit by the events behind it.
+                self.commits.push(preceding);
+            } else if self.commit.is_some_and(|commit| preceding > commit)
+                && self.preceding.last() != Some(&preceding)
+            {
+                self.preceding.push(preceding);
+            }
+        }
+        let (Some(id), Some((table, place))) = (mark.transaction, mark.place) else { return };
+        if self.ended.contains(id) {
+            return;
+        }
+        let entered = *self.entered.get_or_insert(id) == id;
+        let open = self.open.entry(id).or_default();
+        open.must_end |= mark.lsn.is_some();
+        let at = open.last.iter().position(|(t, _)| *t == table).unwrap_or_else(|| {
+            open.last.push((table, 0));
+            open.last.len() - 1
+        });
+        let last = &mut open.last[at].1;
+        let gap = place > *last + 1 && !entered;
+        *last = place.max(*last);
+        if gap {
+            self.lose(Break::EventsMissed);
+        }
+    }
+
+    /// Holds the transactions that ended against what was counted of them.
+    fn close(&mut self, followed: &HashSet<TableId>) {
+        for (id, end) in std::mem::take(&mut self.ends) {
+            if self.ended.contains(id) {
+                continue;
+            }
+            let open = self.open.remove(&id).unwrap_or_default();
+            let complete = end.events.iter().all(|(table, count)| {
+                let came = open.last.iter().find(|(t, _)| t == table).map_or(0, |(_, last)| *last);
+                came == *count || came == 0 && !followed.contains(table)
+            });
+            if !complete && self.entered != Some(id) {
+                self.lose(Break::EventsMissed);
+            }
+            self.ended.push(id);
+        }
+        // Debezium writes one transaction after the other: one can be under way, the others' ends were lost.
+        if self.open.len() > 1 {
+            if self.open.values().filter(|open| open.must_end).count() > 1 {
+                self.lose(Break::EventsMissed);
+            }
+            self.open.clear();
+        }
+    }
+
+    /// Holds the commits that events name against those that came.
+    fn chain(&mut self) {
+        let commits = std::mem::take(&mut self.commits);
+        let unknown = |preceding: &u64| !commits.contains(preceding);
+        if self.commit.is_some_and(|known| self.preceding.iter().any(|p| *p > known && unknown(p))) {
+            self.lose(Break::TransactionsMissed);
+        }
+        self.preceding.clear();
+        if self.commit.is_some() {
+            self.commit = commits.into_iter().max().max(self.commit);
+        }
+    }
+
+    fn lose(&mut self, why: Break) {
+        self.lost.get_or_insert(why);
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    fn contains(&self, id: TransactionId) -> bool {
+        self.ids.contains(&id)
+    }
+
+    fn push(&mut self, id: TransactionId) {
+        if self.ids.insert(id) {
+            self.order.push_back(id);
+            if self.order.len() > ENDED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.ids.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

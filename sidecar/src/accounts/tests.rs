@@ -1,0 +1,235 @@
+use super::{Accounts, Settled};
+use crate::{
+    change::{Change, TableId, TransactionId},
+    continuity::Break,
+    envelope::{StreamRole, read},
+    recorded::Recording,
+};
+
+/// An entry of one stream for all.
+fn entry(key: &str, value: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    vec![(key.as_bytes().to_vec(), value.as_bytes().to_vec())]
+}
+
+fn begin(xid: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let id = format!("{{\"id\":\"{xid}:7\"}}");
+    entry(
+        &id,
+        &format!(
+            "{{\"status\":\"BEGIN\",\"id\":\"{xid}:7\",\"event_count\":null,\"data_collections\":null}}"
+        ),
+    )
+}
+
+fn end(xid: u32, lsn: u64, counts: &[(&str, u64)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(table, n)| format!("{{\"data_collection\":\"{table}\",\"event_count\":{n}}}"))
+        .collect();
+    let counts = counts.join(",");
+    let value = format!(
+        "{{\"status\":\"END\",\"id\":\"{xid}:{lsn}\",\"event_count\":9,\"data_collections\":[{counts}]}}"
+    );
+    entry(&format!("{{\"id\":\"{xid}:{lsn}\"}}"), &value)
+}
+
+/// A row's event: of a table of `s`, at a place of its transaction, after a commit.
+fn row(table: &str, xid: u32, place: u64, preceding: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let value = format!(
+        "{{\"after\":{{\"id\":1}},\"op\":\"u\",\"source\":{{\"schema\":\"s\",\"table\":\"{table}\",\"lsn\":{},\
+         \"sequence\":\"[\\\"{preceding}\\\",\\\"9\\\"]\"}},\
+         \"transaction\":{{\"id\":\"{xid}:1\",\"total_order\":9,\"data_collection_order\":{place}}}}}",
+        preceding + place
+    );
+    entry("{\"id\":1}", &value)
+}
+
+fn beat(number: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let value = format!(
+        "{{\"after\":{{\"id\":1,\"beat\":{number},\"at_ms\":5}},\"op\":\"u\",\"source\":{{\"db\":\"d\",\"table\":\"freshet_heartbeat\"}}}}"
+    );
+    entry("{\"id\":1}", &value)
+}
+
+/// What the books say of these entries of one stream, of which `s.t` is followed, settled once at the end.
+fn settle(accounts: &mut Accounts, entries: &[Vec<(Vec<u8>, Vec<u8>)>]) -> Settled {
+    accounts.follow(true, [TableId::of("s.t")].into());
+    for fields in entries {
+        accounts.note(&read(&StreamRole::Routed, fields));
+    }
+    accounts.settle()
+}
+
+/// Books in which a first transaction ended at 100 and a first heartbeat came.
+fn books() -> Accounts {
+    let mut accounts = Accounts::default();
+    let begun = settle(&mut accounts, &[begin(1), row("t", 1, 1, 50), end(1, 100, &[("s.t", 1)]), beat(7)]);
+    assert_eq!(begun, Settled { lost: None, began: true, open: false });
+    accounts
+}
+
+#[test]
+fn a_transaction_that_adds_up_is_no_loss() {
+    let transaction = [
+        begin(2),
+        row("t", 2, 1, 100),
+        row("t", 2, 2, 100),
+        row("u", 2, 1, 100),
+        end(2, 200, &[("s.t", 2), ("s.u", 1), ("s.v", 3)]),
+    ];
+    for settled_at in 1..=transaction.len() {
+        let mut books = books();
+        let (first, second) = transaction.split_at(settled_at);
+        assert_eq!(settle(&mut books, first).lost, None);
+        assert_eq!(settle(&mut books, second), Settled::default());
+    }
+}
+
+#[test]
+fn each_loss_within_a_transaction_is_noticed() {
+    let transaction = [
+        begin(2),
+        row("t", 2, 1, 100),
+        row("t", 2, 2, 100),
+        row("t", 2, 3, 100),
+        end(2, 200, &[("s.t", 3)]),
+        begin(3),
+        row("u", 3, 1, 200),
+        end(3, 300, &[("s.u", 1)]),
+    ];
+    for (lost, why) in [
+        (1, Break::EventsMissed),
+        (2, Break::EventsMissed),
+        (3, Break::EventsMissed),
+        (4, Break::TransactionsMissed),
+    ] {
+        let mut entries = transaction.to_vec();
+        entries.remove(lost);
+        assert_eq!(settle(&mut books(), &entries).lost, Some(why), "{lost}");
+    }
+    let whole = settle(&mut books(), &transaction[5..]);
+    assert_eq!(whole.lost, Some(Break::TransactionsMissed), "all of the first transaction");
+    let unseen = settle(&mut books(), &[end(2, 200, &[("s.t", 1)])]);
+    assert_eq!(unseen.lost, Some(Break::EventsMissed), "all but its end");
+    let other = settle(&mut books(), &[end(2, 200, &[("s.v", 1)])]);
+    assert_eq!(other.lost, None, "a table that isn't followed");
+}
+
+#[test]
+fn a_jump_in_heartbeats_is_a_loss_and_a_step_back_is_a_replay() {
+    let mut accounts = books();
+    assert_eq!(settle(&mut accounts, &[beat(8), beat(8), beat(6), beat(7), beat(8), beat(9)]).lost, None);
+    assert_eq!(settle(&mut accounts, &[beat(11)]).lost, Some(Break::HeartbeatMissed));
+    assert!(settle(&mut accounts, &[beat(12)]).began, "it begins anew");
+}
+
+#[test]
+fn what_is_replayed_is_no_loss() {
+    let transaction = [begin(2), row("t", 2, 1, 100), row("t", 2, 2, 100), end(2, 200, &[("s.t", 2)])];
+    for from in 0..transaction.len() {
+        for to in from..=transaction.len() {
+            let mut entries = transaction[..to].to_vec();
+            entries.extend_from_slice(&transaction[from.min(to)..]);
+            assert_eq!(settle(&mut books(), &entries).lost, None, "{from} {to}");
+        }
+    }
+}
+
+#[test]
+fn the_transaction_under_way_at_the_start_is_nobodys_loss() {
+    let mut accounts = Accounts::default();
+    let entries = [row("t", 2, 3, 100), end(2, 200, &[("s.t", 3), ("s.u", 1)])];
+    assert_eq!(settle(&mut accounts, &entries), Settled { lost: None, began: true, open: false });
+    let mut accounts = Accounts::default();
+    assert_eq!(settle(&mut accounts, &[end(2, 200, &[("s.t", 3)])]).lost, None);
+}
+
+#[test]
+fn with_recalled_numbers_nothing_begins_and_the_first_loss_is_noticed() {
+    let mut accounts = Accounts::default();
+    for fields in [end(1, 100, &[("s.t", 1)]), beat(7)] {
+        accounts.recall(&read(&StreamRole::Routed, &fields));
+    }
+    assert_eq!(settle(&mut accounts, &[begin(3), row("u", 3, 1, 200)]).lost, Some(Break::TransactionsMissed));
+    let mut accounts = Accounts::default();
+    accounts.recall(&read(&StreamRole::Routed, &beat(7)));
+    assert_eq!(settle(&mut accounts, &[beat(9)]).lost, Some(Break::HeartbeatMissed));
+}
+
+#[test]
+fn without_transaction_metadata_the_chain_of_commits_says_nothing() {
+    let mut accounts = Accounts::default();
+    let bare = |preceding: u64| {
+        let value = format!(
+            "{{\"after\":{{\"id\":1}},\"op\":\"u\",\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"lsn\":5,\
+             \"sequence\":\"[\\\"{preceding}\\\",\\\"9\\\"]\"}}}}"
+        );
+        entry("{\"id\":1}", &value)
+    };
+    assert_eq!(settle(&mut accounts, &[bare(100), bare(200), bare(300)]), Settled::default());
+    let mut accounts = books();
+    assert_eq!(settle(&mut accounts, &[bare(200)]).lost, Some(Break::TransactionsMissed));
+    assert_eq!(settle(&mut accounts, &[bare(300)]).lost, None, "it was switched off: told once");
+}
+
+#[test]
+fn a_backlog_that_is_too_long_to_count_is_told() {
+    let mut accounts = books();
+    accounts.follow(false, [].into());
+    for n in 0..=super::UNSETTLED {
+        accounts.note(&read(&StreamRole::Routed, &end(u32::try_from(n).unwrap() + 2, 200, &[])));
+    }
+    accounts.note(&Change::Other);
+    assert!(accounts.numbers.ends.is_empty() && accounts.numbers.open.is_empty());
+    assert_eq!(accounts.settle().lost, Some(Break::Unaccounted));
+}
+
+/// The real thing: nothing of what Debezium wrote is taken for lost, however it is read, and any loss of a change is.
+#[test]
+fn recordings_add_up_and_miss_what_is_taken_out() {
+    for name in
+        ["one-stream", "extended", "compact", "compact-schemas", "extended-tombstones", "null-as-default"]
+    {
+        let recording = Recording::load(name);
+        let ordered = name == "one-stream";
+        let lost_without = |left_out: &dyn Fn(usize) -> bool| {
+            let mut accounts = Accounts::default();
+            let mut lost = None;
+            let tables = recording.entries.iter().filter_map(|e| Some(e.change().mark()?.place?.0));
+            accounts.follow(ordered, tables.collect());
+            for (i, entry) in recording.entries.iter().enumerate().filter(|(i, _)| !left_out(*i)) {
+                accounts.note(&entry.change());
+                if ordered || i % 16 == 0 {
+                    lost = lost.or_else(|| accounts.settle().lost);
+                }
+            }
+            lost.or_else(|| accounts.settle().lost)
+        };
+        assert_eq!(lost_without(&|_| false), None, "{name}");
+        let mut taken_out = 0;
+        let mut entered = None;
+        for (i, entry) in recording.entries.iter().enumerate() {
+            let change = entry.change();
+            if !matches!(change, Change::Row(_) | Change::Table { .. }) {
+                continue;
+            }
+            let Some(id) = change.mark().and_then(|mark| mark.transaction) else { continue };
+            // Nothing can be said of the first transaction, and of the last only once something comes behind it.
+            if *entered.get_or_insert(id) == id {
+                continue;
+            }
+            taken_out += 1;
+            assert!(lost_without(&|n| n == i).is_some(), "{name}: {:?}", entry.id);
+        }
+        assert!(taken_out > 10, "{name}");
+    }
+}
+
+#[test]
+fn a_transactions_name_is_its_number_wherever_its_events_are() {
+    assert_eq!(TransactionId::of("755:1"), TransactionId::of("755:2"));
+    assert_ne!(TransactionId::of("755:1"), TransactionId::of("756:1"));
+    assert_ne!(TransactionId::of("0-1-17"), TransactionId::of("0-1-18"));
+    let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    assert_ne!(TransactionId::of(&format!("{uuid}:1")), TransactionId::of(&format!("{uuid}:2")));
+}

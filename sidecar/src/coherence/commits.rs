@@ -1,0 +1,158 @@
+//! The commits of a database's log in the order in which they were applied, and the positions of reads: what proves
+//! that a read has seen a change, and that it isn't older than another.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{RowHash, SLOTS, Seq, index};
+use crate::{
+    clock::Tick,
+    position::{Commit, Position},
+};
+
+/// Commits that are remembered. Within `readLag` of an invalidation there are seldom more, and then nothing is proven.
+const KEPT: usize = 1024;
+
+/// The newest commits of one source.
+#[derive(Debug, Default)]
+pub struct Commits {
+    kept: VecDeque<Applied>,
+    /// When the newest commit was applied that is no longer kept.
+    forgotten: Option<Tick>,
+    /// The newest places of PostgreSQL's log at which rows were read for fills; allocated with the first. Rows that
+    /// share a slot can refuse each other's fills until the slower replica has caught up.
+    reads: Box<[u64]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Applied {
+    /// Everything of this transaction, and of those before it, was applied up to here.
+    through: Seq,
+    at: Tick,
+    commit: Commit,
+}
+
+// === impl Commits ===
+
+impl Commits {
+    /// Notes that a commit's transaction, and every one before it, has been applied, and nothing of a later one.
+    pub fn applied(&mut self, commit: Commit, through: Seq, now: Tick) {
+        if self.kept.len() == KEPT {
+            self.forgotten = self.kept.pop_front().map(|oldest| oldest.at);
+        }
+        self.kept.push_back(Applied { through, at: now, commit });
+    }
+
+    /// Forgets everything: the log may be another.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Notes that a row was read at a position for a fill; `false` if it was read at a later one before: fills whose
+    /// positions are known never go back.
+    pub fn filled(&mut self, row: RowHash, position: &Position) -> bool {
+        let Position::Lsn(lsn) = position else { return true };
+        if self.reads.is_empty() {
+            self.reads = vec![0; SLOTS].into();
+        }
+        let newest = &mut self.reads[index(row)];
+        let newer = *lsn >= *newest;
+        *newest = lsn.max(newest).to_owned();
+        newer
+    }
+
+    /// Whether a read at `position` has seen every change that was applied up to `seq` and within `lag` before
+    /// `leased`; what is older is seen by any read.
+    ///
+    /// The commit of a change is known once its transaction's end was applied; before, nothing is proven.
+    #[must_use]
+    pub fn proves(&self, position: &Position, seq: Seq, leased: Tick, lag: Duration) -> bool {
+        let recent = |at: Tick| at + lag > leased;
+        let Some(covering) = self.kept.iter().map(|c| c.through).find(|through| *through >= seq) else {
+            return false;
+        };
+        if self.forgotten.is_some_and(recent) {
+            return false;
+        }
+        self.kept
+            .iter()
+            .filter(|c| c.through <= covering && (c.through >= seq || recent(c.at)))
+            .all(|c| position.sees(c.commit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Commits, KEPT};
+    use crate::{
+        clock::Tick,
+        coherence::{RowHash, Seq},
+        position::{Commit, Position},
+    };
+
+    const LAG: Duration = Duration::from_secs(1);
+
+    fn commit(lsn: u64, xid: u32) -> Commit {
+        Commit::Postgres { lsn, xid: Some(xid) }
+    }
+
+    #[test]
+    fn a_position_is_compared_with_the_commit_that_covers_the_change() {
+        let mut commits = Commits::default();
+        let at = |lsn| Position::Lsn(lsn);
+        assert!(!commits.proves(&at(u64::MAX), Seq(1), Tick(0), LAG), "no commit is known yet");
+        commits.applied(commit(100, 1), Seq(5), Tick(10));
+        commits.applied(commit(200, 2), Seq(9), Tick(20));
+        assert!(commits.proves(&at(100), Seq(5), Tick(30), LAG));
+        assert!(commits.proves(&at(100), Seq(3), Tick(30), LAG));
+        assert!(!commits.proves(&at(99), Seq(3), Tick(30), LAG));
+        assert!(!commits.proves(&at(199), Seq(6), Tick(30), LAG));
+        assert!(commits.proves(&at(200), Seq(9), Tick(30), LAG));
+        assert!(!commits.proves(&at(u64::MAX), Seq(10), Tick(30), LAG), "its end hasn't come");
+        commits.clear();
+        assert!(!commits.proves(&at(200), Seq(9), Tick(30), LAG));
+    }
+
+    #[test]
+    fn reads_at_known_positions_never_go_back() {
+        let (mut commits, row, other) = (Commits::default(), RowHash(7), RowHash(8));
+        assert!(commits.filled(row, &Position::Lsn(100)));
+        assert!(!commits.filled(row, &Position::Lsn(99)), "a replica that is behind the one before");
+        assert!(commits.filled(row, &Position::Lsn(100)));
+        assert!(commits.filled(other, &Position::Lsn(99)));
+        assert!(commits.filled(row, &Position::Xid(7)), "that is no place in the log");
+    }
+
+    #[test]
+    fn commits_that_were_applied_at_once_count_together() {
+        let mut commits = Commits::default();
+        commits.applied(commit(100, 1), Seq(9), Tick(20));
+        commits.applied(commit(200, 2), Seq(9), Tick(20));
+        assert!(!commits.proves(&Position::Lsn(100), Seq(4), Tick(30), LAG), "it may be the second's");
+        assert!(commits.proves(&Position::Lsn(200), Seq(4), Tick(30), LAG));
+    }
+
+    #[test]
+    fn a_snapshot_must_see_every_recent_commit_since_rows_share_slots() {
+        let mut commits = Commits::default();
+        commits.applied(commit(100, 7), Seq(5), Tick(2000));
+        commits.applied(commit(200, 8), Seq(9), Tick(2000));
+        let snapshot = |text: &str| text.parse::<Position>().unwrap();
+        assert!(commits.proves(&snapshot("snap:9:9:"), Seq(9), Tick(2100), LAG));
+        assert!(!commits.proves(&snapshot("snap:7:9:7"), Seq(9), Tick(2100), LAG));
+        assert!(commits.proves(&snapshot("snap:7:9:7"), Seq(9), Tick(4000), LAG), "that one is old");
+        assert!(!commits.proves(&snapshot("snap:7:9:8"), Seq(9), Tick(4000), LAG), "the change's own");
+    }
+
+    #[test]
+    fn nothing_is_proven_against_what_was_forgotten_too_soon() {
+        let mut commits = Commits::default();
+        for n in 0..=KEPT as u64 {
+            commits.applied(commit(n, 1), Seq(n), Tick(2000));
+        }
+        let newest = Seq(KEPT as u64);
+        assert!(!commits.proves(&Position::Lsn(u64::MAX), newest, Tick(2500), LAG));
+        assert!(commits.proves(&Position::Lsn(u64::MAX), newest, Tick(3001), LAG));
+    }
+}

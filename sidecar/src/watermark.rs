@@ -1,0 +1,124 @@
+//! How far a database's log has been applied, in the database's own terms: what a read with a minimum is held against.
+
+use crate::position::{Commit, GtidSet, Position};
+
+/// PostgreSQL's transactions whose end is remembered, at most: a later one takes the place of the one before.
+const ENDED: u32 = 1 << 13;
+
+/// Everything committed up to here has been applied.
+#[derive(Debug, Default)]
+pub struct Watermark {
+    lsn: Option<u64>,
+    /// By the number's low bits; allocated with the first.
+    ended: Box<[Option<u32>]>,
+    /// The number of the last transaction that ended.
+    last: Option<u32>,
+    gtids: GtidSet,
+}
+
+/// Whether a position has been reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Everything that it stands for has been applied.
+    Yes,
+    /// Something hasn't.
+    NotYet,
+    /// Nothing tells: the source doesn't say so much, or not yet, or it is too long ago.
+    Unknown,
+}
+
+// === impl Watermark ===
+
+impl Watermark {
+    /// Notes that a commit's transaction, and every one before it, has been applied.
+    pub fn commit(&mut self, commit: Commit) {
+        match commit {
+            Commit::Postgres { lsn, xid } => {
+                self.pass(lsn);
+                if let Some(xid) = xid {
+                    if self.ended.is_empty() {
+                        self.ended = vec![None; ENDED as usize].into();
+                    }
+                    self.ended[(xid % ENDED) as usize] = Some(xid);
+                    self.last = Some(xid);
+                }
+            }
+            Commit::Gtid(gtid) => self.gtids.insert(gtid),
+        }
+    }
+
+    /// Notes that everything committed up to this place of PostgreSQL's log has been applied.
+    pub fn pass(&mut self, lsn: u64) {
+        self.lsn = self.lsn.max(Some(lsn));
+    }
+
+    /// Compares.
+    #[must_use]
+    pub fn reached(&self, position: &Position) -> Reached {
+        let known = |reached| if reached { Reached::Yes } else { Reached::NotYet };
+        match position {
+            Position::Lsn(wanted) => self.lsn.map_or(Reached::Unknown, |lsn| known(lsn >= *wanted)),
+            Position::Xid(wanted) => match self.last {
+                Some(_) if self.ended[(*wanted % ENDED) as usize] == Some(*wanted) => Reached::Yes,
+                Some(last) if last.abs_diff(*wanted) < ENDED => Reached::NotYet,
+                _ => Reached::Unknown,
+            },
+            // What a snapshot sees isn't a stretch of the log.
+            Position::Snapshot(_) => Reached::Unknown,
+            Position::Gtids(_) if self.gtids.is_empty() => Reached::Unknown,
+            Position::Gtids(wanted) => known(self.gtids.covers(wanted)),
+        }
+    }
+
+    /// The mark as a position that a reader can ask for elsewhere.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        match self.lsn {
+            Some(lsn) => Some(Position::Lsn(lsn)),
+            None if self.gtids.is_empty() => None,
+            None => Some(Position::Gtids(self.gtids.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ENDED, Reached, Watermark};
+    use crate::position::{Commit, Position};
+
+    fn reached(mark: &Watermark, text: &str) -> Reached {
+        mark.reached(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_log_position_is_reached_with_the_commit_and_a_transaction_with_its_own_end() {
+        let mut mark = Watermark::default();
+        assert_eq!(reached(&mark, "lsn:0/1"), Reached::Unknown);
+        assert_eq!(reached(&mark, "xid:755"), Reached::Unknown);
+        mark.commit(Commit::Postgres { lsn: 0x10, xid: Some(755) });
+        assert_eq!(reached(&mark, "lsn:0/10"), Reached::Yes);
+        assert_eq!(reached(&mark, "lsn:0/11"), Reached::NotYet);
+        assert_eq!(reached(&mark, "xid:755"), Reached::Yes);
+        assert_eq!(
+            reached(&mark, "xid:754"),
+            Reached::NotYet,
+            "transactions don't end in the order of numbers"
+        );
+        assert_eq!(reached(&mark, "snap:1:1:"), Reached::Unknown);
+        mark.pass(0x8);
+        assert_eq!(mark.position(), Some(Position::Lsn(0x10)), "it never goes back");
+        let next = 755 + ENDED;
+        mark.commit(Commit::Postgres { lsn: 0x20, xid: Some(next) });
+        assert_eq!(reached(&mark, "xid:755"), Reached::Unknown, "forgotten, never mistaken");
+    }
+
+    #[test]
+    fn gtids_are_reached_one_by_one() {
+        let mut mark = Watermark::default();
+        assert_eq!(reached(&mark, "gtid:0-1-17"), Reached::Unknown);
+        mark.commit(Commit::Gtid("0-1-17".parse().unwrap()));
+        assert_eq!(reached(&mark, "gtid:0-1-17"), Reached::Yes);
+        assert_eq!(reached(&mark, "gtid:0-1-17,1-1-1"), Reached::NotYet);
+        assert_eq!(mark.position().unwrap().to_string(), "gtid:0-1-17");
+    }
+}
