@@ -114,6 +114,7 @@ fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
         "epoch": feed.epoch(),
         "epochChanges": report.breaks.iter().map(|(why, n)| (why.as_str(), n)).collect::<std::collections::BTreeMap<_, _>>(),
         "position": report.positions.iter().map(|(name, id)| (name, id.to_string())).collect::<std::collections::BTreeMap<_, _>>(),
+        "watermark": feed.position().map(|text| String::from_utf8_lossy(&text).into_owned()),
         "lagMs": report.lag_ms,
         "pending": report.pending,
         "vouchedBy": bound.map_or("Continuity".to_owned(), |b| format!("Heartbeat{:?}", b.heartbeat)),

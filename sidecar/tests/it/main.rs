@@ -9,9 +9,14 @@ mod dependencies;
 mod documents;
 mod faults;
 mod limits;
+mod log;
+mod loss;
+mod positions;
 mod readme;
 mod recordings;
 mod reload;
 mod sentinel;
 mod shop;
+
+mod stampede;
 mod tls;
