@@ -365,7 +365,7 @@ impl Pipeline {
                 Part::Heartbeats,
                 "debezium.source.heartbeat.action.query",
                 &self.heartbeat_query(),
-                "Through the database's log and back, numbered, with its clock: all that was committed before has come.",
+                "Through the database's log and back, numbered, with its clock and the commit before it: what was lost shows.",
             );
         }
     }

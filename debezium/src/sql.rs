@@ -10,8 +10,9 @@ pub const HEARTBEAT_SEQUENCE: &str = "CREATE SEQUENCE IF NOT EXISTS public.fresh
 pub const HEARTBEAT_TABLE: &str = "freshet_heartbeat";
 
 /// The heartbeat that goes through Postgres' log: message prefix `freshet-hb`, content
-/// `<sequence number>:<unix time in ms by the database's clock>`.
-const POSTGRES_HEARTBEAT: &str = "SELECT pg_logical_emit_message(false, 'freshet-hb', \
+/// `<sequence number>:<unix time in ms by the database's clock>`. It is a transaction, so that its event names the commit
+/// before it: a transaction that was lost on the way shows.
+const POSTGRES_HEARTBEAT: &str = "SELECT pg_logical_emit_message(true, 'freshet-hb', \
      nextval('public.freshet_hb') || ':' || (extract(epoch from clock_timestamp()) * 1000)::bigint)";
 /// Unix time in ms by MariaDB's clock.
 const MARIADB_NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";

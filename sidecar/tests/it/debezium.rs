@@ -75,6 +75,8 @@ fn story(settings: Settings, place: &str) {
     postgres.execute("TRUNCATE inventory.product").unwrap();
     shop.until_get("/v1/products/2", "miss");
     assert_eq!(shop.get("/v1/rows/30"), "miss");
+    let changes = shop.sidecar.status().unwrap()["sources"]["cdc"]["epochChanges"].to_string();
+    assert!(!changes.contains("missed"), "nothing was lost: {changes}");
     drop(debezium);
     shop.until_get("/v1/products/2", "stale lagging");
 }

@@ -43,7 +43,7 @@ fn an_answer_reflects_at_least_the_position_that_is_asked_for() {
         assert_eq!((outcome(&answer).as_str(), detail(&answer).as_str()), ("miss", "hold-off"), "{min}");
     }
     for (min, why) in [
-        ("xid:1", "position-unknown"),
+        ("xid:100000", "position-unknown"),
         ("snap:7:7:", "position-unknown"),
         ("gtid:0-1-1", "position-unknown"),
         ("lsn:FFFF/0", "behind"),

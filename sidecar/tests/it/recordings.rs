@@ -25,11 +25,12 @@ struct Stage {
 impl Stage {
     /// Puts entries into their streams, in the order in which they were written, and waits until they are applied.
     fn replay(&mut self, entries: &[Value]) {
-        const FOLLOWED: [&str; 5] = [
+        const FOLLOWED: [&str; 6] = [
             "shop.cdc",
             "shop.inventory.product",
             "shop.inventory.stock",
             "shop.message",
+            "shop.transaction",
             "__debezium-heartbeat.shop",
         ];
         for entry in entries {
