@@ -15,7 +15,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::{
-    change::{Change, End, Mark, TableId, Transaction, TransactionId},
+    change::{Change, End, Heartbeat, Mark, TableId, Transaction, TransactionId},
     continuity::Break,
     position::Commit,
 };
@@ -125,11 +125,6 @@ impl Accounts {
             numbers.lose(Break::Unaccounted);
             (numbers.open, numbers.ends, numbers.preceding) = Default::default();
         }
-        if let Change::Heartbeat(heartbeat) = change
-            && let Some(number) = heartbeat.number
-        {
-            numbers.beat(number);
-        }
         match change {
             // A transaction that is read once more from its begin is counted once more.
             Change::Transaction(Transaction { id, end: None }) if self.ordered => {
@@ -156,6 +151,9 @@ impl Accounts {
                 }
             }
         }
+        if let Change::Heartbeat(Heartbeat { number: Some(number), .. }) = change {
+            numbers.beat(*number);
+        }
     }
 
     /// Settles the books: every entry has come that was written before the last one, of whatever stream.
@@ -180,13 +178,17 @@ impl Numbers {
         match self.beat {
             Some(last) if number > last.saturating_add(1) => self.lose(Break::HeartbeatMissed),
             Some(_) => {}
-            None => self.began = true,
+            // The chain of commits notices more.
+            None => self.began |= self.commit.is_none(),
         }
         self.beat = Some(number);
     }
 
     fn count(&mut self, mark: &Mark) {
         if let Some(preceding) = mark.preceding {
+            if self.commit.is_none() && mark.transaction.is_some() {
+                (self.began, self.commit) = (true, Some(preceding));
+            }
             if mark.transaction.is_none() && mark.lsn == Some(preceding) {
                 // A message outside any transaction is taken for a commit by the events behind it.
                 self.commits.push(preceding);

@@ -124,6 +124,15 @@ fn a_jump_in_heartbeats_is_a_loss_and_a_step_back_is_a_replay() {
 }
 
 #[test]
+fn numbers_begin_together_where_heartbeats_are_in_the_chain() {
+    let mut accounts = Accounts::default();
+    assert!(settle(&mut accounts, &[row("t", 1, 1, 50)]).began);
+    for entries in [vec![end(1, 100, &[("s.t", 1)])], vec![beat(7)], vec![row("t", 2, 1, 100)]] {
+        assert!(!settle(&mut accounts, &entries).began);
+    }
+}
+
+#[test]
 fn what_is_replayed_is_no_loss() {
     let transaction = [begin(2), row("t", 2, 1, 100), row("t", 2, 2, 100), end(2, 200, &[("s.t", 2)])];
     for from in 0..transaction.len() {

@@ -17,6 +17,5 @@ mod recordings;
 mod reload;
 mod sentinel;
 mod shop;
-
 mod stampede;
 mod tls;
