@@ -88,12 +88,15 @@ fn story(path: &Path) {
     let shop = Shop::with(redis, Sidecar::builder(executable(), &text));
     let mut stage = Stage { shop, control, followed: 0 };
     let place = |id, name| entries.iter().position(|entry| names(entry, id, name));
-    let hammer = place(10, "hammer").unwrap();
+    let made = place(10, "hammer").unwrap();
+    let changed = |entry: &Value| names(entry, 10, "hammer");
+    let hammer = made + 1 + entries[made + 1..].iter().position(changed).unwrap();
     // The last product of the whole story, or of the short one that is recorded with schemas.
     let (id, name) = if place(41, "narrow").is_some() { (41, "narrow") } else { (30, "sawn") };
     assert!(place(id, name).is_some_and(|last| last > hammer), "{file} has another end");
 
-    // The table as it was found: from here on the sidecar knows how keys look, and a change is a change of its row.
+    // The table as it was found, and a first transaction: from here on the sidecar knows how keys look and where numbers
+    // stand, and a change is a change of its row.
     stage.replay(&entries[..hammer]);
     for path in ["/v1/products/10", "/v1/products/77", "/v1/stock/berlin/42", "/v1/pages/home"] {
         stage.shop.fill(path, "old");
