@@ -16,7 +16,11 @@ impl Deletes {
     #[must_use]
     pub fn read<'a>(&mut self, role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'a> {
         let change = read(role, fields);
-        let Some(entry) = Entry::of(fields) else { return change };
+        let Some(entry) = Entry::of(fields) else {
+            // Whatever it was, it may have been about the row.
+            self.0 = None;
+            return change;
+        };
         if entry.is_tombstone() {
             let explained = self.0.take().is_some_and(|deleted| deleted == entry.key);
             return if explained { Change::Other } else { change };
@@ -77,6 +81,23 @@ mod tests {
             assert_eq!(last(role, &[(one, DELETE), (two, CREATE), (one, "default")]), alone);
         }
         assert_eq!(last(&StreamRole::Routed, &[(one, DELETE), BEAT, (one, "default")]), "nothing");
+    }
+
+    #[test]
+    fn an_entry_of_no_format_may_have_been_about_the_row() {
+        let entry = |parts: &[(&str, &str)]| -> Vec<(Vec<u8>, Vec<u8>)> {
+            parts.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+        };
+        let mut deletes = Deletes::default();
+        let entries = [
+            entry(&[("{\"id\":1}", DELETE)]),
+            entry(&[("what", "is"), ("this", "?")]),
+            entry(&[("{\"id\":1}", "default")]),
+        ];
+        let [deleted, unread, tombstone] = entries.each_ref().map(|e| deletes.read(&StreamRole::Routed, e));
+        assert!(matches!(deleted, Change::Row(_)));
+        assert!(matches!(unread, Change::Source(SourceReason::Unreadable(Fault::Fields))));
+        assert!(matches!(tombstone, Change::Source(SourceReason::Unreadable(Fault::Tombstone))));
     }
 
     #[test]
