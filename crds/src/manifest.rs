@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod newer;
+mod weight;
 
 /// A manifest as read.
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl Manifest {
 /// error.
 pub fn read(text: &str) -> Result<Manifest, ReadError> {
     let malformed = |e: serde_yaml::Error| ReadError::Malformed(e.to_string());
+    weight::check(text)?;
     let head: Head = serde_yaml::from_str(text).map_err(malformed)?;
     if head.api_version != "freshet.dev/v1alpha1" || head.kind != "CacheBinding" {
         return Err(ReadError::WrongKind {

@@ -35,6 +35,24 @@ fn the_committed_crd_is_current() {
 }
 
 #[test]
+fn a_manifest_that_asks_too_much_of_its_reader_is_refused() {
+    let deep = format!("a: {}", "[".repeat(100_000));
+    let long = format!("a: &a {}\nb: [{}]", "x".repeat(20_000), "*a,".repeat(1000));
+    for (text, says) in [(deep, "no CacheBinding nests so deep"), (long, "aliases expand to more")] {
+        let refused = manifest::read(&text).unwrap_err().to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+    let tables = "&t inventory.product, *t, *t";
+    let aliases = SHOP.replace("inventory.product, inventory.category", tables);
+    assert_eq!(manifest::read(&aliases).unwrap().object.spec.caches[1].depends_on, ["inventory.product"; 3]);
+    // Whatever YAML can say, where it isn't read.
+    let odd = "later: [!t 1, ! x, ~, 1.5, .inf, -1, 18446744073709551615, true, {[a]: b}, \"{{{{\"]";
+    let annotated = format!("metadata:\n  annotations: {{{}: 9.9.9}}", crate::names::RENDERED_BY);
+    let rendered = format!("{}\n{odd}", SHOP.replacen("metadata:", &annotated, 1));
+    assert_eq!(manifest::read(&rendered).unwrap().object.spec.caches.len(), 2);
+}
+
+#[test]
 fn a_good_binding_parses() {
     let manifest = manifest::read(SHOP).unwrap();
     let binding = Binding::parse(&manifest.object).unwrap();

@@ -78,6 +78,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "dependsOn: [inventory.product, inventory.category]",
         "dependsOn: &a [&b inventory.product, *b, *b]\n    x: *a",
     ));
+    seeds.push(format!("a: &a {}\nb: [{}]", "x".repeat(9000), "*a,".repeat(1000)));
     seeds.push(format!("a: {}", "[".repeat(2000)));
     seeds.push(format!("a: {}", "{a: ".repeat(2000)));
     seeds.push("- ".repeat(2000));

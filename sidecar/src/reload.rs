@@ -26,8 +26,8 @@ use crate::{
 
 /// How often the file is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Larger files aren't read: a CacheBinding fits into etcd's limit for one object.
-const MAX_FILE: u64 = 2 << 20;
+/// Larger files, in bytes, aren't read: a ConfigMap holds no more, and reading takes a hundred times as much memory.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Reads the binding's file and installs what it says.
 pub struct Reloader {
