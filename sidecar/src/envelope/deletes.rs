@@ -88,13 +88,13 @@ mod tests {
         let entry = |parts: &[(&str, &str)]| -> Vec<(Vec<u8>, Vec<u8>)> {
             parts.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
         };
-        let mut deletes = Deletes::default();
+        let mut reader = Deletes::default();
         let entries = [
             entry(&[("{\"id\":1}", DELETE)]),
             entry(&[("what", "is"), ("this", "?")]),
             entry(&[("{\"id\":1}", "default")]),
         ];
-        let [deleted, unread, tombstone] = entries.each_ref().map(|e| deletes.read(&StreamRole::Routed, e));
+        let [deleted, unread, tombstone] = entries.each_ref().map(|e| reader.read(&StreamRole::Routed, e));
         assert!(matches!(deleted, Change::Row(_)));
         assert!(matches!(unread, Change::Source(SourceReason::Unreadable(Fault::Fields))));
         assert!(matches!(tombstone, Change::Source(SourceReason::Unreadable(Fault::Tombstone))));
