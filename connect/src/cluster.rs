@@ -62,10 +62,8 @@ async fn follow(
         };
         match error.code() {
             Some("MOVED") => {
-                let (host, port) = error.redirect_node().ok_or_else(|| refusal(&error))?;
-                // An empty host is the one that was asked.
-                let host = if host.is_empty() { at.host } else { host.trim_matches(['[', ']']).to_owned() };
-                at = HostPort { host, port };
+                let (place, _slot) = error.redirect_node().ok_or_else(|| refusal(&error))?;
+                at = redirected(place, at).ok_or_else(|| refusal(&error))?;
             }
             Some("ASK") => {
                 return Err(ConnectError::NoNode("the stream's slot is just being moved".into()));
@@ -79,4 +77,34 @@ async fn follow(
         }
     }
     Err(ConnectError::NoNode("its nodes send us from one to the other".into()))
+}
+
+/// The `host:port` of a redirection; an empty host, or one that the node doesn't know, is the node's own.
+fn redirected(place: &str, asked: HostPort) -> Option<HostPort> {
+    let (host, port) = place.rsplit_once(':')?;
+    let host = match host.trim_matches(['[', ']']) {
+        "" | "?" => asked.host,
+        host => host.to_owned(),
+    };
+    Some(HostPort { host, port: port.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirection_names_a_node() {
+        let at = |host: &str, port| HostPort { host: host.into(), port };
+        for (place, expected) in [
+            ("10.0.0.1:6379", Some(at("10.0.0.1", 6379))),
+            ("redis-1.redis:7000", Some(at("redis-1.redis", 7000))),
+            ("fd00::1:6379", Some(at("fd00::1", 6379))),
+            (":7001", Some(at("seed", 7001))),
+            ("?:7001", Some(at("seed", 7001))),
+            ("nowhere", None),
+        ] {
+            assert_eq!(redirected(place, at("seed", 6379)), expected, "{place}");
+        }
+    }
 }

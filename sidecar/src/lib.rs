@@ -45,4 +45,5 @@ pub mod source;
 pub mod status;
 pub mod store;
 pub mod tail;
+pub mod upstream;
 pub mod watermark;

@@ -20,6 +20,7 @@ use crate::{
     feed::Feed,
     position::{Commit, EntryId},
     store::{Shelf, Store},
+    upstream::{MasterLink, Upstream},
 };
 
 mod pace;
@@ -30,6 +31,9 @@ pub use plan::Plan;
 
 /// Entries looked back at when a stream of one table, or of all, is positioned.
 const LOOK_BACK: (usize, usize) = (4, 256);
+
+/// What status says of a replica that has lost its master.
+const LINK_DOWN: &str = "the replica has no link to its master (master_link_status)";
 
 /// One entry: its id and its fields in order.
 pub type RawEntry = (EntryId, Vec<(Vec<u8>, Vec<u8>)>);
@@ -42,6 +46,8 @@ pub type Entries = Vec<(String, Vec<RawEntry>)>;
 pub struct Survey {
     /// The server.
     pub server: ServerIdentity,
+    /// Its link to its master, if it is a replica.
+    pub link: Option<MasterLink>,
     /// The streams of the plan; `None` for one that isn't there.
     pub states: Vec<(String, Option<StreamState>)>,
 }
@@ -57,6 +63,7 @@ pub struct Tail<S = Store> {
     commits: Vec<Commit>,
     /// The newest place of PostgreSQL's log that an event was written at, likewise.
     passed: Option<u64>,
+    upstream: Upstream,
     pace: Pace,
     /// The last delete of each stream.
     deletes: HashMap<String, Deletes>,
@@ -77,6 +84,7 @@ impl<S: Shelf> Tail<S> {
             accounts: Accounts::default(),
             commits: Vec::new(),
             passed: None,
+            upstream: Upstream::default(),
             pace: Pace::default(),
             deletes: HashMap::new(),
             told: HashSet::new(),
@@ -98,6 +106,12 @@ impl<S: Shelf> Tail<S> {
     #[must_use]
     pub fn is_current(&self, plan: &Plan) -> bool {
         self.engine.catalog().is_some_and(|catalog| Arc::ptr_eq(&catalog, &plan.catalog))
+    }
+
+    /// Whether the server is known to be a master: a replica is to be asked more often, since only its answers count.
+    #[must_use]
+    pub fn reads_master(&self) -> bool {
+        self.upstream.is_master()
     }
 
     /// Whether any stream has a position.
@@ -152,7 +166,9 @@ impl<S: Shelf> Tail<S> {
     }
 
     /// Positions the streams that have no position yet at their ends.
-    pub fn position(&mut self, Survey { server, states }: Survey, now: Tick) {
+    pub fn position(&mut self, Survey { server, link, states }: Survey, now: Tick) {
+        // Only whether it is a replica: when it was asked isn't known here.
+        self.upstream.hear(link, Tick::default());
         if let Err(why) = self.continuity.attach(server.clone(), states.iter().cloned()) {
             self.lose(why, now);
             // Without positions any server will do.
@@ -170,7 +186,7 @@ impl<S: Shelf> Tail<S> {
     /// Takes what a read of so many entries per stream answered. It was asked at `asked`.
     pub fn read(&mut self, plan: &Plan, entries: Entries, count: usize, asked: Tick, now: Now) {
         match self.apply(entries, count, plan, now) {
-            Ok(true) => self.feed.set_proven(asked),
+            Ok(true) => self.prove(self.upstream.read(asked)),
             Ok(false) => {}
             Err(why) => self.lose(why, now.tick),
         }
@@ -187,7 +203,13 @@ impl<S: Shelf> Tail<S> {
         asked: Tick,
         now: Now,
     ) {
-        let Survey { server, states } = survey;
+        let Survey { server, link, states } = survey;
+        let whole_at = self.upstream.hear(*link, asked);
+        self.feed.with_report(|r| match link {
+            Some(MasterLink { up: false, .. }) => r.error = Some(LINK_DOWN.to_owned()),
+            // Another fault isn't ours to take back.
+            _ => drop(r.error.take_if(|error| error == LINK_DOWN)),
+        });
         let verdict = self.continuity.check_server(server).and_then(|()| {
             let complete = self.apply(entries, count, plan, now)?;
             let pending = states.iter().filter_map(|(name, state)| {
@@ -196,7 +218,7 @@ impl<S: Shelf> Tail<S> {
             self.feed.with_report(|r| r.pending = pending.sum());
             if complete {
                 self.continuity.check(server, states.iter().map(|(name, state)| (name.as_str(), *state)))?;
-                self.feed.set_proven(asked);
+                self.prove(whole_at);
             }
             Ok(())
         });
@@ -292,6 +314,13 @@ impl<S: Shelf> Tail<S> {
             self.feed.pass(lsn);
         }
         self.feed.tell_position();
+    }
+
+    /// Notes that everything was applied that was in the streams at this instant, if any is known.
+    fn prove(&self, at: Option<Tick>) {
+        if let Some(at) = at {
+            self.feed.set_proven(at);
+        }
     }
 
     fn announce(&self, why: Break, detach: bool, now: Tick) {

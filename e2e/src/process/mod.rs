@@ -14,6 +14,7 @@ mod port;
 mod postgres;
 mod proxy;
 mod redis;
+mod redis_cluster;
 mod sentinel;
 mod sidecar;
 
@@ -26,6 +27,7 @@ pub use port::Port;
 pub use postgres::Postgres;
 pub use proxy::{Counts, Proxy};
 pub use redis::{Redis, RedisBuilder};
+pub use redis_cluster::RedisCluster;
 pub use sentinel::Sentinel;
 pub use sidecar::{Sidecar, SidecarBuilder};
 

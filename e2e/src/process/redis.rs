@@ -21,6 +21,7 @@ const CALL: Duration = Duration::from_secs(5);
 pub struct RedisBuilder {
     password: Option<String>,
     append_only: bool,
+    cluster: bool,
     tls: Option<Tls>,
     arguments: Vec<String>,
 }
@@ -69,6 +70,13 @@ impl RedisBuilder {
         self
     }
 
+    /// Makes it a node of a Cluster, without slots and alone: see [`super::RedisCluster`].
+    #[must_use]
+    pub(super) fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self.set("cluster-node-timeout", "1000")
+    }
+
     /// Adds a setting, as in `redis.conf`: `.set("maxmemory", "10mb")`.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
@@ -100,7 +108,7 @@ pub struct Redis {
 #[derive(Debug)]
 struct Ports {
     plain: Port,
-    /// Where TLS was asked for.
+    /// For TLS, or for a Cluster's nodes among each other, where one was asked for.
     tls: Port,
 }
 
@@ -132,6 +140,11 @@ impl Redis {
     #[must_use]
     pub fn tls_address(&self) -> String {
         self.ports.tls.address().to_string()
+    }
+
+    /// The port on which a Cluster's nodes speak with each other; without TLS its second port is unused.
+    pub(super) fn bus_port(&self) -> u16 {
+        self.ports.tls.number()
     }
 
     /// The same as a socket's address.
@@ -239,6 +252,9 @@ fn spawn(how: &RedisBuilder, folder: &TempDir, ports: &Ports) -> Result<Child> {
     }
     if let Some(password) = &how.password {
         command.args(["--requirepass", password]);
+    }
+    if how.cluster {
+        command.args(["--cluster-enabled", "yes", "--cluster-port", &ports.tls.number().to_string()]);
     }
     if let Some(Tls { server, clients }) = &how.tls {
         let file = |name, text: &str| file(folder.path(), name, text);

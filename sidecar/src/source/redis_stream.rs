@@ -116,11 +116,13 @@ impl Follower {
             self.position(&mut redis, &plan).await?;
             let asked = Tick::now();
             let count = self.tail.count(&plan);
-            let read = self.xread(&plan, count, Some(BLOCK));
+            // Of a replica only checks count, so that they come twice as often.
+            let pause = if self.tail.reads_master() { 1 } else { 2 };
+            let read = self.xread(&plan, count, Some(BLOCK / pause));
             let entries = reply::xread(ask(&mut redis, &read, BLOCK + REPLY).await?)?;
             let idle = entries.is_empty();
             self.tail.read(&plan, entries, count, asked, Now::read());
-            if idle || checked.elapsed() >= CHECK {
+            if idle || checked.elapsed() >= CHECK / pause {
                 self.check(&mut redis, &plan).await?;
                 checked = Instant::now();
             }
@@ -193,7 +195,9 @@ impl Follower {
         let replies = tokio::time::timeout(REPLY, asked).await.map_err(|_| SessionError::Silence)??;
         let mut replies = replies.into_iter();
         let mut next = || replies.next().ok_or(Unexpected("EXEC"));
-        let server = reply::identity(&next()?, &next()?)?;
+        let (info, replication) = (next()?, next()?);
+        let server = reply::identity(&info, &replication)?;
+        let link = reply::master_link(&replication)?;
         if self.must_be_master && server.role != "master" {
             return Err(SessionError::Demoted);
         }
@@ -210,7 +214,7 @@ impl Follower {
             states.push((stream.clone(), state));
         }
         let entries = if read.is_some() { reply::xread(next()?.extract_error()?)? } else { Vec::new() };
-        Ok((Survey { server, states }, entries))
+        Ok((Survey { server, link, states }, entries))
     }
 
     /// The command that reads on from where the streams have been read to.

@@ -1,10 +1,13 @@
 //! Redis's replies, read by hand: the library's own types copy every entry into maps.
 
+use std::time::Duration;
+
 use redis::Value;
 
 use crate::{
     continuity::{ServerIdentity, StreamState},
     tail::{Entries, RawEntry},
+    upstream::MasterLink,
 };
 
 /// A reply that isn't what the command answers.
@@ -69,15 +72,32 @@ pub(crate) fn stream_state(value: Value) -> Result<StreamState, Unexpected> {
 /// Reads who the server is from the texts of `INFO server` and `INFO replication`.
 pub(crate) fn identity(server: &Value, replication: &Value) -> Result<ServerIdentity, Unexpected> {
     const BAD: Unexpected = Unexpected("INFO");
-    let field = |value: &Value, name: &str| {
-        let info = text(value)?;
-        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|v| v.trim().to_owned())
-    };
     Ok(ServerIdentity {
         run_id: field(server, "run_id").ok_or(BAD)?,
         replication_id: field(replication, "master_replid").ok_or(BAD)?,
         role: field(replication, "role").ok_or(BAD)?,
     })
+}
+
+/// Reads a replica's link to its master from the text of `INFO replication`; `None` of a master.
+pub(crate) fn master_link(replication: &Value) -> Result<Option<MasterLink>, Unexpected> {
+    const BAD: Unexpected = Unexpected("INFO");
+    if field(replication, "role").ok_or(BAD)? == "master" {
+        return Ok(None);
+    }
+    let number = |name| field(replication, name)?.parse().ok();
+    Ok(Some(MasterLink {
+        up: field(replication, "master_link_status").is_some_and(|status| status == "up"),
+        // -1 where there is none, and then the link isn't up.
+        silent: Duration::from_secs(number("master_last_io_seconds_ago").unwrap_or_default()),
+        offset: number("slave_repl_offset").unwrap_or_default(),
+    }))
+}
+
+/// The value of a line of `INFO`.
+fn field(info: &Value, name: &str) -> Option<String> {
+    let info = text(info)?;
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(|v| v.trim().to_owned())
 }
 
 fn pair(value: Value) -> Option<[Value; 2]> {

@@ -20,7 +20,7 @@ fn tail(layout: &str) -> (Tail, Plan) {
     let plan = tail.plan().unwrap();
     let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
     let states = plan.streams.keys().map(|name| (name.clone(), None)).collect();
-    tail.position(Survey { server, states }, Tick(1));
+    tail.position(Survey { server, link: None, states }, Tick(1));
     (tail, plan)
 }
 

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bad_input;
+mod cluster;
 mod debezium;
 mod dependencies;
 mod documents;
@@ -15,6 +16,7 @@ mod positions;
 mod readme;
 mod recordings;
 mod reload;
+mod replica;
 mod sentinel;
 mod shop;
 mod stampede;
