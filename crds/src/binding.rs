@@ -20,6 +20,10 @@ use check::Faults;
 pub const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;
 /// [`crate::CacheBindingSpec::memory`] where none is given.
 pub const DEFAULT_MEMORY: &str = "64Mi";
+/// The least of `retention`: a sidecar that was further behind, or cut off for longer, loses what it has cached.
+pub const LEAST_RETENTION: Duration = Duration::from_mins(1);
+pub(crate) const RETENTION_FORM: &str = "retention is a duration such as 24h, at least 1m and at most 366d: a sidecar \
+                                         that is cut off for longer loses all that it has cached";
 pub(crate) const MEMORY_FORM: &str =
     "memory is a size in bytes such as 64Mi, at least 1Mi and at most 1024Gi";
 pub(crate) const MAX_VALUE_FORM: &str = "maxValue is a size in bytes such as 1Mi, at least 1 and at most 1Gi";
@@ -56,6 +60,8 @@ pub struct SourceSpec {
     pub tls: TlsSpec,
     /// Which streams to follow there.
     pub layout: StreamLayout,
+    /// How old entries get before the operator removes them; of no concern to sidecars, which aren't told.
+    pub retention: Option<Duration>,
 }
 
 /// A URL, or where to read it.

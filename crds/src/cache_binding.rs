@@ -139,6 +139,14 @@ pub struct RedisStream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub stream: Option<String>,
+    /// The operator removes entries that are older. Default: nothing is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new(crate::quantity::duration_rule(crate::binding::LEAST_RETENTION))
+            .message(crate::binding::RETENTION_FORM)
+    )]
+    pub retention: Option<String>,
 }
 
 /// Where a URL that carries credentials is read from.
@@ -235,7 +243,7 @@ pub struct Freshness {
     #[serde(default = "default_max_staleness")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::duration_rule(true))
+        validation = Rule::new(crate::quantity::duration_rule(crate::quantity::MOMENT))
             .message("maxStaleness is a duration such as 10s, more than zero and at most 366d")
     )]
     pub max_staleness: String,
@@ -249,7 +257,7 @@ pub struct Freshness {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::duration_rule(false))
+        validation = Rule::new(crate::quantity::duration_rule(std::time::Duration::ZERO))
             .message("serveStaleFor is a duration such as 1m, at most 366d")
     )]
     pub serve_stale_for: Option<String>,
@@ -257,7 +265,7 @@ pub struct Freshness {
     #[serde(default = "default_second")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::duration_rule(false))
+        validation = Rule::new(crate::quantity::duration_rule(std::time::Duration::ZERO))
             .message("readLag is a duration such as 1s, at most 366d")
     )]
     pub read_lag: String,
@@ -265,7 +273,7 @@ pub struct Freshness {
     #[serde(default = "default_second")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::duration_rule(false))
+        validation = Rule::new(crate::quantity::duration_rule(std::time::Duration::ZERO))
             .message("clockSkew is a duration such as 1s, at most 366d")
     )]
     pub clock_skew: String,
@@ -340,7 +348,7 @@ pub struct Cache {
     #[serde(default = "default_ttl")]
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new(crate::quantity::duration_rule(true))
+        validation = Rule::new(crate::quantity::duration_rule(crate::quantity::MOMENT))
             .message("ttl is a duration such as 10m, more than zero and at most 366d")
     )]
     pub ttl: String,

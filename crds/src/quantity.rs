@@ -13,6 +13,9 @@ pub const CPU: &str = "^([0-9]{1,6}m|[0-9]{1,3}([.][0-9]{1,3})?)$";
 /// Longest duration that is accepted: 366 days. Anything longer is a mistake in the unit.
 pub const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
 
+/// The least of a duration that is more than zero.
+pub(crate) const MOMENT: Duration = Duration::from_millis(1);
+
 /// Reads a duration such as `10m`, `1h30m` or `500ms`; `None` if it isn't one or exceeds [`MAX_DURATION`].
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
@@ -73,14 +76,19 @@ pub fn cpu(text: &str) -> Option<u64> {
     Some(digits(whole, 3)? * 1000 + digits(&format!("{fraction:0<3}"), 3).filter(|_| !fraction.is_empty())?)
 }
 
-/// The CEL rule of a duration of at most [`MAX_DURATION`], and with `positive` more than zero.
-pub(crate) fn duration_rule(positive: bool) -> String {
+/// The CEL rule of a duration of at least so much and at most [`MAX_DURATION`].
+pub(crate) fn duration_rule(least: Duration) -> String {
     // `ms` becomes one letter, so that each part is a number and its last character.
     let sum = "self.replace('ms', 'x').findAll('[0-9]+[xsmhd]').map(p, int(p.substring(0, p.size() - 1)) * \
                (p.endsWith('d') ? 86400000 : p.endsWith('h') ? 3600000 : p.endsWith('m') ? 60000 : \
                p.endsWith('s') ? 1000 : 1)).sum()";
-    let positive = if positive { "self.matches('[1-9]') && " } else { "" };
-    format!("self.matches('{DURATION}') && {positive}{sum} <= {}", MAX_DURATION.as_millis())
+    let at_least = match least.as_millis() {
+        0 => String::new(),
+        // More than nothing is told without adding up.
+        1 => "self.matches('[1-9]') && ".into(),
+        least => format!("{sum} >= {least} && "),
+    };
+    format!("self.matches('{DURATION}') && {at_least}{sum} <= {}", MAX_DURATION.as_millis())
 }
 
 /// The CEL rule that this text is a byte size between two others.

@@ -13,6 +13,7 @@ pub mod injection;
 pub mod lease;
 pub mod metrics;
 pub mod ours;
+pub mod retention;
 pub mod run;
 pub mod serve;
 pub mod sources;

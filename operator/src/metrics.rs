@@ -19,6 +19,8 @@ const RECONCILE_FAILURES: &str = "freshet_reconcile_failures";
 const RECONCILE_SECONDS: &str = "freshet_reconcile_duration_seconds";
 const STATUS_WRITES: &str = "freshet_status_writes";
 const EVENTS_DROPPED: &str = "freshet_events_dropped";
+const TRIMMED_ENTRIES: &str = "freshet_trimmed_entries";
+const TRIM_FAILURES: &str = "freshet_trim_failures";
 const PODS: &str = "freshet_pods";
 const LEADER: &str = "freshet_leader";
 const LEAF_NOT_AFTER: &str = "freshet_webhook_certificate_not_after_timestamp_seconds";
@@ -63,6 +65,10 @@ pub struct Metrics {
     pub status_writes: Counter,
     /// Events given up because too many were waiting.
     pub events_dropped: Counter,
+    /// Entries removed from streams because of their age.
+    pub trimmed_entries: Counter,
+    /// Sources whose streams couldn't be trimmed, each time anew.
+    pub trim_failures: Counter,
     pods: Family<PodLabels, Gauge>,
     /// Whether this replica holds the Lease.
     pub leader: Gauge<i64, AtomicI64>,
@@ -88,6 +94,8 @@ impl Metrics {
             reconcile_seconds: seconds(),
             status_writes: Counter::default(),
             events_dropped: Counter::default(),
+            trimmed_entries: Counter::default(),
+            trim_failures: Counter::default(),
             pods: Family::default(),
             leader: Gauge::default(),
             leaf_not_after: Gauge::default(),
@@ -110,6 +118,12 @@ impl Metrics {
             "Events given up because too many were waiting",
             self.events_dropped.clone(),
         );
+        r.register(
+            TRIMMED_ENTRIES,
+            "Entries removed from streams because of their age",
+            self.trimmed_entries.clone(),
+        );
+        r.register(TRIM_FAILURES, "Sources whose streams could not be trimmed", self.trim_failures.clone());
         r.register(PODS, "Pods that ask for a binding, as the Lease's holder counts them", self.pods.clone());
         r.register(LEADER, "1 on the replica that holds the Lease", self.leader.clone());
         r.register(LEAF_NOT_AFTER, "End of the webhook's certificate", self.leaf_not_after.clone());

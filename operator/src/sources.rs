@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
 
-use freshet_connect::{ConnectError, Resolve, refusal};
+use freshet_connect::{ConnectError, Link, Resolve, refusal};
 use names::{RESOLV_CONF, is_temporary, names};
 use redis::{FromRedisValue as _, Value, aio::MultiplexedConnection};
 
@@ -29,6 +29,8 @@ pub struct Target {
 pub struct Reached {
     /// The streams that aren't there yet: Debezium makes them with their first event.
     pub absent: Vec<String>,
+    /// The `maxmemory-policy` by which Redis removes whole streams when its memory is full, if it does.
+    pub evicting: Option<String>,
 }
 
 /// Why a source can't be used. No text of it carries a credential.
@@ -65,16 +67,31 @@ pub async fn probe(target: &Target, namespace: &str) -> Result<Reached, Unreacha
     tokio::time::timeout(DEADLINE, ask(target, namespace)).await.unwrap_or(Err(Unreachable::Timeout))
 }
 
+/// Connects as a sidecar of a pod in `namespace` would.
+pub(crate) async fn connect(target: &Target, namespace: &str) -> Result<Link, ConnectError> {
+    freshet_connect::connect(&target.redis, &InNamespace(namespace.to_owned()), ONE_SERVER).await
+}
+
 async fn ask(target: &Target, namespace: &str) -> Result<Reached, Unreachable> {
-    let names = InNamespace(namespace.to_owned());
-    let mut link = freshet_connect::connect(&target.redis, &names, ONE_SERVER).await?;
+    let mut link = connect(target, namespace).await?;
     let mut absent = Vec::new();
     for stream in target.streams.iter().take(STREAMS) {
         if !exists(&mut link, stream).await? {
             absent.push(stream.clone());
         }
     }
-    Ok(Reached { absent })
+    let memory = redis::cmd("INFO").arg("memory").query_async::<String>(&mut *link).await;
+    let memory = memory.map_err(|error| ConnectError::from(refusal(&error)))?;
+    Ok(Reached { absent, evicting: evicting(&memory) })
+}
+
+/// The policy by which a Redis removes streams when its memory is full. `volatile-*` removes only keys that expire,
+/// which streams don't, and without a limit memory is never full.
+fn evicting(memory: &str) -> Option<String> {
+    let of = |name: &str| memory.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let policy = of("maxmemory_policy")?.trim();
+    let limited = of("maxmemory")?.trim() != "0";
+    (limited && policy.starts_with("allkeys-")).then(|| policy.to_owned())
 }
 
 /// Whether the stream exists; `entries-added` is what sidecars tell losses by.

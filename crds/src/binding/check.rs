@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use super::{
-    CacheSpec, ColumnSpec, FreshnessSpec, Invalid, MAX_VALUE_FORM, SidecarSpec, SourceSpec, StalenessBound,
-    StreamLayout, TOO_MANY_PARTS, UrlSpec,
+    CacheSpec, ColumnSpec, FreshnessSpec, Invalid, LEAST_RETENTION, MAX_VALUE_FORM, RETENTION_FORM,
+    SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
 };
 use crate::{
     Cache, Collation, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, names::SECRET_NAME_FORM,
@@ -15,8 +15,6 @@ mod redis;
 
 /// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.
 const MAX_VALUE: RangeInclusive<u64> = 1..=1 << 30;
-/// The least of a duration that is more than zero.
-const MOMENT: Duration = Duration::from_millis(1);
 
 /// The faults found so far; each method checks one part and returns it as far as it could be read.
 #[derive(Default)]
@@ -72,6 +70,13 @@ impl Faults {
         };
         let path = format!("{path}.redisStream");
         let (url, tls) = (self.url(&path, redis), self.tls(&path, redis));
+        let retention = redis.retention.as_ref().map(|text| {
+            let read = quantity::duration(text).filter(|retention| *retention >= LEAST_RETENTION);
+            if read.is_none() {
+                self.add(format!("{path}.retention"), format!("`{text}`: {RETENTION_FORM}"));
+            }
+            read.unwrap_or_default()
+        });
         let layout = match (&redis.topic_prefix, &redis.stream) {
             (Some(prefix), None) if is_topic(prefix) => StreamLayout::PerTable { prefix: prefix.clone() },
             (Some(_), None) => {
@@ -90,7 +95,7 @@ impl Faults {
                 return None;
             }
         };
-        let spec = SourceSpec { name: source.name.clone(), url: url?, tls: tls?, layout };
+        let spec = SourceSpec { name: source.name.clone(), url: url?, tls: tls?, layout, retention };
         // Of a URL in a Secret this can't be told before it is read.
         if let UrlSpec::Plain(_) = spec.url
             && let Err(unfit) = spec.url(String::new)
@@ -170,7 +175,7 @@ impl Faults {
                 );
             }
         }
-        let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, MOMENT, "10m");
+        let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, quantity::MOMENT, "10m");
         let key = cache.key.as_ref().map(|columns| self.key(&path, columns));
         Some(CacheSpec {
             name: cache.name.clone(),
@@ -214,7 +219,8 @@ impl Faults {
                 "serveStaleFor goes with onStale: Serve, and onStale: Serve needs it",
             );
         }
-        let max_staleness = self.duration("spec.freshness.maxStaleness", &f.max_staleness, MOMENT, "10s");
+        let max_staleness =
+            self.duration("spec.freshness.maxStaleness", &f.max_staleness, quantity::MOMENT, "10s");
         let serve_stale_for = f.serve_stale_for.as_ref().map_or(Duration::ZERO, |text| {
             self.duration("spec.freshness.serveStaleFor", text, Duration::ZERO, "1m")
         });

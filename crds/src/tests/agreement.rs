@@ -137,6 +137,12 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
     ("ttl: 10m", "ttl: ", DURATIONS),
     ("maxStaleness: 10s", "maxStaleness: ", DURATIONS),
     ("maxStaleness: 10s", "readLag: ", DURATIONS),
+    ("topicPrefix: shop", "topicPrefix: shop\n      retention: ", DURATIONS),
+    (
+        "topicPrefix: shop",
+        "topicPrefix: shop\n      retention: ",
+        &["1m", "59s", "59s999ms", "60s", "60000ms", "59999ms", "0m60s"],
+    ),
     ("maxStaleness: 10s", "clockSkew: ", DURATIONS),
     ("maxStaleness: 10s", "onStale: Serve\n    serveStaleFor: ", DURATIONS),
     ("memory: 64Mi", "memory: ", SIZES),

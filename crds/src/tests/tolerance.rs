@@ -82,8 +82,8 @@ fn a_source_of_a_newer_kind_is_left_out_with_its_caches() {
 
 #[test]
 fn a_source_that_works_without_what_is_unknown_goes_on() {
-    let manifest = rendered(&[("topicPrefix: shop", "topicPrefix: shop\n      retention: 24h")]);
-    assert_eq!(manifest.newer.fields, ["spec.sources[cdc].redisStream.retention"]);
+    let manifest = rendered(&[("topicPrefix: shop", "topicPrefix: shop\n      compression: 24h")]);
+    assert_eq!(manifest.newer.fields, ["spec.sources[cdc].redisStream.compression"]);
     assert_eq!(caches(&manifest), ["products", "pages"]);
 }
 

@@ -28,6 +28,12 @@ pub fn build(validated: &Validated, version: &str) -> ConfigMap {
 /// The binding as a manifest, without what is of no concern to a sidecar.
 fn manifest(object: &CacheBinding, version: &str) -> String {
     let mut rendered = CacheBinding::new(&object.name_any(), object.spec.clone());
+    // Only the operator removes entries, and a change of it is none of what sidecars follow.
+    for source in &mut rendered.spec.sources {
+        if let Some(redis) = &mut source.redis_stream {
+            redis.retention = None;
+        }
+    }
     rendered.metadata.namespace.clone_from(&object.metadata.namespace);
     rendered.metadata.generation = object.metadata.generation;
     rendered.metadata.annotations =

@@ -24,7 +24,7 @@ use crate::{
     fleet::{FleetStore, watch_fleet},
     injection::Defaults,
     metrics::Metrics,
-    ours,
+    ours, retention,
 };
 
 /// The least time between two looks at a namespace because of its pods.
@@ -65,6 +65,11 @@ async fn reconcile_all(
     let rendered = rendered.default_backoff().touched_objects();
     let rendered = rendered.try_filter_map(|config_map| async move { Ok(owner(&config_map)) });
     let queue = stream::select(stream::select(changes, rendered), in_touched(touched, bindings.clone()));
+    let there = bindings.clone();
+    // One that is being deleted isn't reconciled anymore.
+    let stays = |binding: &Guarded| binding.meta().deletion_timestamp.is_none();
+    let uids = || there.state_filter(stays).iter().filter_map(|binding| binding.uid()).collect();
+    let trimming = retention::keep(&context.ledger, uids, &context.metrics);
     let mut done = pin!(applier(
         |object, context| reconcile(object, context).boxed(),
         error_policy,
@@ -73,13 +78,19 @@ async fn reconcile_all(
         queue,
         config(),
     ));
-    while let Some(done) = done.next().await {
-        match done {
-            Ok((binding, _)) => tracing::debug!(%binding, "reconciled"),
-            // It was removed, and nothing else would make its pods be counted no more.
-            Err(controller::Error::ObjectNotFound(_)) => context.count_what_is_left(),
-            Err(error) => tracing::warn!(%error, "can't reconcile"),
+    let reconciling = async {
+        while let Some(done) = done.next().await {
+            match done {
+                Ok((binding, _)) => tracing::debug!(%binding, "reconciled"),
+                // It was removed, and nothing else would make its pods be counted no more.
+                Err(controller::Error::ObjectNotFound(_)) => context.count_what_is_left(),
+                Err(error) => tracing::warn!(%error, "can't reconcile"),
+            }
         }
+    };
+    tokio::select! {
+        () = reconciling => {}
+        () = trimming => {}
     }
 }
 

@@ -44,6 +44,7 @@ use crate::{
     injection::Defaults,
     metrics::Metrics,
     ours,
+    retention::Ledger,
 };
 
 /// A binding, or why it can't be read: one bad object must not stop the watch of all others.
@@ -66,6 +67,8 @@ pub struct Context {
     pub events: Events,
     /// Where counts go.
     pub metrics: Arc<Metrics>,
+    /// What bindings want removed from their streams, and what became of it.
+    pub ledger: Ledger,
     memory: Memory,
 }
 
@@ -93,7 +96,16 @@ impl Context {
         events: Events,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { client, bindings, defaults, fleet, events, metrics, memory: Memory::default() }
+        Self {
+            client,
+            bindings,
+            defaults,
+            fleet,
+            events,
+            metrics,
+            ledger: Ledger::default(),
+            memory: Memory::default(),
+        }
     }
 
     /// Forgets bindings that are gone, and their pods in the metrics with them.
@@ -147,6 +159,7 @@ async fn steps(object: &Guarded, context: &Context) -> Result<Action, ReconcileE
         generation: object.meta().generation,
         accepted: validated.as_ref().map(drop),
         sources: &observed.sources,
+        kept: &observed.kept,
         tally: &observed.tally,
     };
     let (before, age) = context.memory.last_status(object);

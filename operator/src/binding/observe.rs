@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use tokio::time::Instant;
 
-use super::{Context, Guarded, validate::Validated};
+use super::{Context, Guarded, status::Kept, validate::Validated};
 use crate::{
     fleet::Tally,
     injection::{Shape, last_rendered},
@@ -30,6 +30,8 @@ const ECHO: Duration = Duration::from_secs(5);
 pub(super) struct Observed {
     /// What each source said.
     pub(super) sources: Vec<(String, Result<Reached, Unreachable>)>,
+    /// What became of the sources' retention.
+    pub(super) kept: Vec<Kept>,
     /// The pods.
     pub(super) tally: Tally,
     /// When to look again.
@@ -83,7 +85,24 @@ pub(super) async fn observe(
     context.count_what_is_left();
     // What keeps a binding from being accepted may be nothing that is watched: a ConfigMap in the way.
     let next_probe = probed.as_ref().map_or(RETRY, Probed::left);
-    Observed { sources: probed.map(|probed| probed.said).unwrap_or_default(), tally, next_probe }
+    let kept = kept(object, validated, context);
+    Observed { kept, sources: probed.map(|probed| probed.said).unwrap_or_default(), tally, next_probe }
+}
+
+/// Tells the ledger what is wanted, and reads there what became of it.
+fn kept(object: &Guarded, validated: Option<&Validated>, context: &Context) -> Vec<Kept> {
+    let (uid, namespace) = (object.uid().unwrap_or_default(), object.namespace().unwrap_or_default());
+    let wants = validated.map(|validated| validated.wants.clone());
+    context.ledger.want(&uid, &namespace, &object.name_any(), wants);
+    let mut became = context.ledger.became(&uid);
+    let wants = validated.into_iter().flat_map(|validated| &validated.wants);
+    wants
+        .map(|want| Kept {
+            source: want.source.clone(),
+            retention: want.retention,
+            became: became.remove(&want.source),
+        })
+        .collect()
 }
 
 async fn probe(validated: &Validated) -> Probed {

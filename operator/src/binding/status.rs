@@ -12,8 +12,11 @@ use k8s_openapi::{
 use super::validate::Rejected;
 use crate::{
     fleet::Tally,
+    retention::Became,
     sources::{Reached, Unreachable},
 };
+
+mod kept;
 
 /// The least time between two writes, but for what people and programs wait for: see [`write()`].
 pub const PACE: Duration = Duration::from_secs(30);
@@ -27,6 +30,8 @@ pub enum ConditionType {
     Accepted,
     /// The operator reached all sources.
     SourcesReachable,
+    /// Entries stay in the streams as long as the binding says, and no longer.
+    StreamsKept,
     /// All pods that ask for it have a sidecar.
     Injected,
     /// The sum of the others.
@@ -74,6 +79,14 @@ pub enum Reason {
     TlsFailed,
     /// `SourcesReachable`: Sentinels or the Cluster don't lead to a master.
     NoMaster,
+    /// `StreamsKept`: nothing but the binding's retention removes entries.
+    Kept,
+    /// `StreamsKept`: Redis removes whole streams when its memory is full.
+    MayEvict,
+    /// `StreamsKept`: entries that are older than the retention can't be removed.
+    NotTrimmed,
+    /// `StreamsKept`: another binding on the same stream sets no retention.
+    Held,
     /// `Injected`: every pod that asks for it has a sidecar.
     AllInjected,
     /// `Injected`: every pod has a sidecar, but some are not what would be injected now.
@@ -97,6 +110,17 @@ pub struct Verdict {
     pub message: String,
 }
 
+/// What became of one source's retention.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The source.
+    pub source: String,
+    /// How old entries get.
+    pub retention: Option<Duration>,
+    /// What became of it; `None`: nothing yet.
+    pub became: Option<Became>,
+}
+
 /// What the steps before have found.
 pub struct Outcome<'o> {
     /// The generation they worked on.
@@ -105,6 +129,8 @@ pub struct Outcome<'o> {
     pub accepted: Result<(), &'o Rejected>,
     /// What each source said; empty if none was asked.
     pub sources: &'o [(String, Result<Reached, Unreachable>)],
+    /// What became of each source's retention; empty if the binding isn't accepted.
+    pub kept: &'o [Kept],
     /// The pods.
     pub tally: &'o Tally,
 }
@@ -129,11 +155,13 @@ pub fn status(
 ) -> CacheBindingStatus {
     let accepted = accepted(outcome);
     let sources = sources(outcome);
+    let kept = kept::kept(outcome);
     let injected = injected(outcome.tally);
     let ready = ready(&accepted, &sources, &injected);
     let verdicts = [
         (ConditionType::Accepted, accepted),
         (ConditionType::SourcesReachable, sources),
+        (ConditionType::StreamsKept, kept),
         (ConditionType::Injected, injected),
         (ConditionType::Ready, ready),
     ];
@@ -186,7 +214,10 @@ fn is_urgent(before: &CacheBindingStatus, after: &CacheBindingStatus) -> bool {
     };
     let turns = |kind| is_false(before, kind) != is_false(after, kind);
     let breaks = |kind| !is_false(before, kind) && is_false(after, kind);
-    turns(ConditionType::Accepted) || turns(ConditionType::SourcesReachable) || breaks(ConditionType::Ready)
+    turns(ConditionType::Accepted)
+        || turns(ConditionType::SourcesReachable)
+        || turns(ConditionType::StreamsKept)
+        || breaks(ConditionType::Ready)
 }
 
 /// The conditions of `after` that have another status or reason than in `before`.
@@ -349,6 +380,7 @@ impl ConditionType {
         match self {
             Self::Accepted => "Accepted",
             Self::SourcesReachable => "SourcesReachable",
+            Self::StreamsKept => "StreamsKept",
             Self::Injected => "Injected",
             Self::Ready => "Ready",
         }
@@ -379,6 +411,10 @@ impl Reason {
             Self::ClientCertificateRefused => "ClientCertificateRefused",
             Self::TlsFailed => "TlsFailed",
             Self::NoMaster => "NoMaster",
+            Self::Kept => "Kept",
+            Self::MayEvict => "MayEvict",
+            Self::NotTrimmed => "NotTrimmed",
+            Self::Held => "Held",
             Self::AllInjected => "AllInjected",
             Self::Outdated => "Outdated",
             Self::MissedInjection => "MissedInjection",

@@ -8,13 +8,14 @@ use serde_json::json;
 use super::{
     build::build,
     dereference::Found,
-    status::{PACE, Write, status, turned, write},
+    status::{Kept, PACE, Write, status, turned, write},
     validate::{Rejected, Validated, validate},
     *,
 };
 use crate::{
     fleet::Tally,
     injection::Field,
+    retention::{Became, NotTrimmed},
     sources::{Reached, Unreachable},
 };
 
@@ -159,7 +160,7 @@ fn tally(matched: u32, missing: u32, outdated: u32) -> Tally {
 }
 
 fn reached() -> Vec<(String, Result<Reached, Unreachable>)> {
-    vec![("cdc".into(), Ok(Reached { absent: vec![] }))]
+    vec![("cdc".into(), Ok(Reached { absent: vec![], evicting: None }))]
 }
 
 fn status_of(
@@ -167,7 +168,7 @@ fn status_of(
     sources: &[(String, Result<Reached, Unreachable>)],
     tally: &Tally,
 ) -> CacheBindingStatus {
-    status(&Outcome { generation: Some(3), accepted, sources, tally }, None, now())
+    status(&Outcome { generation: Some(3), accepted, sources, kept: &[], tally }, None, now())
 }
 
 fn condition<'s>(status: &'s CacheBindingStatus, kind: &str) -> &'s Condition {
@@ -184,6 +185,7 @@ fn ready_is_the_sum_of_the_others() {
     let all = [
         "Accepted=True Rendered",
         "SourcesReachable=True Reached",
+        "StreamsKept=True Kept",
         "Injected=True AllInjected",
         "Ready=True Serving",
     ];
@@ -204,6 +206,7 @@ fn ready_is_the_sum_of_the_others() {
     let all = [
         "Accepted=False ConfigMapTaken",
         "SourcesReachable=Unknown NotAccepted",
+        "StreamsKept=Unknown NotAccepted",
         "Injected=True AllInjected",
         "Ready=False ConfigMapTaken",
     ];
@@ -221,7 +224,7 @@ fn messages_name_what_matters() {
         injected.message
     );
     let sources = vec![
-        ("a".to_owned(), Ok(Reached { absent: vec!["s.t".into()] })),
+        ("a".to_owned(), Ok(Reached { absent: vec!["s.t".into()], evicting: None })),
         ("b".to_owned(), Err(Unreachable::NoSecretKey("redis".into(), "url".into()))),
         ("c".to_owned(), Err(Unreachable::Timeout)),
     ];
@@ -235,12 +238,63 @@ fn messages_name_what_matters() {
 }
 
 #[test]
+fn what_loses_or_holds_entries_is_told_and_the_worst_first() {
+    let sources = |evicting: Option<&str>| {
+        vec![("cdc".into(), Ok(Reached { absent: vec![], evicting: evicting.map(str::to_owned) }))]
+    };
+    let of = |evicting: Option<&str>, became: Option<Became>| {
+        let retention = Some(Duration::from_hours(24));
+        let kept = [Kept { source: "cdc".into(), retention, became }];
+        let (sources, tally) = (sources(evicting), tally(0, 0, 0));
+        let outcome =
+            Outcome { generation: None, accepted: Ok(()), sources: &sources, kept: &kept, tally: &tally };
+        let status = status(&outcome, None, now());
+        let kept = condition(&status, "StreamsKept");
+        assert_eq!(condition(&status, "Ready").status, "True", "sidecars serve all the same");
+        (format!("{} {}", kept.status, kept.reason), kept.message.clone())
+    };
+    let (state, message) = of(None, None);
+    assert_eq!(
+        (state.as_str(), message.as_str()),
+        ("True Kept", "cdc: entries older than 1d will be removed")
+    );
+    let (state, message) = of(None, Some(Became::Trimmed));
+    assert_eq!((state.as_str(), message.as_str()), ("True Kept", "cdc: entries older than 1d are removed"));
+    let (state, message) = of(None, Some(Became::Held("s".into(), "blog/two".into())));
+    assert!(
+        state == "False Held" && message.contains("nothing is removed from s, because the binding blog/two")
+    );
+    let failed = || Some(Became::Failed(NotTrimmed::NotAStream("s".into())));
+    let (state, message) = of(None, failed());
+    assert!(state == "False NotTrimmed" && message.contains("s isn't a stream"), "{message}");
+    let (state, message) = of(Some("allkeys-lru"), failed());
+    assert!(
+        state == "False MayEvict" && message.contains("allkeys-lru") && message.contains("s isn't a stream")
+    );
+    let down = [("cdc".to_owned(), Err(Unreachable::Timeout))];
+    let status = status_of(Ok(()), &down, &tally(0, 0, 0));
+    assert_eq!(condition(&status, "StreamsKept").status, "Unknown");
+}
+
+#[test]
+fn sidecars_are_not_told_of_retention() {
+    let mut binding = shop();
+    binding.spec.sources[0].redis_stream.as_mut().unwrap().retention = Some("24h".into());
+    let validated = validate(&binding, Found::default()).unwrap();
+    let text = &build(&validated, "1").data.unwrap()[names::MANIFEST_FILE];
+    assert!(!text.contains("retention"), "a change of it would empty their caches: {text}");
+    let want = &validated.wants[0];
+    assert_eq!(want.retention, Some(Duration::from_hours(24)));
+    assert!(want.streams.contains("shop.transaction") && want.target.is_some());
+}
+
+#[test]
 fn a_condition_keeps_its_time_until_it_turns() {
     let first = status_of(Ok(()), &reached(), &tally(0, 0, 0));
     let later = now() + Duration::from_secs(90);
     let next = |tally: &Tally| {
         let sources = reached();
-        let outcome = Outcome { generation: Some(4), accepted: Ok(()), sources: &sources, tally };
+        let outcome = Outcome { generation: Some(4), accepted: Ok(()), sources: &sources, kept: &[], tally };
         status(&outcome, Some(&first), later)
     };
     let same = next(&tally(0, 0, 0));

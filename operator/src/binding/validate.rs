@@ -13,6 +13,7 @@ use kube::{Resource as _, ResourceExt as _};
 use super::dereference::Found;
 use crate::{
     injection::is_of,
+    retention::{Want, plan::written},
     sources::{Target, Unreachable},
 };
 
@@ -28,6 +29,8 @@ pub struct Validated {
     pub config_map: Option<ConfigMap>,
     /// The sources to probe, or why they can't be probed.
     pub targets: Vec<(String, Result<Target, Unreachable>)>,
+    /// What is to be removed from the sources' streams.
+    pub wants: Vec<Want>,
 }
 
 /// Why a binding is not rendered. What was rendered before stays.
@@ -58,8 +61,15 @@ pub fn validate(object: &CacheBinding, found: Found) -> Result<Validated, Reject
         let target = found.target(source);
         (name.clone(), target.map(|redis| Target { name, redis, streams: streams(&binding, index, source) }))
     });
-    let targets = targets.collect();
+    let targets: Vec<(_, Result<Target, Unreachable>)> = targets.collect();
+    let wants = binding.sources.iter().enumerate().zip(&targets).map(|((index, source), (_, target))| Want {
+        source: source.name.clone(),
+        target: target.as_ref().ok().cloned(),
+        streams: written(&binding, index, source),
+        retention: source.retention,
+    });
     Ok(Validated {
+        wants: wants.collect(),
         targets,
         namespace: object.namespace().unwrap_or_default(),
         config_map: found.config_map,

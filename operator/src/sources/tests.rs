@@ -30,6 +30,21 @@ async fn a_redis_with_its_streams_is_reached() {
 }
 
 #[tokio::test]
+async fn a_redis_that_removes_streams_is_told() {
+    for (limit, policy, evicting) in [
+        ("0", "allkeys-lru", false),
+        ("100mb", "allkeys-lru", true),
+        ("100mb", "allkeys-random", true),
+        ("100mb", "volatile-lru", false),
+        ("100mb", "noeviction", false),
+    ] {
+        let redis = Redis::builder().set("maxmemory", limit).set("maxmemory-policy", policy).start().unwrap();
+        let reached = probe_url(redis.url()).await.unwrap();
+        assert_eq!(reached.evicting.as_deref(), evicting.then_some(policy), "{limit} {policy}");
+    }
+}
+
+#[tokio::test]
 async fn credentials_are_checked_and_never_told() {
     let redis = Redis::builder().password("correct-horse").start().unwrap();
     let with = |user: &str| format!("redis://{user}@{}", redis.address());

@@ -49,6 +49,7 @@ fn story() -> Result<()> {
     })?;
     chapter("the caBundle is written and stays under the chart", || ca_bundle(&plane, a.webhook.number()))?;
     chapter("a binding is rendered and its state told", || reconciles(&plane, &redis))?;
+    chapter("old entries are removed, by one replica alone", || trims(&plane, &redis, &[&a, &b]))?;
     chapter("a broken change keeps what was rendered", || broken_change(&plane))?;
     chapter("what the API server refuses is told", || refused(&plane))?;
     chapter("what was rendered is kept as it is", || drift(&plane))?;
@@ -215,6 +216,37 @@ fn reconciles(plane: &ControlPlane, redis: &Redis) -> Result<()> {
     let table = plane.kubectl(&["--namespace", "shop", "get", "cb", "shop"])?;
     ensure!(table.contains("READY") && table.contains("NoPods"), "{table}");
     Ok(())
+}
+
+/// With a retention, entries go from what Debezium writes for the binding, and from nothing else.
+fn trims(plane: &ControlPlane, redis: &Redis, replicas: &[&Replica]) -> Result<()> {
+    const OLD: &str =
+        "for i = 1, 1000 do redis.call('XADD', KEYS[1], string.format('1000000000000-%d', i), 'k', i) end";
+    let streams = ["shop.inventory.product", "shop.transaction", "shop.other.table"];
+    for stream in streams {
+        redis.command::<()>(&["EVAL", OLD, "1", stream])?;
+    }
+    let length = |stream: &str| redis.command::<u64>(&["XLEN", stream]);
+    let before = rendered(plane)?;
+    plane
+        .apply(&shop_with_secret().replace("topicPrefix: shop", "topicPrefix: shop\n      retention: 1m"))?;
+    until("old entries are gone", PACED, || {
+        let left = (length(streams[0])?, length(streams[1])?);
+        ensure!(left.0 < 200 && left.1 < 200, "{left:?}");
+        Ok(())
+    })?;
+    ensure!(length(streams[2])? == 1000, "a table that no cache depends on");
+    until_condition(plane, "StreamsKept", "True", "Kept")?;
+    let trimmed = |replica: &&Replica| replica.metric("freshet_trimmed_entries_total");
+    let trimmed = replicas.iter().map(trimmed).collect::<Result<Vec<_>>>()?;
+    ensure!(trimmed.iter().filter(|entries| **entries > 0.5).count() == 1, "{trimmed:?}");
+    // Sidecars aren't told: nothing but the generation changes.
+    let without = |text: &str| {
+        text.lines().filter(|line| !line.contains("generation")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    ensure!(without(&rendered(plane)?) == without(&before), "{}", rendered(plane)?);
+    plane.apply(&shop_with_secret())?;
+    until_condition(plane, "StreamsKept", "True", "Kept")
 }
 
 /// No broken binding gets past the CRD's rules, but one can be there from before a rule was.
