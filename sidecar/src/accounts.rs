@@ -5,19 +5,20 @@
 //! * heartbeats are numbered, and each is one more than the one before;
 //! * the end of a transaction says how many events each table had in it, and each event which of them it is;
 //! * an event of PostgreSQL names the newest commit before it (`source.sequence[0]`): a commit whose end never came was
-//!   lost with all of its transaction. Every heartbeat is an event, and so this is noticed within one heartbeat.
+//!   lost with all of its transaction. MariaDB numbers transactions, each one more than the one before in its domain.
+//!   Every heartbeat is a transaction, and so this is noticed within one heartbeat.
 //!
 //! Replays are no losses: numbers may go back at any time. With several streams the numbers of one are ahead of the
 //! events of another, until all have been read to their ends; only then are the books settled.
 //!
 //! Nothing here does I/O or reads a clock.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::{
     change::{Change, End, Heartbeat, Mark, TableId, Transaction, TransactionId},
     continuity::Break,
-    position::Commit,
+    position::{Commit, Gtid},
 };
 
 /// Transactions that are kept until the books are settled, at most: while a backlog is read from several streams.
@@ -25,6 +26,8 @@ const UNSETTLED: usize = 1 << 16;
 /// Transactions that are remembered after their end, so that what is replayed of them isn't counted again. Debezium's
 /// sink sends at most a batch again, of 2048 events unless set otherwise.
 const ENDED: usize = 1 << 12;
+/// MariaDB's domains that are followed, at most: there is one unless it has several primaries.
+const DOMAINS: usize = 64;
 
 /// What was counted and isn't settled yet, and what the last numbers were.
 #[derive(Debug, Default)]
@@ -46,6 +49,8 @@ struct Numbers {
     /// Newer commits that events say came before them, and newer commits that came, since the books were settled.
     preceding: Vec<u64>,
     commits: Vec<u64>,
+    /// The newest transaction of each of MariaDB's domains.
+    domains: BTreeMap<u32, u64>,
     /// The transactions that haven't ended.
     open: HashMap<TransactionId, Open>,
     /// Ends that aren't settled.
@@ -104,11 +109,16 @@ impl Accounts {
         let numbers = &mut self.numbers;
         match change {
             Change::Heartbeat(heartbeat) => numbers.beat = heartbeat.number.or(numbers.beat),
-            Change::Transaction(Transaction { id, end: Some(end) }) => {
-                if let Some(Commit::Postgres { lsn, .. }) = end.commit {
-                    numbers.commit = numbers.commit.max(Some(lsn));
+            Change::Transaction(Transaction { id, gtid, end }) => {
+                if let Some(Gtid::MariaDb { domain, sequence, .. }) = gtid {
+                    numbers.domains.insert(*domain, *sequence);
                 }
-                numbers.ended.push(*id);
+                if let Some(End { commit: Some(Commit::Postgres { lsn, .. }), .. }) = end {
+                    numbers.commit = numbers.commit.max(Some(*lsn));
+                }
+                if end.is_some() {
+                    numbers.ended.push(*id);
+                }
             }
             _ => {}
         }
@@ -125,12 +135,15 @@ impl Accounts {
             numbers.lose(Break::Unaccounted);
             (numbers.open, numbers.ends, numbers.preceding) = Default::default();
         }
+        if let Change::Transaction(Transaction { gtid: Some(gtid), .. }) = change {
+            numbers.follow(*gtid);
+        }
         match change {
             // A transaction that is read once more from its begin is counted once more.
-            Change::Transaction(Transaction { id, end: None }) if self.ordered => {
+            Change::Transaction(Transaction { id, end: None, .. }) if self.ordered => {
                 numbers.open.remove(id);
             }
-            Change::Transaction(Transaction { id, end: Some(end) }) => {
+            Change::Transaction(Transaction { id, end: Some(end), .. }) => {
                 if let Some(Commit::Postgres { lsn, .. }) = end.commit {
                     if numbers.commit.is_none() {
                         (numbers.began, numbers.commit) = (true, Some(lsn));
@@ -179,9 +192,25 @@ impl Numbers {
             Some(last) if number > last.saturating_add(1) => self.lose(Break::HeartbeatMissed),
             Some(_) => {}
             // The chain of commits notices more.
-            None => self.began |= self.commit.is_none(),
+            None => self.began |= self.commit.is_none() && self.domains.is_empty(),
         }
         self.beat = Some(number);
+    }
+
+    fn follow(&mut self, gtid: Gtid) {
+        let Gtid::MariaDb { domain, sequence, .. } = gtid else { return };
+        let Some(newest) = self.domains.get_mut(&domain) else {
+            if self.domains.len() < DOMAINS {
+                self.began = true;
+                self.domains.insert(domain, sequence);
+            }
+            return;
+        };
+        let gap = sequence > newest.saturating_add(1);
+        *newest = sequence.max(*newest);
+        if gap {
+            self.lose(Break::TransactionsMissed);
+        }
     }
 
     fn count(&mut self, mark: &Mark) {

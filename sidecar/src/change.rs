@@ -69,6 +69,8 @@ pub struct TableId(pub u64);
 pub struct Transaction {
     /// Its name.
     pub id: TransactionId,
+    /// MariaDB and MySQL: its identifier.
+    pub gtid: Option<Gtid>,
     /// `None` at its begin.
     pub end: Option<End>,
 }

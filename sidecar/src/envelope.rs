@@ -169,7 +169,7 @@ impl<'a> Entry<'a> {
                 Some(End { commit: commit(&name), events: events.collect() })
             }
         };
-        Some(Change::Transaction(Transaction { id: TransactionId::of(&name), end }))
+        Some(Change::Transaction(Transaction { id: TransactionId::of(&name), gtid: name.parse().ok(), end }))
     }
 
     /// Debezium's own heartbeat: `{"serverName":…}` and a time, nothing else.

@@ -116,6 +116,29 @@ fn each_loss_within_a_transaction_is_noticed() {
 }
 
 #[test]
+fn mariadbs_transactions_are_numbered() {
+    let marker = |status: &str, gtid: &str| {
+        let value = format!(
+            "{{\"status\":\"{status}\",\"id\":\"{gtid}\",\"event_count\":null,\"data_collections\":null}}"
+        );
+        entry(&format!("{{\"id\":\"{gtid}\"}}"), &value)
+    };
+    let mut accounts = Accounts::default();
+    let begun = [marker("BEGIN", "0-1-8"), marker("END", "0-1-8"), beat(3)];
+    assert_eq!(settle(&mut accounts, &begun), Settled { lost: None, began: true, open: false });
+    // A statement that changes a definition has no end; another server goes on with the numbers of its domain.
+    let more = [
+        marker("BEGIN", "0-1-9"),
+        marker("BEGIN", "0-2-10"),
+        marker("END", "0-2-10"),
+        marker("BEGIN", "0-1-9"),
+    ];
+    assert_eq!(settle(&mut accounts, &more), Settled::default());
+    assert!(settle(&mut accounts, &[marker("BEGIN", "7-1-100")]).began, "another domain");
+    assert_eq!(settle(&mut accounts, &[marker("BEGIN", "0-2-12")]).lost, Some(Break::TransactionsMissed));
+}
+
+#[test]
 fn a_jump_in_heartbeats_is_a_loss_and_a_step_back_is_a_replay() {
     let mut accounts = books();
     assert_eq!(settle(&mut accounts, &[beat(8), beat(8), beat(6), beat(7), beat(8), beat(9)]).lost, None);
