@@ -1,9 +1,12 @@
 //! The whole path on this machine: Postgres, the real Debezium Server, Redis, the sidecar.
 
+use std::time::Duration;
+
 use anyhow::ensure;
 use freshet_e2e::process::{
     Debezium, Postgres, Redis, Sidecar,
-    debezium::{Format, Routing, Settings},
+    debezium::{Format, Heartbeat, Routing, Settings},
+    until,
 };
 
 use crate::shop::{SOON, Shop, executable, manifest, outcome};
@@ -92,6 +95,46 @@ fn one_stream_for_all_extended() {
     let settings = Settings::default().routing(Routing::OneStream);
     let stream = settings.stream("inventory.product");
     story(settings, &format!("stream: {stream}"));
+}
+
+/// The sink takes an error of Redis for success, and goes on behind what is lost: here Redis takes no entries for a
+/// moment, less than the time between two heartbeats. (`NOPERM`; a server that was demoted answers `READONLY`.)
+#[test]
+fn a_change_that_redis_refused_is_noticed_at_the_next_heartbeat() {
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    postgres
+        .execute("CREATE SCHEMA inventory; CREATE TABLE inventory.product (id int PRIMARY KEY, name text)")
+        .unwrap();
+    postgres.execute("INSERT INTO inventory.product VALUES (1, 'hammer'), (2, 'saw')").unwrap();
+    let settings = Settings::default().heartbeat(Heartbeat::Both, Duration::from_secs(2));
+    let stream = settings.stream("inventory.product");
+    let _debezium = Debezium::start(settings, &postgres, &redis).unwrap();
+    let caches = "\n  - {name: products, table: inventory.product}";
+    let text = manifest(&redis, caches, "  freshness: {maxStaleness: 10s, heartbeat: Database, readLag: 0s}");
+    let text = text.replacen("topicPrefix: shop", &format!("stream: {stream}"), 1);
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    shop.fill("/v1/products/1", "hammer");
+    shop.fill("/v1/products/2", "saw");
+    let entries = |shop: &Shop| shop.redis.command::<u64>(&["XLEN", &stream]).unwrap();
+    // Right after a heartbeat.
+    let before = entries(&shop);
+    until("a heartbeat", SOON, || Ok(ensure!(entries(&shop) > before))).unwrap();
+    let epoch = shop.epoch();
+    shop.redis.command::<String>(&["ACL", "SETUSER", "default", "-xadd"]).unwrap();
+    postgres.execute("UPDATE inventory.product SET name = 'axe' WHERE id = 1").unwrap();
+    until("the sink was refused", SOON, || {
+        let stats: String = shop.redis.command(&["INFO", "errorstats"])?;
+        Ok(ensure!(stats.contains("errorstat_NOPERM"), "{stats}"))
+    })
+    .unwrap();
+    shop.redis.command::<String>(&["ACL", "SETUSER", "default", "+xadd"]).unwrap();
+    shop.until_fresh_after(epoch);
+    let status = shop.sidecar.status().unwrap();
+    let changes = &status["sources"]["cdc"]["epochChanges"];
+    assert!(changes["transactions-missed"] == 1 || changes["heartbeat-missed"] == 1, "{changes}");
+    assert_eq!(shop.get("/v1/products/1"), "miss", "the change never came, and still the value is gone");
+    shop.fill("/v1/products/1", "axe");
+    assert_eq!(shop.get("/v1/products/1"), "hit axe");
 }
 
 /// The time from commit to no longer served is measured in `bench/`; here the pipeline that users apply only must not

@@ -12,6 +12,7 @@ mod faults;
 mod limits;
 mod log;
 mod loss;
+mod mariadb;
 mod positions;
 mod readme;
 mod recordings;
