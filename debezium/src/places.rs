@@ -25,8 +25,10 @@ pub struct DatabaseServer {
 /// The Redis that is written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisServer {
-    /// `host:port`.
+    /// `host:port`, in a Cluster several with commas between.
     pub address: String,
+    /// Whether it is a Cluster.
+    pub cluster: bool,
     /// The database's number, if it isn't 0.
     pub database: Option<u8>,
     /// Whether it is reached by TLS.
@@ -59,6 +61,7 @@ impl RedisServer {
     pub fn unknown() -> Self {
         Self {
             address: "${REDIS_ADDRESS}".into(),
+            cluster: false,
             database: None,
             tls: false,
             // A password without a user is that of the user `default`.
@@ -66,15 +69,23 @@ impl RedisServer {
         }
     }
 
-    /// The one that a binding's source is read from. Of a URL in a Secret, or one with several hosts, nothing is known
-    /// but, of the latter, whether it is TLS.
+    /// The one that a binding's source is read from. Of a URL in a Secret, or one with Sentinels, whom Debezium doesn't
+    /// know, nothing is known but, of the latter, whether it is TLS.
     #[must_use]
     pub fn of(url: &UrlSpec) -> Self {
         let UrlSpec::Plain(url) = url else { return Self::unknown() };
         match (&url.place, u8::try_from(url.database)) {
             (Place::Server(at), Ok(number)) => Self {
                 address: at.to_string(),
+                cluster: false,
                 database: Some(number).filter(|number| *number > 0),
+                tls: url.tls,
+                credentials: None,
+            },
+            (Place::Cluster(nodes), _) => Self {
+                address: nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+                cluster: true,
+                database: None,
                 tls: url.tls,
                 credentials: None,
             },

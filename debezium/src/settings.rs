@@ -93,6 +93,14 @@ impl Pipeline {
             &sink.address,
             "The Redis that the binding's source names.",
         );
+        if sink.cluster {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.cluster.enabled",
+                "true",
+                "A Cluster: any of these nodes tells which one has the stream.",
+            );
+        }
         if let Some(number) = sink.database {
             list.add(
                 Part::Sink,

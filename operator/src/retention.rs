@@ -26,6 +26,8 @@ pub use trim::NotTrimmed;
 
 /// How often streams are trimmed: a fraction of the least retention.
 const ROUND: Duration = Duration::from_secs(15);
+/// After so many rounds without all bindings it is told that nothing is trimmed: five minutes.
+const PATIENCE: u32 = 20;
 /// How long one source may take in one round.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -101,10 +103,17 @@ impl Ledger {
 
 /// Trims until dropped. `bindings` says which ones there are.
 pub async fn keep(ledger: &Ledger, bindings: impl Fn() -> BTreeSet<String>, metrics: &Metrics) {
+    let mut waited = 0;
     loop {
         let start = Instant::now();
         if ledger.is_whole(&bindings()) {
+            waited = 0;
             round(ledger, metrics).await;
+        } else {
+            waited += 1;
+            if waited == PATIENCE {
+                tracing::warn!("nothing is trimmed: not every binding could be looked at yet");
+            }
         }
         tokio::time::sleep_until(start + ROUND).await;
     }

@@ -6,17 +6,17 @@
 use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use freshet_e2e::process::{MariaDb, Postgres, Redis, debezium::AsWritten, until};
+use freshet_e2e::process::{MariaDb, Postgres, Redis, RedisCluster, debezium::AsWritten, until};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// The file for a binding whose only source is this Redis, and the statements in it.
-fn generated(redis: &Redis, layout: &str, further: &[&str]) -> (String, String) {
+/// The file for a binding whose only source is the Redis at this URL, and the statements in it.
+fn generated(url: &str, layout: &str, further: &[&str]) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.yaml");
     let shop = include_str!("../../crds/tests/shop.yaml")
-        .replace("redis://redis:6379", &redis.url())
+        .replace("redis://redis:6379", url)
         .replace("topicPrefix: shop", layout);
     fs::write(&path, shop).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_freshet-operator"));
@@ -62,7 +62,7 @@ fn postgres_is_followed_by_what_is_generated() {
         .unwrap();
     let port = postgres.port().to_string();
     let (file, statements) =
-        generated(&redis, "stream: shop.cdc", &["--port", &port, "--dbname", "postgres"]);
+        generated(&redis.url(), "stream: shop.cdc", &["--port", &port, "--dbname", "postgres"]);
     postgres.execute(&statements).unwrap();
     let debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
     let slot = "SELECT 1 FROM pg_replication_slots WHERE slot_name = 'freshet_shop' AND active";
@@ -108,7 +108,7 @@ fn mariadb_is_followed_by_what_is_generated() {
         .unwrap();
     let port = mariadb.port().to_string();
     let (file, statements) =
-        generated(&redis, "topicPrefix: shop", &["--port", &port, "--database", "mariadb"]);
+        generated(&redis.url(), "topicPrefix: shop", &["--port", &port, "--database", "mariadb"]);
     mariadb.execute(&statements).unwrap();
     let debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
     let reads = "SELECT 1 FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%'";
@@ -144,4 +144,24 @@ fn mariadb_is_followed_by_what_is_generated() {
     assert_eq!(redis.command::<u64>(&["EXISTS", "shop.inventory.other"]).unwrap(), 0);
     let kept = ["metadata:debezium:offsets:shop", "metadata:debezium:schema_history:shop"];
     assert_eq!(redis.command::<u64>(&[&["EXISTS"][..], &kept[..]].concat()).unwrap(), 2);
+}
+
+#[test]
+fn a_cluster_is_written_to_by_what_is_generated() {
+    let (postgres, cluster) = (Postgres::start().unwrap(), RedisCluster::start("shop.cdc").unwrap());
+    postgres
+        .execute(
+            "CREATE SCHEMA inventory; CREATE TABLE inventory.category (id int PRIMARY KEY); \
+             CREATE TABLE inventory.product (id int PRIMARY KEY)",
+        )
+        .unwrap();
+    let port = postgres.port().to_string();
+    // Not the node that has the stream.
+    let url = format!("redis+cluster://{}", cluster.other().address());
+    let (file, statements) = generated(&url, "stream: shop.cdc", &["--port", &port, "--dbname", "postgres"]);
+    postgres.execute(&statements).unwrap();
+    postgres.execute("INSERT INTO inventory.product VALUES (7)").unwrap();
+    let _debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
+    arrives(cluster.owner(), "shop.cdc", "the row", |value| value["after"]["id"] == 7);
+    arrives(cluster.owner(), "shop.cdc", "a heartbeat", |value| value["op"] == "m");
 }

@@ -40,6 +40,26 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
 }
 
 fn redis(wanted: &RedisServer, report: &mut Report<'_>) {
+    if wanted.tls {
+        report.has_to_be(
+            Severity::Error,
+            "debezium.sink.redis.ssl.enabled",
+            "false",
+            "true",
+            "the binding's URL says TLS, and Debezium doesn't speak it",
+        );
+    }
+    if wanted.cluster {
+        report.has_to_be(
+            Severity::Error,
+            "debezium.sink.redis.cluster.enabled",
+            "false",
+            "true",
+            "the binding's URL says Cluster, and Debezium takes it for a single server",
+        );
+        // Any node will do, and they need not be the same.
+        return;
+    }
     let address = "debezium.sink.redis.address";
     // The binding's URL is in a Secret: nothing is known.
     if wanted.address.starts_with('$') {

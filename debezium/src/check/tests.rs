@@ -205,6 +205,31 @@ fn a_stream_per_table_has_the_binding_s_prefix() {
 }
 
 #[test]
+fn both_speak_tls_or_none_does() {
+    let text = SHOP.replace("redis://redis:6379", "rediss://redis:6380");
+    let binding = manifest::read(&text).unwrap().binding().unwrap();
+    let good = generated(&binding, Database::Postgres);
+    assert_eq!(found(&binding, &good, None), [""; 0]);
+    let (file, _) = with(&good, "sink.redis.ssl.enabled", "");
+    let found = found(&binding, &file, None);
+    assert!(found[0].starts_with("error: f: the binding's URL says TLS"), "{found:#?}");
+}
+
+#[test]
+fn a_cluster_is_one_for_both() {
+    let text = SHOP
+        .replace("redis://redis:6379", "redis+cluster://a:1,b:2")
+        .replace("topicPrefix: shop", "stream: shop.cdc");
+    let binding = manifest::read(&text).unwrap().binding().unwrap();
+    let good = generated(&binding, Database::Postgres);
+    assert!(good.contains("\ndebezium.sink.redis.address=a:1,b:2\n"), "{good}");
+    assert_eq!(found(&binding, &good, None), [""; 0]);
+    let (file, _) = with(&good, "sink.redis.cluster.enabled", "");
+    let found = found(&binding, &file, None);
+    assert!(found[0].starts_with("error: f: the binding's URL says Cluster"), "{found:#?}");
+}
+
+#[test]
 fn a_row_without_its_event_needs_what_tells_its_version() {
     let unwrap = "debezium.transforms=one,u\n\
                   debezium.transforms.u.type=io.debezium.transforms.ExtractNewRecordState\n\

@@ -214,6 +214,7 @@ impl Settings {
         };
         pipeline.sink = RedisServer {
             address: redis.address(),
+            cluster: false,
             database: None,
             tls: false,
             credentials: redis.password().map(|password| ("default".to_owned(), password.to_owned())),
