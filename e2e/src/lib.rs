@@ -7,3 +7,4 @@ mod lock;
 pub mod process;
 pub mod shop;
 pub mod stop;
+pub mod torture;

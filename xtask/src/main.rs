@@ -7,6 +7,7 @@ mod fuzz;
 mod images;
 mod record;
 mod setup;
+mod torture;
 mod verify;
 
 use std::path::Path;
@@ -59,6 +60,8 @@ enum Chore {
         #[arg(long)]
         clean: bool,
     },
+    /// Tortures the real pipeline: writers, readers and faults at random, and a checker that knows every commit.
+    Torture(torture::Args),
     /// Runs the tests on a real cluster, and removes it unless it was there before.
     E2e {
         /// Names of tests; without any, all.
@@ -87,6 +90,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Demo { clean: false } => demo::run(),
         Chore::Demo { clean: true } => demo::clean(),
         Chore::E2e { names } => cluster::e2e(root, &names),
+        Chore::Torture(args) => torture::run(&args),
         Chore::Record { names } => record::run(root, &names),
     }
 }

@@ -148,6 +148,15 @@ impl Child {
         self.signal(Signal::CONT)
     }
 
+    /// Waits until the process is seen to be stopped after [`Child::pause`]: a busy one takes a moment.
+    pub fn await_paused(&self) -> Result<()> {
+        until(&format!("{} is stopped", self.name), Duration::from_secs(5), || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            if state == Some('T') { Ok(()) } else { bail!("its state is {state:?}") }
+        })
+    }
+
     /// All output so far.
     #[must_use]
     pub fn log(&self) -> String {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{Child, Port};
+use super::{Child, Port, until};
 use crate::command::{output, program};
 
 /// How long Postgres may take to accept connections; more than its start needs, for recovery after a crash.
@@ -102,6 +102,53 @@ impl Postgres {
         self.child.stop_by(Signal::QUIT).map(drop)
     }
 
+    /// Ends the server and all its backends by SIGKILL, as when a machine's memory is short.
+    pub fn kill_all(&mut self) -> Result<()> {
+        // Stopped first, so that none of them does anything about the end of another.
+        self.pause()?;
+        let backends = self.backends()?;
+        for pid in &backends {
+            signal(*pid, Signal::KILL);
+        }
+        self.child.kill()?;
+        until("the backends are gone", Duration::from_secs(10), || {
+            // They can't be waited for, not being our children: they are gone when nothing has their id, or a zombie.
+            let alive = backends.iter().filter(|pid| parent(pid.as_raw_nonzero().get()).is_some()).count();
+            ensure!(alive == 0, "{alive} are left");
+            Ok(())
+        })
+    }
+
+    /// Freezes the server and all its backends (SIGSTOP).
+    pub fn pause(&mut self) -> Result<()> {
+        // The one first that would start further backends.
+        self.child.pause()?;
+        for pid in self.backends()? {
+            signal(pid, Signal::STOP);
+        }
+        Ok(())
+    }
+
+    /// Lets a frozen server go on.
+    pub fn resume(&mut self) -> Result<()> {
+        for pid in self.backends()? {
+            signal(pid, Signal::CONT);
+        }
+        self.child.resume()
+    }
+
+    /// The process that the backends are children of.
+    pub fn process(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    fn backends(&self) -> Result<Vec<Pid>> {
+        let server = i32::try_from(self.child.pid())?;
+        let processes = std::fs::read_dir("/proc")?.flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        Ok(pids.filter(|pid| parent(*pid) == Some(server)).filter_map(Pid::from_raw).collect())
+    }
+
     /// Stops the server if it runs, and starts it again on the same port with its data.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
@@ -126,6 +173,20 @@ impl Drop for Postgres {
         // Before the folder is removed, so that no backend still writes into it.
         let _ = self.kill();
     }
+}
+
+/// The parent of a living process.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may hold anything, come the state and the parent.
+    let mut rest = stat.rsplit_once(") ")?.1.split(' ');
+    let state = rest.next()?;
+    if state == "Z" { None } else { rest.next()?.parse().ok() }
+}
+
+/// Without effect on a process that has just ended.
+fn signal(pid: Pid, signal: Signal) {
+    let _ = kill_process(pid, signal);
 }
 
 fn connect(port: &Port) -> Result<Client> {

@@ -52,12 +52,12 @@ impl Default for Settings {
 
 /// The key of the offsets in Redis.
 const OFFSETS: &str = "debezium.source.offset.storage.redis.key";
-/// The database of MariaDB's heartbeat, of its own because tests name theirs as they like.
-const HEARTBEAT_DATABASE: &str = "freshet";
+/// The database of MariaDB's heartbeat: with a stream per table a sidecar looks for it beside the binding's tables.
+const HEARTBEAT_DATABASE: &str = "shop";
 
-/// What makes the table behind MariaDB's heartbeat; in a database of its own, which must be captured, too.
-pub const MARIADB_HEARTBEAT_TABLE: &str = "CREATE DATABASE IF NOT EXISTS freshet; CREATE TABLE IF NOT EXISTS \
-     freshet.freshet_heartbeat (id INT PRIMARY KEY, beat BIGINT NOT NULL, at_ms BIGINT NOT NULL)";
+/// What makes the table behind MariaDB's heartbeat; in the database `shop`, which must be captured.
+pub const MARIADB_HEARTBEAT_TABLE: &str = "CREATE DATABASE IF NOT EXISTS shop; CREATE TABLE IF NOT EXISTS \
+     shop.freshet_heartbeat (id INT PRIMARY KEY, beat BIGINT NOT NULL, at_ms BIGINT NOT NULL)";
 
 impl Settings {
     /// The recommended settings for a MariaDB, but that the history of its tables is kept in a file of the server's
@@ -278,7 +278,7 @@ mod tests {
     fn mariadb_has_a_heartbeat_of_its_own() {
         let settings = Settings::mariadb();
         let query = property(&settings, "debezium.source.heartbeat.action.query").unwrap();
-        assert!(query.starts_with("INSERT INTO freshet.freshet_heartbeat"), "{query}");
+        assert!(query.starts_with("INSERT INTO shop.freshet_heartbeat"), "{query}");
         assert_eq!(property(&settings, "debezium.source.slot.name"), None);
     }
 

@@ -1,0 +1,330 @@
+//! The director: one fault after the other, what must and must not come of each, and the audits in between.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Options;
+use super::app::{Got, Place};
+use super::audit::audit;
+use super::faults::{Act, Done, Expect, Fault};
+use super::ledger::{Rule, Violation, told};
+use super::random::Random;
+use super::recovery::{Epochs, RECOVERY, fill, wall_ms};
+use super::report::{Report, spread};
+use super::shape::{Cache, Source, Subject};
+use super::stage::Stage;
+use super::world::{PATIENCE, SIDECARS, World};
+use super::writer::Request;
+use crate::process::debezium::Routing;
+use crate::process::until;
+use crate::stop::check_stop;
+
+/// The time between two faults, in milliseconds.
+const CALM_MS: (u64, u64) = (800, 2500);
+
+/// Faults between two audits.
+const AUDIT_EVERY: u32 = 8;
+
+/// How soon a loss is noticed once the pipeline is up: the continuity period, or a heartbeat, which is sooner.
+const NOTICED: Duration = Duration::from_millis(2500);
+
+/// Hits of all reads outside faults, at least.
+const HIT_RATIO: f64 = 0.5;
+
+/// How long entries stay in the streams: as the operator's retention, for the memory's sake.
+const RETENTION_MS: u64 = 90_000;
+
+pub(crate) struct Director<'a> {
+    world: &'a mut World,
+    stage: &'a Stage,
+    options: &'a Options,
+    faults: Vec<Fault>,
+    writers: HashMap<Source, SyncSender<Request>>,
+    random: Random,
+    report: Report,
+}
+
+impl<'a> Director<'a> {
+    pub(crate) fn new(
+        world: &'a mut World,
+        stage: &'a Stage,
+        options: &'a Options,
+        faults: Vec<Fault>,
+        writers: HashMap<Source, SyncSender<Request>>,
+        random: Random,
+    ) -> Self {
+        let layout = world.pipelines.iter().map(|pipeline| match pipeline.routing {
+            Routing::OneStream => format!("{} in one stream", pipeline.source),
+            Routing::PerTable => format!("{} in a stream per table", pipeline.source),
+        });
+        let report = Report {
+            seed: options.seed,
+            seconds: 0.0,
+            layout: layout.collect(),
+            operations: stage.counts.operations(),
+            hit_ratio_outside_faults: 0.0,
+            staleness_ms: [0.0; 3],
+            faults: BTreeMap::new(),
+            audits: 0,
+            audited: 0,
+            debezium_revived: 0,
+            violations: BTreeMap::new(),
+            told: Vec::new(),
+        };
+        Self { world, stage, options, faults, writers, random, report }
+    }
+
+    /// Makes faults until the time is up, and audits.
+    pub(crate) fn direct(&mut self) -> Result<()> {
+        let end = Instant::now() + self.options.time;
+        let (mut queue, mut made) = (Vec::new(), 0);
+        loop {
+            self.stage.set_fault(false);
+            let calm = Duration::from_millis(self.random.between(CALM_MS.0, CALM_MS.1));
+            thread::sleep(calm);
+            self.drain("between faults");
+            if Instant::now() >= end {
+                break;
+            }
+            if queue.is_empty() {
+                queue.clone_from(&self.faults);
+                self.random.shuffle(&mut queue);
+            }
+            if let Some(fault) = queue.pop() {
+                self.one(fault)?;
+                made += 1;
+            }
+            if made % AUDIT_EVERY == 0 {
+                self.audit()?;
+            }
+            self.trim();
+        }
+        self.audit()?;
+        let operations = self.stage.counts.operations();
+        if ratio(operations.calm_hits, operations.calm_reads) < HIT_RATIO {
+            let what =
+                format!("{} hits of {} reads outside faults", operations.calm_hits, operations.calm_reads);
+            self.stage.report([Violation::new(Rule::HitRatio, self.stage.now(), what)]);
+        }
+        self.drain("at the end");
+        Ok(())
+    }
+
+    /// What it came to.
+    pub(crate) fn report(self, took: Duration) -> Option<Report> {
+        let operations = self.stage.counts.operations();
+        (operations.reads > 0).then(|| Report {
+            seconds: took.as_secs_f64(),
+            hit_ratio_outside_faults: ratio(operations.calm_hits, operations.calm_reads),
+            operations,
+            staleness_ms: spread(&self.stage.ledger().staleness),
+            debezium_revived: self.world.revived,
+            ..self.report
+        })
+    }
+
+    fn audit(&mut self) -> Result<()> {
+        check_stop()?;
+        match audit(self.world, self.stage) {
+            Ok(compared) => {
+                self.report.audits += 1;
+                self.report.audited += compared;
+            }
+            Err(error) => self.fail(format!("an audit: {error:#}")),
+        }
+        self.drain("in an audit");
+        Ok(())
+    }
+
+    /// Makes one fault and sees what comes of it.
+    fn one(&mut self, fault: Fault) -> Result<()> {
+        check_stop()?;
+        let canaries = self.plant();
+        self.stage.set_fault(true);
+        let before = self.world.epochs();
+        let began = self.stage.now();
+        let random = self.random.fork(self.stage.counts.operations().transactions);
+        let mut act = Act {
+            world: self.world,
+            stage: self.stage,
+            random,
+            writers: &self.writers,
+            huge: self.options.huge,
+        };
+        let done = fault.run(&mut act);
+        self.heal();
+        let outcome = done.and_then(|done| {
+            self.world.await_pipeline(done.healed)?;
+            let pipeline = wall_ms().saturating_sub(done.healed);
+            let ended = self.stage.now();
+            if let Expect::Lost(sources) = &done.expect {
+                self.await_epochs(&before, sources);
+            }
+            self.world.await_fresh(self.stage, PATIENCE).context("after the fault")?;
+            Ok((done, pipeline, self.stage.now().saturating_sub(ended)))
+        });
+        check_stop()?;
+        match outcome {
+            Err(error) => self.fail(format!("{}: {error:#}", fault.name)),
+            Ok((done, pipeline, took)) => {
+                self.judge(fault, &done, &before, &canaries, took);
+                eprintln!(
+                    "{:>10}  {:<18} {}; pipeline {pipeline} ms, recovery {} ms",
+                    told(began),
+                    fault.name,
+                    done.effect,
+                    took.as_millis()
+                );
+                let entry = self.report.faults.entry(fault.name).or_default();
+                entry.made += 1;
+                entry.recovery_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+                entry.pipeline_ms.push(pipeline);
+                entry.effect = done.effect;
+            }
+        }
+        self.drain(fault.name);
+        Ok(())
+    }
+
+    fn judge(
+        &mut self,
+        fault: Fault,
+        done: &Done,
+        before: &Epochs,
+        canaries: &[(usize, Place)],
+        took: Duration,
+    ) {
+        let violation =
+            |rule, what| Violation::new(rule, self.stage.now(), format!("{}: {what}", fault.name));
+        let after = self.world.epochs();
+        let mut violations = Vec::new();
+        if took > RECOVERY {
+            violations.push(violation(Rule::SlowRecovery, format!("{}: took {took:?}", done.effect)));
+        }
+        match &done.expect {
+            Expect::Any => {}
+            Expect::Lost(sources) => {
+                let same = after.same_as(before).into_iter().filter(|(_, source)| sources.contains(source));
+                let same: Vec<_> = same.collect();
+                if !same.is_empty() || after.is_empty() {
+                    let what = format!("{}: {same:?} are in the epoch from before", done.effect);
+                    violations.push(violation(Rule::Unnoticed, what));
+                }
+            }
+            Expect::Kept => {
+                let changes = after.changes(before);
+                if !changes.is_empty() {
+                    let what = format!("{}: {}", done.effect, changes.join("; "));
+                    violations.push(violation(Rule::Dropped, what));
+                }
+                for (sidecar, place) in canaries {
+                    let got = self.world.app(self.stage, *sidecar).get(*place, false);
+                    if !matches!(got, Ok(Got::Hit(_))) {
+                        let what =
+                            format!("{}: sidecar {sidecar} has dropped {place:?}: {got:?}", done.effect);
+                        violations.push(violation(Rule::Dropped, what));
+                    }
+                }
+            }
+        }
+        self.stage.report(violations);
+    }
+
+    /// Waits until every sidecar has noticed that entries of these sources were lost, as soon as the contract has it:
+    /// otherwise [`Director::judge`] tells.
+    fn await_epochs(&self, before: &Epochs, sources: &[Source]) {
+        let _ = until("every sidecar notices", NOTICED, || {
+            let same = self.world.epochs().same_as(before);
+            ensure!(!same.iter().any(|(_, source)| sources.contains(source)), "{same:?}");
+            Ok(())
+        });
+    }
+
+    /// Fills values that nobody changes, which are there afterwards unless something voids more than rows.
+    fn plant(&self) -> Vec<(usize, Place)> {
+        let mut planted = Vec::new();
+        for sidecar in 0..SIDECARS {
+            let mut app = self.world.app(self.stage, sidecar);
+            for source in self.world.sources() {
+                for cache in [Cache::Items, Cache::Rows] {
+                    let place = Place { source, cache, number: cache.probe() };
+                    // A fill that is held off isn't one that stays.
+                    let stays = until("a value that stays", Duration::from_secs(2), || {
+                        fill(&mut app, place)?;
+                        match app.get(place, false)? {
+                            Got::Hit(read) if !read.status.contains("detail=") => Ok(()),
+                            other => Err(anyhow::anyhow!("{other:?}")),
+                        }
+                    });
+                    match stays {
+                        Ok(()) => planted.push((sidecar, place)),
+                        Err(error) => self.stage.report([Violation::new(
+                            Rule::NotFilled,
+                            self.stage.now(),
+                            format!("sidecar {sidecar}, {place:?}: {error:#}"),
+                        )]),
+                    }
+                }
+            }
+        }
+        planted
+    }
+
+    /// Undoes what a fault that failed half-way has left.
+    fn heal(&mut self) {
+        for proxy in self.world.proxies() {
+            proxy.pass();
+        }
+        // A process that runs is resumed without effect; one that has ended is told by what comes next.
+        let _ = self.world.postgres.resume();
+        let _ = self.world.mariadb.process().resume();
+        for redis in &mut self.world.redis {
+            let _ = redis.resume();
+        }
+        for pipeline in &mut self.world.pipelines {
+            let _ = pipeline.debezium.process().resume();
+        }
+        for sidecar in &mut self.world.sidecars {
+            let _ = sidecar.process().resume();
+        }
+    }
+
+    /// Trims the streams as the operator would: what every sidecar has read long ago.
+    fn trim(&self) {
+        let oldest = wall_ms().saturating_sub(RETENTION_MS).to_string();
+        for pipeline in &self.world.pipelines {
+            for stream in pipeline.streams() {
+                // A stream that isn't there has nothing to trim.
+                let _ = self.world.redis().command::<u64>(&["XTRIM", &stream, "MINID", "~", &oldest]);
+            }
+        }
+    }
+
+    fn fail(&self, what: String) {
+        self.stage.report([Violation::new(Rule::World, self.stage.now(), what)]);
+    }
+
+    /// Takes the violations that were found meanwhile into the report, with what the streams have of their rows.
+    fn drain(&mut self, during: &str) {
+        for mut violation in self.stage.take_violations() {
+            if let Some(key) = violation.key
+                && let Subject::Row(_, id) = key.subject
+                && self.report.told.len() < 10
+            {
+                violation.context.extend(self.world.entries_about(key.source, id));
+            }
+            if let Some(told) = self.report.add(violation, during) {
+                eprint!("VIOLATION {told}");
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

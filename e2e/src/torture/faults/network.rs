@@ -1,0 +1,127 @@
+//! What a network does to connections.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::{Act, Done, Expect, healed};
+use crate::process::{Proxy, until};
+use crate::torture::world::PATIENCE;
+
+/// Which connections.
+#[derive(Clone, Copy, Debug)]
+enum Wire {
+    /// Of one sidecar to Redis.
+    Link(usize),
+    /// Of all sidecars.
+    Links,
+    /// Of a Debezium to Redis.
+    Sink(usize),
+    /// Of a Debezium to its database.
+    Log(usize),
+}
+
+impl Wire {
+    fn proxies<'a>(self, act: &'a Act<'_>) -> Vec<&'a Proxy> {
+        match self {
+            Self::Link(number) => vec![&act.world.links[number]],
+            Self::Links => act.world.links.iter().collect(),
+            Self::Sink(index) => vec![&act.world.pipelines[index].sink],
+            Self::Log(index) => vec![&act.world.pipelines[index].log],
+        }
+    }
+
+    fn told(self, act: &Act<'_>) -> String {
+        match self {
+            Self::Link(number) => format!("Redis to sidecar {number}"),
+            Self::Links => "Redis to all sidecars".to_owned(),
+            Self::Sink(index) => format!("{}'s Debezium to Redis", act.world.pipelines[index].source),
+            Self::Log(index) => format!("{} to its Debezium", act.world.pipelines[index].source),
+        }
+    }
+
+    /// A Debezium that connects anew may skip what it hasn't sent (3.6.1 does, after some restarts).
+    fn expect_after_loss_of_connection(self) -> Expect {
+        if matches!(self, Self::Log(_)) { Expect::Any } else { Expect::Kept }
+    }
+}
+
+fn any_wire(act: &mut Act<'_>, logs: bool) -> Wire {
+    match act.random.below(if logs { 6 } else { 5 }) {
+        0 | 1 => Wire::Link(act.any_sidecar()),
+        2 | 3 => Wire::Links,
+        4 => Wire::Sink(act.any_pipeline()),
+        _ => Wire::Log(act.any_pipeline()),
+    }
+}
+
+pub(super) fn cut(act: &mut Act<'_>) -> Result<Done> {
+    let wire = any_wire(act, true);
+    let cut: usize = wire.proxies(act).iter().map(|proxy| proxy.cut()).sum();
+    ensure!(cut > 0, "no connections from {}", wire.told(act));
+    Ok(healed(
+        format!("{}: {cut} connections closed", wire.told(act)),
+        wire.expect_after_loss_of_connection(),
+    ))
+}
+
+pub(super) fn stall(act: &mut Act<'_>) -> Result<Done> {
+    let wire = any_wire(act, true);
+    let before: Vec<u64> = wire.proxies(act).iter().map(|proxy| proxy.counts().held).collect();
+    wire.proxies(act).iter().for_each(|proxy| proxy.stall());
+    let time = act.last(300, 4000);
+    let held = until("bytes are held", PATIENCE, || {
+        let held =
+            wire.proxies(act).into_iter().zip(&before).map(|(proxy, before)| proxy.counts().held - before);
+        let held: u64 = held.sum();
+        ensure!(held > 0, "none");
+        Ok(held)
+    });
+    wire.proxies(act).iter().for_each(|proxy| proxy.pass());
+    let effect = format!("{}: {} blocks held for {} ms", wire.told(act), held?, time.as_millis());
+    Ok(healed(effect, wire.expect_after_loss_of_connection()))
+}
+
+pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
+    let wire = any_wire(act, true);
+    let cut: usize = wire.proxies(act).iter().map(|proxy| proxy.refuse()).sum();
+    let time = act.last(300, 4000);
+    wire.proxies(act).iter().for_each(|proxy| proxy.pass());
+    ensure!(cut > 0, "no connections from {}", wire.told(act));
+    let effect = format!("{}: {cut} connections closed, refused for {} ms", wire.told(act), time.as_millis());
+    Ok(healed(effect, wire.expect_after_loss_of_connection()))
+}
+
+/// Not between a database and its Debezium, which waits for minutes before it makes another connection.
+pub(super) fn half_open(act: &mut Act<'_>) -> Result<Done> {
+    let wire = any_wire(act, false);
+    let before: u64 = wire.proxies(act).iter().map(|proxy| proxy.counts().passed).sum();
+    let dead: usize = wire.proxies(act).iter().map(|proxy| proxy.abandon()).sum();
+    ensure!(dead > 0, "no connections from {}", wire.told(act));
+    let anew = until("they connect anew", PATIENCE, || {
+        let passed: u64 = wire.proxies(act).iter().map(|proxy| proxy.counts().passed).sum();
+        ensure!(passed >= before + wire.proxies(act).len() as u64, "{} have", passed - before);
+        Ok(passed - before)
+    })?;
+    Ok(healed(format!("{}: {dead} half-open, {anew} made anew", wire.told(act)), Expect::Kept))
+}
+
+pub(super) fn delay(act: &mut Act<'_>) -> Result<Done> {
+    let wire = any_wire(act, true);
+    let by = Duration::from_millis(act.random.between(20, 150));
+    wire.proxies(act).iter().for_each(|proxy| proxy.delay(by));
+    let seen = if matches!(wire, Wire::Log(_)) { Ok(by) } else { round_trip(wire.proxies(act)[0]) };
+    let time = act.last(1000, 3000);
+    wire.proxies(act).iter().for_each(|proxy| proxy.pass());
+    ensure!(seen? >= by, "nothing was delayed");
+    Ok(healed(format!("{}: by {by:?} for {} ms", wire.told(act), time.as_millis()), Expect::Kept))
+}
+
+/// How long Redis takes to answer through a proxy.
+fn round_trip(proxy: &Proxy) -> Result<Duration> {
+    let client = redis::Client::open(format!("redis://{}", proxy.address()))?;
+    let mut connection = client.get_connection_with_timeout(Duration::from_secs(10))?;
+    let start = Instant::now();
+    redis::cmd("PING").exec(&mut connection)?;
+    Ok(start.elapsed())
+}

@@ -1,0 +1,112 @@
+//! Processes killed and started again, and processes stopped for a while.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{Act, Done, Expect, added, healed};
+use crate::process::Child;
+use crate::torture::world::World;
+
+/// How long a killed part stays away, and a stopped one stopped, in milliseconds.
+const AWAY: (u64, u64) = (50, 1500);
+const STOPPED: (u64, u64) = (300, 5000);
+
+pub(super) fn kill_sidecar(act: &mut Act<'_>) -> Result<Done> {
+    let number = act.any_sidecar();
+    let before = act.world.sidecars[number].process().pid();
+    act.world.sidecars[number].kill()?;
+    ensure!(act.world.sidecars[number].process().exited()?.is_some(), "sidecar {number} lives");
+    act.stage.instances[number].fetch_add(1, Ordering::AcqRel);
+    act.last(AWAY.0, AWAY.1);
+    act.world.sidecars[number].start_again()?;
+    let after = act.world.sidecars[number].process().pid();
+    Ok(healed(format!("sidecar {number}: process {before}, then {after}"), Expect::Any))
+}
+
+pub(super) fn kill_redis(act: &mut Act<'_>) -> Result<Done> {
+    let stream = act.items(0);
+    let master = act.world.master;
+    let redis = &mut act.world.redis[master];
+    let (before, entries) = (redis.info("server", "run_id")?, added(redis, &stream)?);
+    redis.kill()?;
+    act.last(AWAY.0, AWAY.1);
+    let redis = &mut act.world.redis[master];
+    redis.restart()?;
+    let after = redis.info("server", "run_id")?;
+    ensure!(before != after, "the run id is the same");
+    let left = added(redis, &stream).unwrap_or(0);
+    let sources = act.world.sources();
+    Ok(healed(format!("another run id; {left} of {entries} entries are left"), Expect::Lost(sources)))
+}
+
+pub(super) fn kill_debezium(act: &mut Act<'_>) -> Result<Done> {
+    let index = act.any_pipeline();
+    let pipeline = &mut act.world.pipelines[index];
+    let before = pipeline.debezium.process().pid();
+    pipeline.debezium.kill()?;
+    ensure!(pipeline.debezium.process().exited()?.is_some(), "Debezium lives");
+    act.last(AWAY.0, AWAY.1);
+    act.world.restart_debezium(index)?;
+    let pipeline = &mut act.world.pipelines[index];
+    let after = pipeline.debezium.process().pid();
+    Ok(healed(format!("{}'s: process {before}, then {after}", pipeline.source), Expect::Any))
+}
+
+pub(super) fn kill_postgres(act: &mut Act<'_>) -> Result<Done> {
+    act.world.postgres.kill_all()?;
+    ensure!(act.world.postgres.client().is_err(), "Postgres accepts connections");
+    let away = act.last(AWAY.0, AWAY.1);
+    act.world.postgres.restart()?;
+    Ok(healed(format!("no connections for {}", ms(away)), Expect::Any))
+}
+
+pub(super) fn kill_mariadb(act: &mut Act<'_>) -> Result<Done> {
+    act.world.mariadb.kill()?;
+    ensure!(act.world.mariadb.client().is_err(), "MariaDB accepts connections");
+    let away = act.last(AWAY.0, AWAY.1);
+    act.world.mariadb.restart()?;
+    Ok(healed(format!("no connections for {}", ms(away)), Expect::Any))
+}
+
+pub(super) fn pause_sidecar(act: &mut Act<'_>) -> Result<Done> {
+    let number = act.any_sidecar();
+    pause(act, move |world| world.sidecars[number].process())
+}
+
+pub(super) fn pause_redis(act: &mut Act<'_>) -> Result<Done> {
+    let master = act.world.master;
+    pause(act, |world| world.redis[master].process())
+}
+
+pub(super) fn pause_debezium(act: &mut Act<'_>) -> Result<Done> {
+    let index = act.any_pipeline();
+    pause(act, |world| world.pipelines[index].debezium.process())
+}
+
+pub(super) fn pause_mariadb(act: &mut Act<'_>) -> Result<Done> {
+    pause(act, |world| world.mariadb.process())
+}
+
+pub(super) fn pause_postgres(act: &mut Act<'_>) -> Result<Done> {
+    act.world.postgres.pause()?;
+    let paused = act.world.postgres.process().await_paused();
+    let time = act.last(STOPPED.0, STOPPED.1);
+    act.world.postgres.resume()?;
+    paused?;
+    Ok(healed(format!("stopped for {}", ms(time)), Expect::Kept))
+}
+
+fn pause(act: &mut Act<'_>, process: impl Fn(&mut World) -> &mut Child) -> Result<Done> {
+    process(act.world).pause()?;
+    let paused = process(act.world).await_paused();
+    let time = act.last(STOPPED.0, STOPPED.1);
+    process(act.world).resume()?;
+    paused?;
+    Ok(healed(format!("stopped for {}", ms(time)), Expect::Kept))
+}
+
+fn ms(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}

@@ -1,0 +1,238 @@
+//! How the world is doing: what sidecars say of themselves, when the pipeline is through again, and when sidecars
+//! vouch for values and take fills.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::app::{App, Filled, Got, Place};
+use super::ledger::Moment;
+use super::shape::{Cache, Source};
+use super::stage::Stage;
+use super::world::{PATIENCE, Pipeline, World};
+use crate::process::until;
+
+/// How soon after a fault's end every sidecar has to be fresh and take fills again.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(5);
+
+/// The epochs of every sidecar's sources, and why they changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epochs(BTreeMap<(usize, Source), (u64, String)>);
+
+impl Epochs {
+    /// Which sidecars' sources are in the same epoch as before.
+    pub(crate) fn same_as(&self, before: &Self) -> Vec<(usize, Source)> {
+        let same = self.0.iter().filter(|(key, (epoch, _))| before.0.get(key).map(|b| b.0) == Some(*epoch));
+        same.map(|(key, _)| *key).collect()
+    }
+
+    /// What changed, as text.
+    pub(crate) fn changes(&self, before: &Self) -> Vec<String> {
+        let changed = self.0.iter().filter(|(key, now)| before.0.get(key) != Some(now));
+        changed
+            .map(|((n, source), (epoch, why))| format!("sidecar {n}, {source}: epoch {epoch}, {why}"))
+            .collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl World {
+    /// The epochs of all sidecars that answer.
+    pub(crate) fn epochs(&self) -> Epochs {
+        let mut epochs = Epochs::default();
+        for (number, sidecar) in self.sidecars.iter().enumerate() {
+            let Ok(status) = sidecar.status() else { continue };
+            for source in self.sources() {
+                let source_status = &status["sources"][source.name()];
+                if let Some(epoch) = source_status["epoch"].as_u64() {
+                    epochs.0.insert((number, source), (epoch, source_status["epochChanges"].to_string()));
+                }
+            }
+        }
+        epochs
+    }
+
+    /// Waits until, of each source, a heartbeat that the database wrote after `since` is in the streams that the
+    /// sidecars read. Debeziums that have ended are started again.
+    pub(crate) fn await_pipeline(&mut self, since: u64) -> Result<()> {
+        let mut last_resort = std::time::Instant::now() + Duration::from_secs(15);
+        until("a heartbeat of every source", PATIENCE * 2, || {
+            self.revive()?;
+            let behind = self.pipelines.iter().position(|p| !self.newest_beat(p).is_ok_and(|at| at > since));
+            let Some(index) = behind else { return Ok(()) };
+            if std::time::Instant::now() > last_resort {
+                // One that lives and does nothing: what a person would do, too.
+                self.revived += 1;
+                self.pipelines[index].debezium.kill()?;
+                self.pipelines[index].debezium.launch()?;
+                last_resort += Duration::from_secs(40);
+            }
+            bail!("none of {}", self.pipelines[index].source)
+        })
+    }
+
+    /// Whether heartbeats are missing in a stream between this entry and its end: each is one more than the one before
+    /// it, or has come before.
+    pub(crate) fn lacks_beats(&self, pipeline: &Pipeline, after: &str) -> Result<bool> {
+        let entries: Vec<(String, Vec<String>)> =
+            self.redis().command(&["XRANGE", &pipeline.beats(), after, "+"])?;
+        let beats: Vec<u64> =
+            entries.iter().filter_map(|(_, fields)| beat(fields)).map(|beat| beat.number).collect();
+        Ok(beats.windows(2).any(|pair| pair[1] > pair[0] + 1))
+    }
+
+    /// The newest heartbeat of a database in its stream: the entry's id.
+    pub(crate) fn newest_beat_id(&self, pipeline: &Pipeline) -> Result<String> {
+        let entries: Vec<(String, Vec<String>)> =
+            self.redis().command(&["XREVRANGE", &pipeline.beats(), "+", "-", "COUNT", "500"])?;
+        let newest = entries.into_iter().find(|(_, fields)| beat(fields).is_some());
+        Ok(newest.context("no heartbeat")?.0)
+    }
+
+    /// The time in the newest heartbeat of a database, by its clock, in milliseconds.
+    fn newest_beat(&self, pipeline: &Pipeline) -> Result<u64> {
+        let stream = pipeline.beats();
+        let mut end = "+".to_owned();
+        // There may be a whole huge transaction between two of them.
+        for _ in 0..40 {
+            let entries: Vec<(String, Vec<String>)> =
+                self.redis().command(&["XREVRANGE", &stream, &end, "-", "COUNT", "200"])?;
+            if let Some(at) = entries.iter().find_map(|(_, fields)| beat(fields)) {
+                return Ok(at.ms);
+            }
+            let Some((last, _)) = entries.last().filter(|_| entries.len() == 200) else { break };
+            end = format!("({last}");
+        }
+        bail!("no heartbeat in {stream}")
+    }
+
+    /// Waits until every sidecar is fresh and has stored a fill in each of its caches; how long that took.
+    pub(crate) fn await_fresh(&mut self, stage: &Stage, within: Duration) -> Result<Moment> {
+        let start = stage.now();
+        until("every source of every sidecar is fresh", within, || {
+            for (number, sidecar) in self.sidecars.iter().enumerate() {
+                let status = sidecar.status()?;
+                for source in self.sources() {
+                    let told = &status["sources"][source.name()];
+                    ensure!(told["state"] == "Fresh", "sidecar {number}, {source}: {told}");
+                }
+            }
+            Ok(())
+        })?;
+        for sidecar in 0..self.sidecars.len() {
+            let mut app = self.app(stage, sidecar);
+            for place in self.probes() {
+                let left = within.saturating_sub(stage.now().saturating_sub(start));
+                until(&format!("sidecar {sidecar} takes a fill of {place:?}"), left, || {
+                    fill(&mut app, place)
+                })?;
+            }
+        }
+        Ok(stage.now().saturating_sub(start))
+    }
+
+    /// The places that nobody writes.
+    pub(crate) fn probes(&self) -> Vec<Place> {
+        let sources = self.sources().into_iter();
+        sources
+            .flat_map(|source| Cache::ALL.map(|cache| Place { source, cache, number: cache.probe() }))
+            .collect()
+    }
+
+    pub(crate) fn app<'a>(&self, stage: &'a Stage, sidecar: usize) -> App<'a> {
+        App::new(stage, sidecar, self.sidecars[sidecar].tcp(), self.doors())
+    }
+
+    /// What the streams have of a row, newest first, for people.
+    pub(crate) fn entries_about(&self, source: Source, id: u32) -> Vec<String> {
+        let Some(pipeline) = self.pipelines.iter().find(|pipeline| pipeline.source == source) else {
+            return Vec::new();
+        };
+        let key = format!("{{\"id\":{id}}}");
+        let mut about = Vec::new();
+        for stream in pipeline.streams() {
+            let entries: Vec<(String, Vec<String>)> =
+                self.redis().command(&["XREVRANGE", &stream, "+", "-", "COUNT", "3000"]).unwrap_or_default();
+            let of_key = entries.into_iter().filter(|(_, fields)| fields.get(1) == Some(&key)).take(8);
+            about.extend(of_key.map(|(id, fields)| {
+                let value: Value =
+                    fields.get(3).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+                format!(
+                    "entry {id}: {} {} lsn {} gtid {} snapshot {} ts_ms {}",
+                    value["op"],
+                    value["after"],
+                    value["source"]["lsn"],
+                    value["source"]["gtid"],
+                    value["source"]["snapshot"],
+                    value["source"]["ts_ms"]
+                )
+            }));
+        }
+        about
+    }
+}
+
+/// Fills a place, whatever is cached there.
+pub(crate) fn fill(app: &mut App<'_>, place: Place) -> Result<()> {
+    let Got::Miss { lease, .. } = app.get(place, true)? else { bail!("a hit in spite of no-cache") };
+    let lease = lease.context("no lease")?;
+    let value = app.load(place)?;
+    match app.fill(&lease, &value)? {
+        Filled::Stored => Ok(()),
+        other => bail!("{other:?}"),
+    }
+}
+
+/// A heartbeat that came through the database.
+#[derive(Debug, PartialEq, Eq)]
+struct Beat {
+    number: u64,
+    /// By the database's clock.
+    ms: u64,
+}
+
+/// The heartbeat that an entry is, if it is one.
+fn beat(fields: &[String]) -> Option<Beat> {
+    let text = fields.get(3).filter(|text| text.contains("freshet"))?;
+    let value: Value = serde_json::from_str(text).ok()?;
+    if value["message"]["prefix"] == "freshet-hb" {
+        let content = STANDARD.decode(value["message"]["content"].as_str()?).ok()?;
+        let content = String::from_utf8(content).ok()?;
+        let mut parts = content.split(':').map(str::parse);
+        return Some(Beat { number: parts.next()?.ok()?, ms: parts.next()?.ok()? });
+    }
+    let after = Some(&value["after"]).filter(|_| value["source"]["table"] == "freshet_heartbeat")?;
+    Some(Beat { number: after["beat"].as_u64()?, ms: after["at_ms"].as_u64()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Beat, beat};
+
+    fn fields(value: &str) -> Vec<String> {
+        ["key", "{}", "value", value].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn heartbeats_of_both_databases_are_read() {
+        let postgres = r#"{"op":"m","message":{"prefix":"freshet-hb","content":"NzoxNzk1MjMzOTA2Nzg5"}}"#;
+        assert_eq!(beat(&fields(postgres)), Some(Beat { number: 7, ms: 1_795_233_906_789 }));
+        let mariadb =
+            r#"{"op":"u","after":{"id":1,"beat":5,"at_ms":17},"source":{"table":"freshet_heartbeat"}}"#;
+        assert_eq!(beat(&fields(mariadb)), Some(Beat { number: 5, ms: 17 }));
+        assert_eq!(beat(&fields(r#"{"op":"u","after":{"at_ms":17},"source":{"table":"item"}}"#)), None);
+    }
+}

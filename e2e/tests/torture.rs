@@ -1,0 +1,32 @@
+//! A short run of what `cargo xtask torture` does for as long as one likes.
+
+use std::time::Duration;
+
+use freshet_e2e::torture::faults::Fault;
+use freshet_e2e::torture::{self, Options};
+
+/// Those that need no new start of a Debezium, which is most of what the others take.
+const FAULTS: [&str; 9] = [
+    "kill-sidecar",
+    "pause-redis",
+    "half-open",
+    "xtrim",
+    "flushall",
+    "failover-lost-tail",
+    "truncate",
+    "key-swaps",
+    "huge-transaction",
+];
+
+#[test]
+fn nothing_stale_lost_or_backwards_comes_of_faults() {
+    let sidecar = torture::sidecar_program("dev").unwrap();
+    let mut options = Options::new(sidecar, 7, Duration::from_secs(35));
+    options.faults = FAULTS.iter().map(|name| Fault::named(name).unwrap()).collect();
+    options.huge = 2_000;
+    let report = torture::run(&options).unwrap();
+    assert!(report.is_clean(), "{report}");
+    println!("{report}");
+    assert!(report.operations.transactions > 100 && report.operations.hits > 1000, "{report}");
+    assert!(report.audited > 1000 && report.faults.len() > FAULTS.len() / 2, "{report}");
+}
