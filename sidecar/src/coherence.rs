@@ -1,6 +1,6 @@
 //! The fence: what decides whether a value that was read before some change may still be stored or served.
 //!
-//! Every applied change takes the next [`Seq`]. A lease is the sequence at which a read began. A fill is
+//! Every applied change and every fill takes the next [`Seq`]. A lease is the sequence at which a read began. A fill is
 //! refused when anything it depends on was invalidated after its lease: its row, by a fixed array of hashed
 //! slots that remembers the last invalidation whether the row is cached or not, and its cache as a whole, by
 //! the cache's [`Fence`]. Rows that share a slot can only refuse each other's fills; the memory is bounded
@@ -29,10 +29,10 @@ mod commits;
 
 pub use commits::Commits;
 
-/// Rows whose invalidations are told apart, at most. 16 bytes each; a power of two.
+/// Rows whose invalidations are told apart, at most. 24 bytes each; a power of two.
 pub const SLOTS: usize = 1 << 16;
 
-/// The number of an applied change, counted from the sidecar's start.
+/// The number of an applied change or a fill, counted from the sidecar's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
@@ -68,8 +68,11 @@ pub struct History {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
+    /// The last invalidation, and when it was.
     seq: Seq,
     at: Tick,
+    /// The last fill.
+    filled: Seq,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -194,7 +197,7 @@ impl History {
     /// Voids one row: its cached value, its leases, and whatever reads of it are under way.
     pub fn void_row(&mut self, row: RowHash, now: Tick) -> Seq {
         self.seq.0 += 1;
-        self.slots[index(row)] = Slot { seq: self.seq, at: now };
+        self.slots[index(row)] = Slot { seq: self.seq, at: now, filled: Seq(0) };
         self.seq
     }
 
@@ -206,6 +209,20 @@ impl History {
         fence.at.store(now.0, Release);
         fence.seq.store(self.seq.0, Release);
         self.seq
+    }
+
+    /// Whether a fill of `row` was taken since this lease was given.
+    ///
+    /// Its read may have come later than the lease's, and nothing applied so far tells which of the two has seen more.
+    #[must_use]
+    pub fn is_filled_since(&self, row: RowHash, lease: Seq) -> bool {
+        self.slots[index(row)].filled > lease
+    }
+
+    /// Remembers that a fill of `row` was taken: leases given before it tell apart from those given later.
+    pub fn note_fill(&mut self, row: RowHash) {
+        self.seq.0 += 1;
+        self.slots[index(row)].filled = self.seq;
     }
 
     /// Decides about a fill of `row`.

@@ -243,7 +243,10 @@ impl<S: Shelf> Engine<S> {
     ) -> Result<(), Fenced> {
         let Fill { lease, value, max_age, position } = fill;
         let mut core = self.core();
-        let admitted = if lease.cache == cache.id {
+        // Another fill came in between. It may have read later, and nothing goes back; but the same value is no other.
+        let outrun = core.history.is_filled_since(lease.row, lease.seq)
+            && !self.store.load().get(cache.id, key.as_str()).is_some_and(|entry| entry.holds(&value));
+        let admitted = if lease.cache == cache.id && !outrun {
             cache.feed.with_commits(|commits| {
                 let read = coherence::Read {
                     lease: lease.seq,
@@ -265,6 +268,7 @@ impl<S: Shelf> Engine<S> {
             return Err(Fenced);
         };
         core.loaders.end(lease.row);
+        core.history.note_fill(lease.row);
         let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
         let entry = Entry::new(
             value,

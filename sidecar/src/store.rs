@@ -121,6 +121,12 @@ pub struct Read {
 }
 
 impl Entry {
+    /// Whether it is an entry of this very value.
+    #[must_use]
+    pub fn holds(&self, value: &Value) -> bool {
+        (&self.body, &self.content_type, self.absent) == (&value.body, &value.content_type, value.absent)
+    }
+
     /// Makes an entry that is counted in `stats` while it lives. `key` is the length of its key in bytes.
     #[must_use]
     pub fn new(

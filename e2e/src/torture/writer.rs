@@ -111,7 +111,7 @@ impl Writer {
                     Source::Postgres => {
                         format!("SELECT n, 0, 'huge' FROM generate_series({HUGE}, {last}) AS n")
                     }
-                    Source::MariaDb => format!("SELECT seq, 0, 'huge' FROM seq_{HUGE}_to_{last}"),
+                    Source::MariaDb => format!("SELECT seq, 0, 'huge' FROM shop.seq_{HUGE}_to_{last}"),
                 };
                 let changes: Vec<_> = Table::Scrap
                     .ids(self.number)

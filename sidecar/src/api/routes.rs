@@ -187,8 +187,8 @@ async fn fill(
         Problem::new(
             StatusCode::CONFLICT,
             "fenced",
-            "A change came in between",
-            "the value may be older than a change that was applied since its lease: nothing was stored, use it once and forget it",
+            "A change or another value came in between",
+            "the value may be older than a change that was applied, or than a value that was stored, since its lease: nothing was stored, use it once and forget it",
         )
     })?;
     Ok(empty(StatusCode::NO_CONTENT))

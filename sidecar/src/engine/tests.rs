@@ -164,6 +164,23 @@ fn a_fill_that_a_change_overtook_is_fenced() {
 }
 
 #[test]
+fn of_two_reads_under_way_the_later_fill_is_fenced_unless_it_brings_the_same() {
+    let bench = Bench::new(ROWS, "");
+    bench.change(9, 1, 0, "x");
+    let leases = [(); 3].map(|()| bench.lease("rows/7").unwrap());
+    // What the others have read may be older: no change has been applied that would tell.
+    assert_eq!(bench.put("rows/7", &leases[1], "new"), Ok(true));
+    assert_eq!(bench.put("rows/7", &leases[0], "old"), Ok(false));
+    assert!(bench.get("rows/7").starts_with("hit new"));
+    assert_eq!(bench.put("rows/7", &leases[2], "new"), Ok(true));
+    let lease = bench.lease("rows/7").unwrap();
+    assert_eq!(bench.put("rows/7", &lease, "newer"), Ok(true), "this read began after the fill");
+    // Neither does it come back when the value is gone.
+    bench.change(7, 2, 0, "x");
+    assert_eq!(bench.put("rows/7", &lease, "new"), Ok(false));
+}
+
+#[test]
 fn a_lease_is_for_one_key_of_one_process() {
     let bench = Bench::new(&format!("{ROWS}, {{name: pages, dependsOn: [s.t]}}"), "");
     let lease = bench.lease("rows/7").unwrap();
