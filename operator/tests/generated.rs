@@ -7,6 +7,7 @@ use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use freshet_e2e::process::{MariaDb, Postgres, Redis, RedisCluster, debezium::AsWritten, until};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -164,4 +165,38 @@ fn a_cluster_is_written_to_by_what_is_generated() {
     let _debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
     arrives(cluster.owner(), "shop.cdc", "the row", |value| value["after"]["id"] == 7);
     arrives(cluster.owner(), "shop.cdc", "a heartbeat", |value| value["op"] == "m");
+}
+
+/// What a manifest of the example has under a key of a ConfigMap.
+fn in_config_map(file: &str, key: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/pipeline").join(file);
+    let text = fs::read_to_string(path).unwrap();
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    let mut values = documents.map(|document| serde_yaml::Value::deserialize(document).unwrap());
+    let found = values.find_map(|value| Some(value.get("data")?.get(key)?.as_str()?.to_owned()));
+    found.unwrap()
+}
+
+#[test]
+fn the_example_s_database_and_debezium_go_together() {
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    postgres.execute(&in_config_map("20-postgres.yaml", "10-shop.sql")).unwrap();
+    let script = in_config_map("20-postgres.yaml", "20-debezium.sh");
+    let sql = script.split_once("<<'SQL'\n").unwrap().1.split_once("SQL").unwrap().0;
+    postgres.execute(&sql.replace(":'password'", "'s3cret'")).unwrap();
+    let file = in_config_map("30-debezium.yaml", "application.properties");
+    let (port, address) = (postgres.port().to_string(), redis.address());
+    // Only where they are differs.
+    let environment = [
+        ("DEBEZIUM_PASSWORD", "s3cret"),
+        ("DEBEZIUM_SINK_REDIS_ADDRESS", address.as_str()),
+        ("DEBEZIUM_SOURCE_DATABASE_HOSTNAME", "127.0.0.1"),
+        ("DEBEZIUM_SOURCE_DATABASE_PORT", port.as_str()),
+        ("DEBEZIUM_SOURCE_DATABASE_DBNAME", "postgres"),
+    ];
+    let _debezium = AsWritten::start(&file, &environment).unwrap();
+    arrives(&redis, "shop.cdc", "a row", |value| {
+        value["after"]["name"] == "pear" && value["after"]["note"].is_null()
+    });
+    arrives(&redis, "shop.cdc", "a heartbeat", |value| value["op"] == "m");
 }
