@@ -30,7 +30,7 @@ pub enum ConnectError {
     #[error("what answers at {0} isn't a Redis")]
     NotRedis(HostPort),
     /// It doesn't speak TLS.
-    #[error("{0} doesn't speak TLS: is this the plain port? TLS has a port of its own (tls-port)")]
+    #[error("{0} doesn't answer by TLS: is this the plain port? TLS has a port of its own (tls-port)")]
     NotTls(HostPort),
     /// The certificates of the authorities can't be used.
     #[error("caFrom can't be used: {0}")]

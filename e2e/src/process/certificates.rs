@@ -22,6 +22,8 @@ pub struct Certificate {
     pub certificate: String,
     /// Its private key.
     pub key: String,
+    /// The certificate of the authority that issued it.
+    pub authority: String,
 }
 
 impl Authority {
@@ -61,7 +63,7 @@ impl Authority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.0).context("issuing a certificate")?;
-        Ok(Certificate { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Certificate { certificate: certificate.pem(), key: key.serialize_pem(), authority: self.pem() })
     }
 }
 

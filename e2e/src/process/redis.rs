@@ -261,8 +261,7 @@ fn spawn(how: &RedisBuilder, folder: &TempDir, ports: &Ports) -> Result<Child> {
         command.args(["--tls-port", &ports.tls.number().to_string()]);
         command.arg("--tls-cert-file").arg(file("tls.crt", &server.certificate)?);
         command.arg("--tls-key-file").arg(file("tls.key", &server.key)?);
-        // Without clients' certificates any authority will do, but it wants one.
-        let authority = clients.as_ref().unwrap_or(&server.certificate);
+        let authority = clients.as_ref().unwrap_or(&server.authority);
         command.arg("--tls-ca-cert-file").arg(file("ca.crt", authority)?);
         command.args(["--tls-auth-clients", if clients.is_some() { "yes" } else { "no" }]);
     }

@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use redis::{FromRedisValue, cmd};
 use tempfile::TempDir;
 
+use super::certificates::file;
 use super::redis::connect;
-use super::{Child, Port, Redis, until};
+use super::{Certificate, Child, Port, Redis, until};
 
 const START: Duration = Duration::from_secs(10);
 /// How long Sentinels may take to find each other and the replicas: they greet every 2 s and ask every 10 s.
@@ -22,6 +23,7 @@ pub struct Sentinel {
     // Fields drop in this order: the process goes before the folder it writes into.
     child: Child,
     port: Port,
+    tls: Port,
     password: Option<String>,
     _folder: TempDir,
 }
@@ -31,7 +33,7 @@ impl Sentinel {
     /// and a replica. Clients need `password`, if there is one; the Sentinels use the master's by themselves.
     pub fn start(count: usize, service: &str, master: &Redis, password: Option<&str>) -> Result<Vec<Self>> {
         let started: Vec<Self> =
-            (0..count).map(|_| Self::spawn(count, service, master, password)).collect::<Result<_>>()?;
+            (0..count).map(|_| Self::spawn(count, service, master, password, None)).collect::<Result<_>>()?;
         for sentinel in &started {
             until("the Sentinels know each other and a replica", ACQUAINTED, || {
                 let known = |what: &str| sentinel.fact(service, what);
@@ -45,10 +47,21 @@ impl Sentinel {
         Ok(started)
     }
 
-    fn spawn(count: usize, service: &str, master: &Redis, password: Option<&str>) -> Result<Self> {
+    /// One Sentinel that listens with TLS, too, under this certificate, and names `master` by its port with TLS.
+    pub fn start_tls(service: &str, master: &Redis, certificate: &Certificate) -> Result<Self> {
+        Self::spawn(1, service, master, None, Some(certificate))
+    }
+
+    fn spawn(
+        count: usize,
+        service: &str,
+        master: &Redis,
+        password: Option<&str>,
+        certificate: Option<&Certificate>,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("freshet-sentinel-").tempdir()?;
-        let port = Port::free()?;
-        let at = master.socket_address();
+        let (port, tls) = (Port::free()?, Port::free()?);
+        let at = if certificate.is_some() { master.tls_address().parse()? } else { master.socket_address() };
         let quorum = count / 2 + 1;
         let mut settings = format!(
             "bind 127.0.0.1\nport {}\ndir {}\nsentinel monitor {service} {} {} {quorum}\n\
@@ -64,12 +77,22 @@ impl Sentinel {
         if let Some(password) = password {
             writeln!(settings, "requirepass {password}\nsentinel sentinel-pass {password}")?;
         }
-        let file = folder.path().join("sentinel.conf");
-        fs::write(&file, settings).context("writing sentinel.conf")?;
+        if let Some(pair) = certificate {
+            for (name, setting, text) in [
+                ("tls.crt", "tls-cert-file", &pair.certificate),
+                ("tls.key", "tls-key-file", &pair.key),
+                ("ca.crt", "tls-ca-cert-file", &pair.authority),
+            ] {
+                writeln!(settings, "{setting} {}", file(folder.path(), name, text)?.display())?;
+            }
+            writeln!(settings, "tls-port {}\ntls-replication yes\ntls-auth-clients no", tls.number())?;
+        }
+        let path = folder.path().join("sentinel.conf");
+        fs::write(&path, settings).context("writing sentinel.conf")?;
         let mut command = Child::command("redis-server");
-        command.arg(&file).arg("--sentinel");
+        command.arg(&path).arg("--sentinel");
         let child = Child::spawn("redis-sentinel", command, &folder.path().join("log"))?;
-        let mut sentinel = Self { child, port, password: password.map(str::to_owned), _folder: folder };
+        let mut sentinel = Self { child, port, tls, password: password.map(str::to_owned), _folder: folder };
         let (port, password) = (&sentinel.port, sentinel.password.as_deref());
         sentinel.child.await_ready(START, || Ok(cmd("PING").exec(&mut connect(port, password)?)?))?;
         Ok(sentinel)
@@ -79,6 +102,12 @@ impl Sentinel {
     #[must_use]
     pub fn address(&self) -> String {
         self.port.address().to_string()
+    }
+
+    /// `127.0.0.1:<port>` of the port with TLS.
+    #[must_use]
+    pub fn tls_address(&self) -> String {
+        self.tls.address().to_string()
     }
 
     /// Runs one command: `sentinel.command::<String>(&["SENTINEL", "FAILOVER", "shop"])`.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use freshet_e2e::process::{Redis, Sentinel, Sidecar, SidecarBuilder, until};
+use freshet_e2e::process::{Authority, Redis, Sentinel, Sidecar, SidecarBuilder, until};
 
 use crate::shop::{CACHES, SOON, Shop, event, executable, manifest_of};
 
@@ -155,6 +155,21 @@ fn a_replica_is_never_taken_for_the_master() {
     stage.shop.redis.follow(Some(elsewhere.socket_address())).unwrap();
     stage.shop.until_reason(&format!("{}, which isn't one", stage.shop.redis.address()));
     assert_eq!(stage.shop.get("/v1/products/7"), "stale disconnected");
+}
+
+#[test]
+fn sentinels_and_master_are_asked_by_tls() {
+    let authority = Authority::new("test").unwrap();
+    let certificate = authority.issue(&["127.0.0.1"]).unwrap();
+    let master = Redis::builder().tls(&certificate).start().unwrap();
+    let sentinel = Sentinel::start_tls(SERVICE, &master, &certificate).unwrap();
+    let url = format!("rediss+sentinel://{}/{SERVICE}", sentinel.tls_address());
+    let source =
+        format!("url: '{url}', stream: shop.cdc, caFrom: {{secretKeyRef: {{name: redis, key: ca.crt}}}}");
+    let builder = Sidecar::builder(executable(), &manifest_of(&source, CACHES, ""));
+    let mut shop = Shop::with(master, builder.secret("redis", "ca.crt", &authority.pem()));
+    change(&shop.redis, 8);
+    shop.until_get("/v1/rows/8", "hit {\"id\":8}");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn a_port_that_speaks_the_other_way_is_told() {
     let builder =
         sidecar(&format!("rediss://{plain}"), CA_IN_SECRET).secret("redis", "ca.crt", &authority.pem());
     let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
-    shop.until_reason("doesn't speak TLS: is this the plain port?");
+    shop.until_reason("doesn't answer by TLS: is this the plain port?");
     shop.sidecar = sidecar(&format!("redis://{tls}"), "").start().unwrap();
     shop.until_reason("if that is its TLS port, the URL begins with rediss");
 }
