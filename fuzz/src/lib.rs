@@ -13,8 +13,10 @@ mod key;
 mod lease;
 mod parts;
 mod position;
+mod properties;
 mod quantity;
 pub mod recorded;
+mod redis_url;
 mod reply;
 
 pub use bound::Bound;
@@ -39,8 +41,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "envelope", run: envelope::run, seeds: envelope::seeds, longest: 16 << 10 },
     Target { name: "key", run: key::run, seeds: key::seeds, longest: 4 << 10 },
     Target { name: "lease", run: lease::run, seeds: lease::seeds, longest: 256 },
-    Target { name: "position", run: position::run, seeds: position::seeds, longest: 256 },
+    Target { name: "position", run: position::run, seeds: position::seeds, longest: 2 << 10 },
+    Target { name: "properties", run: properties::run, seeds: properties::seeds, longest: 2 << 10 },
     Target { name: "quantity", run: quantity::run, seeds: quantity::seeds, longest: 128 },
+    Target { name: "redis-url", run: redis_url::run, seeds: redis_url::seeds, longest: 512 },
     Target { name: "reply", run: reply::run, seeds: reply::seeds, longest: 8 << 10 },
 ];
 

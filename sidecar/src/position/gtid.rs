@@ -160,13 +160,17 @@ impl FromStr for GtidSet {
     type Err = NoGtid;
 
     /// Reads what the servers themselves write: MariaDB's positions are lists by comma, MySQL's sets may have several
-    /// intervals of one server, by colon.
+    /// intervals of one server, by colon. One that exceeds the bounds is none: what was left out of a wish would be
+    /// granted too soon.
     fn from_str(text: &str) -> Result<Self, NoGtid> {
         let mut set = Self::default();
         for part in text.split(',').map(str::trim) {
             let Some((server, intervals)) = part.split_once(':') else {
                 let gtid @ Gtid::MariaDb { .. } = part.parse()? else { return Err(NoGtid) };
                 set.insert(gtid);
+                if !set.contains(gtid) {
+                    return Err(NoGtid);
+                }
                 continue;
             };
             let server = uuid(server)?;
@@ -174,6 +178,9 @@ impl FromStr for GtidSet {
                 let (first, last) = interval.split_once('-').unwrap_or((interval, interval));
                 let (first, last) = (first.parse().map_err(|_| NoGtid)?, last.parse().map_err(|_| NoGtid)?);
                 if first > last {
+                    return Err(NoGtid);
+                }
+                if set.servers.get(&server).map_or(set.servers.len() >= ORIGINS, |i| i.len() >= INTERVALS) {
                     return Err(NoGtid);
                 }
                 set.add(server, first, last);
@@ -248,5 +255,16 @@ mod tests {
         assert_eq!(set.domains.len(), 64);
         assert!(!set.contains(format!("{SERVER}:0").parse().unwrap()));
         assert!(set.contains(format!("{SERVER}:1998").parse().unwrap()));
+    }
+
+    #[test]
+    fn what_names_more_than_can_be_remembered_is_refused() {
+        let intervals = |n: u64| (1..=n).map(|i| (2 * i).to_string()).collect::<Vec<_>>().join(":");
+        let domains = |n: u64| (0..n).map(|i| format!("{i}-1-5")).collect::<Vec<_>>().join(",");
+        assert!(format!("{SERVER}:{}", intervals(64)).parse::<GtidSet>().is_ok());
+        assert!(domains(64).parse::<GtidSet>().is_ok());
+        for text in [format!("{SERVER}:{}", intervals(65)), domains(65)] {
+            assert!(text.parse::<GtidSet>().is_err(), "{text}");
+        }
     }
 }
