@@ -93,6 +93,12 @@ impl<S: Shelf> Engine<S> {
         }
     }
 
+    /// An engine that tells rows apart in the same way in every run.
+    #[cfg(test)]
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { hasher: ahash::RandomState::with_seeds(seed, 1, 2, 3), ..Self::new() }
+    }
+
     /// What is being run; `None` without a binding.
     #[must_use]
     pub fn catalog(&self) -> Option<Arc<Catalog>> {
@@ -412,14 +418,12 @@ impl<S: Shelf> Engine<S> {
     }
 
     /// Notes that the streams of these caches are positioned: from here on every change of them will be seen.
-    pub fn attach<'a>(&self, catalog: &Catalog, caches: impl IntoIterator<Item = &'a Arc<Cache>>, now: Tick) {
+    pub fn attach<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, now: Tick) {
         let mut core = self.core();
         for cache in caches {
             if !cache.attached.load(Ordering::Acquire) {
-                // With a declared bound the reads that come next may lag behind changes that came before.
-                if catalog.freshness.bound.is_some() {
-                    self.void_cache(&mut core, cache, None, now);
-                }
+                // The reads that come next may lag behind changes that came before.
+                self.void_cache(&mut core, cache, None, now);
                 cache.attached.store(true, Ordering::Release);
             }
         }

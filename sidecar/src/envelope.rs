@@ -421,7 +421,8 @@ fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
         Some([only]) => {
             let parts: Vec<_> = only.id.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
             let table = TableName::from_binding(&parts.join("."));
-            Change::Table { table, why: TableReason::Redefined, version: None, mark: Mark::default() }
+            let version = value.source.as_ref().and_then(Source::version);
+            Change::Table { table, why: TableReason::Redefined, version, mark: Mark::default() }
         }
         _ => Change::Source(SourceReason::Redefined),
     }

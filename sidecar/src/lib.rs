@@ -36,11 +36,15 @@ pub mod fuzzing;
 pub mod key;
 pub mod lease;
 pub mod metrics;
+#[cfg(test)]
+mod planted;
 pub mod position;
 pub mod probe;
 #[cfg(test)]
 mod recorded;
 pub mod reload;
+#[cfg(test)]
+mod simulation;
 pub mod source;
 pub mod status;
 pub mod store;

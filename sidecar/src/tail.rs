@@ -179,7 +179,7 @@ impl<S: Shelf> Tail<S> {
     /// Lets the plan's caches give leases: every stream has a position.
     pub fn attach(&self, plan: &Plan, now: Tick) {
         if plan.caches.iter().any(|cache| !cache.attached.load(Ordering::Acquire)) {
-            self.engine.attach(&plan.catalog, &plan.caches, now);
+            self.engine.attach(&plan.caches, now);
         }
     }
 

@@ -37,7 +37,8 @@ impl Bench {
         let feed = &catalog.feeds[0].0;
         feed.set_connected(true);
         feed.set_proven(bench.now.tick);
-        bench.engine.attach(&catalog, catalog.caches.values(), bench.now.tick);
+        // Long ago, so that no read can have missed what came before.
+        bench.engine.attach(catalog.caches.values(), Tick(1));
         bench
     }
 
@@ -266,6 +267,26 @@ fn a_read_that_may_have_missed_a_change_is_never_served_once_the_hold_off_has_pa
 }
 
 #[test]
+fn a_read_right_after_the_streams_were_positioned_may_have_missed_what_came_before() {
+    for more in ["", ", freshness: {maxStaleness: 5s, heartbeat: Database}"] {
+        let mut bench = Bench::new(ROWS, "");
+        bench.install("{name: rows, table: s.t, ttl: 2m}", more);
+        let catalog = bench.engine.catalog().unwrap();
+        bench.engine.attach(catalog.caches.values(), bench.now.tick);
+        bench.pass(100);
+        bench.event(9, "u", "\"lsn\":1");
+        bench.engine.catalog().unwrap().feeds[0]
+            .0
+            .hold_heartbeat(freshet_crds::Heartbeat::Database, bench.now.tick);
+        bench.engine.catalog().unwrap().feeds[0].0.confirm_heartbeats();
+        assert!(bench.fill("rows/7", "maybe old"));
+        assert_eq!(bench.get("rows/7"), "hit maybe old hold-off");
+        bench.pass(1000);
+        assert_eq!(bench.get("rows/7"), "miss");
+    }
+}
+
+#[test]
 fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     let mut bench = Bench::new(ROWS, "");
     bench.change(7, 1, 0, "x");
@@ -304,7 +325,7 @@ fn a_new_epoch_voids_values_and_leases_until_it_is_attached_anew() {
     assert_eq!(bench.get("rows/7"), "stale starting");
     assert_eq!(bench.lease("rows/7"), None, "a fill would not be taken");
     assert_eq!(bench.put("rows/8", &lease, "x"), Ok(false));
-    bench.engine.attach(&catalog, catalog.caches.values(), bench.now.tick);
+    bench.engine.attach(catalog.caches.values(), bench.now.tick);
     assert_eq!(bench.get("rows/7"), "miss table-never-seen");
     assert_eq!(feed.epoch(), 2);
 }
@@ -436,7 +457,7 @@ fn a_changed_definition_starts_empty_and_an_unchanged_one_stays() {
     bench.install(&caches("2m"), "");
     assert_eq!(bench.get("rows/7"), "stale starting", "until its streams are positioned");
     let catalog = bench.engine.catalog().unwrap();
-    bench.engine.attach(&catalog, catalog.caches.values(), bench.now.tick);
+    bench.engine.attach(catalog.caches.values(), bench.now.tick);
     assert_eq!(bench.get("rows/7"), "miss table-never-seen");
     assert_eq!(bench.get("pages/home"), "hit page table-never-seen");
     assert_eq!(bench.put("rows/8", &lease, "x"), Ok(false), "a lease of the old definition");

@@ -1,0 +1,70 @@
+//! The core in a world of models, to show that no order of events makes it break a promise.
+//!
+//! The real `Engine` and `Tail` run, over a plain map, against models of a database and its replicas, of Debezium (which
+//! writes the real bytes), of Redis and of applications. A run is a list of steps, plain data that a seed decides, and
+//! any part of a failing list can be left out: a failure is told by its shortest trace. Time is a number.
+//!
+//! ```text
+//! database ─► debezium ─► redis ─► follower ─► Tail ─► Engine ◄─ clients
+//!     └──────────────────── snapshots of it ──────────────────────┘
+//! ```
+//!
+//! Every write has a number, every value says which writes it shows, and the checker knows of every change when it was
+//! committed, written to Redis, lost and applied. At each answer it asserts (the promises are those of the contract's
+//! section on coherence, I1 to I8 the invariants of the reading behind it):
+//!
+//! - **fenced** (promise 1; I1, I4): no fill is taken, and no value served, whose lease is older than the first
+//!   application of a change that the value doesn't show. No slack.
+//! - **not the newest image**, **image** (promise 2): a hydrated value is exactly the row that some write made (a default
+//!   for NULL or a placeholder is no such row), and every later change of the row is one that wasn't applied. No slack
+//!   but one: a change from before the streams' position that is never heard again doesn't count.
+//! - **epoch** (promise 3; I6): nothing from before a new epoch is served, and a loss is noticed, which means that a value
+//!   that misses a lost change is gone, within [`LOSS`] of running time.
+//! - **stale**, **applied-through**, **starting** (promise 4; I3): a hit misses no change that was committed (with the
+//!   database's heartbeat) or written to Redis (with Debezium's own) more than `maxStaleness` ago, `serveStaleFor` more if
+//!   it is marked; without a declared bound, none that was written to Redis more than the continuity period ago. The time
+//!   that is said to be applied is applied. Clocks are granted `clockSkew` twice: once as they differ, once as a heartbeat's
+//!   age is taken to be younger by it. Before the first heartbeat there is no hit. A stopped process counts its time.
+//! - **hold-off** (promise 5): reads see what was committed `readLag` ago, replica's lag and late visibility together. A
+//!   value that misses an applied change is marked, and ends `readLag` after its lease was given at the latest (the
+//!   last invalidation before a lease ends its hold-off, whichever it was).
+//! - **backwards** (promise 7): no hydrated value shows less than a hit of its key has shown before.
+//! - **unreadable** (promise 8; I8): nothing from before an entry that can't be read, and may concern it, is served.
+//! - **definition** (promise 9), **deleted**, **lease**: no value or lease of an earlier definition, of a deleted key, of
+//!   another process or another key is good.
+//! - **directives**, **expired**, **mixed up**: a hit is one that the request allows, that hasn't ended, of its own key.
+//! - **recovery**, **quiet** (I2): when all faults have ended, every cache takes fills and serves them, and every hit equals
+//!   the database.
+//!
+//! What arrives out of order within a batch is excused from **stale** until it arrives: no more can be known of it.
+
+mod checker;
+mod clients;
+mod database;
+mod debezium;
+mod dice;
+mod follower;
+mod kinds;
+mod outside;
+mod redis;
+mod setting;
+mod shelf;
+mod shrink;
+mod step;
+mod tally;
+mod tests;
+mod world;
+
+/// `readLag` of the binding, in milliseconds: how far reads of the database lag behind commits, at most.
+const READ_LAG: u64 = 1000;
+/// `clockSkew` of the binding, in milliseconds: how far the database's clock is off, at most.
+const SKEW: u64 = 1000;
+/// `maxStaleness` of the binding, in milliseconds.
+const MAX_STALENESS: u64 = 5000;
+/// `serveStaleFor` of the binding, in milliseconds.
+const SERVE_STALE: u64 = 3000;
+/// The continuity period in milliseconds.
+const CONTINUITY: u64 = 2000;
+/// Milliseconds of running time until a loss is noticed, at most: a check is sent at the latest one second after the
+/// last one was answered, behind a read that waits at most one second, and each answer can take two.
+const LOSS: u64 = 6000;

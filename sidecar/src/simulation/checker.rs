@@ -1,0 +1,407 @@
+//! What must hold at every answer, judged by what really happened.
+
+use std::{collections::BTreeMap, fmt};
+
+use freshet_crds::Heartbeat;
+
+use super::{
+    CONTINUITY, LOSS, MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW,
+    clients::Filled,
+    database::{Database, Place, Record, Table},
+    kinds::Kind,
+    redis::Says,
+    world::{START, World},
+};
+use crate::{
+    clock::Tick,
+    engine::{Hit, ROW_TYPE, Wanted},
+};
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) rule: &'static str,
+    pub(crate) text: String,
+}
+
+/// What has become of a change.
+#[derive(Clone, Debug)]
+pub(crate) struct Fate {
+    /// Its place in the log.
+    record: usize,
+    /// When it was first applied, or what lost it was noticed: the time and the moment.
+    pub(crate) delivered: Option<(u64, u64)>,
+    /// The moment at which it was last applied.
+    heard: u64,
+    /// When it was written to Redis.
+    added: Option<u64>,
+    /// How many entries had been added then.
+    number: u64,
+    /// When it was lost, in running time.
+    lost: Option<u64>,
+    /// Whether something that comes after it was stored before it.
+    late: bool,
+}
+
+/// What a hit was made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) image: bool,
+    /// How many changes of its place it shows.
+    shows: usize,
+}
+
+/// Keeps account of what happened. A moment is a point in the run: every step and every applied entry is one.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    pub(crate) moment: u64,
+    pub(crate) fates: Vec<Fate>,
+    /// Records of the log that have been seen.
+    logged: usize,
+    /// Before these moments nothing may be served any more.
+    epoch: u64,
+    unreadable: BTreeMap<Table, u64>,
+    deletes: BTreeMap<(Kind, u8), u64>,
+    definitions: BTreeMap<Kind, u64>,
+    /// Whether this process has seen a heartbeat of the database, and of Debezium.
+    beats: [bool; 2],
+    /// Per key: the most changes that a hit has shown.
+    shown: BTreeMap<(Kind, u8), usize>,
+    /// Every change before this one was applied.
+    low: usize,
+}
+
+impl Violation {
+    pub(crate) fn new(rule: &'static str, text: String) -> Self {
+        Self { rule, text }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.text)
+    }
+}
+
+impl Judge {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.moment += 1;
+    }
+
+    /// Takes note of new changes in the log.
+    pub(crate) fn learn(&mut self, db: &Database) {
+        for (record, what) in db.log.iter().enumerate().skip(self.logged) {
+            if let Record::Change(_) = what {
+                let fate = Fate {
+                    record,
+                    delivered: None,
+                    heard: 0,
+                    added: None,
+                    number: 0,
+                    lost: None,
+                    late: false,
+                };
+                self.fates.push(fate);
+            }
+        }
+        self.logged = db.log.len();
+    }
+
+    pub(crate) fn sent(&mut self, event: usize, added: Option<u64>, now: u64, running: u64) {
+        let fate = &mut self.fates[event];
+        match added {
+            None => fate.lost = Some(running),
+            Some(number) if fate.added.is_none() || fate.lost.take().is_some() => {
+                // What counts for a position is the first time: whatever came of it is past then.
+                fate.number = if fate.number == 0 { number } else { fate.number };
+                fate.added = Some(now);
+            }
+            Some(_) => {}
+        }
+    }
+
+    pub(crate) fn late(&mut self, event: usize) {
+        self.fates[event].late = true;
+    }
+
+    /// Entries are gone from Redis; these changes are still there and unread.
+    pub(crate) fn lose(&mut self, unread: &[usize], sent: usize, running: u64) {
+        for (_, fate) in self.gone(unread, sent) {
+            fate.lost = Some(running);
+        }
+    }
+
+    /// The changes that were sent, weren't applied, and never will be.
+    fn gone(&mut self, unread: &[usize], sent: usize) -> impl Iterator<Item = (usize, &mut Fate)> {
+        while self.fates.get(self.low).is_some_and(|fate| fate.delivered.is_some()) {
+            self.low += 1;
+        }
+        let open =
+            self.fates.iter_mut().enumerate().skip(self.low).filter(|(_, fate)| fate.delivered.is_none());
+        open.filter(move |(event, fate)| {
+            (fate.record < sent || fate.added.is_some()) && !unread.contains(event)
+        })
+    }
+
+    /// An entry was handed to the core.
+    pub(crate) fn hear(&mut self, says: Says, now: u64) {
+        self.moment += 1;
+        let moment = self.moment;
+        match says {
+            Says::Change(event) => {
+                let fate = &mut self.fates[event];
+                fate.delivered.get_or_insert((now, moment));
+                fate.heard = moment;
+            }
+            Says::Beat { database } => self.beats[usize::from(!database)] = true,
+            Says::Garbage(Some(table)) => {
+                self.unreadable.insert(table, moment);
+            }
+            Says::Garbage(None) => {
+                self.unreadable = Table::ALL.into_iter().map(|table| (table, moment)).collect();
+            }
+            Says::SnapshotRow | Says::Nothing => {}
+        }
+    }
+
+    /// A new epoch began while entries were applied from `start` on. What was sent before needs no event any more.
+    pub(crate) fn epoch(&mut self, start: u64, sent: usize, now: u64) {
+        self.epoch = start;
+        let moment = self.moment;
+        for (_, fate) in self.gone(&[], sent) {
+            fate.delivered = Some((now, moment));
+        }
+    }
+
+    /// The streams of these tables have positions from now on, at the end of so many entries: what came before is past.
+    pub(crate) fn position(&mut self, tables: &[Table], db: &Database, adds: u64, sent: usize, now: u64) {
+        let moment = self.moment;
+        for (event, fate) in self.gone(&[], sent) {
+            let past = fate.added.is_none() || fate.number <= adds;
+            if past && tables.contains(&db.events[event].table) {
+                fate.delivered = Some((now, moment));
+            }
+        }
+    }
+
+    pub(crate) fn delete(&mut self, kind: Kind, key: u8) {
+        self.deletes.insert((kind, key), self.moment);
+    }
+
+    pub(crate) fn redefine(&mut self, kind: Kind) {
+        self.definitions.insert(kind, self.moment);
+        self.shown.retain(|(k, _), _| *k != kind);
+    }
+
+    /// Another process has begun.
+    pub(crate) fn restart(&mut self) {
+        self.epoch = self.moment;
+        self.beats = [false; 2];
+        self.shown.clear();
+    }
+
+    pub(crate) fn remember(&mut self, kind: Kind, key: u8, verdict: Verdict) {
+        let shown = self.shown.entry((kind, key)).or_default();
+        *shown = verdict.shows.max(*shown);
+    }
+
+    /// A fill was taken: nothing it depends on was applied since its lease.
+    pub(crate) fn stored(&self, world: &World, filled: &Filled) -> Result<(), Violation> {
+        let late = unseen(world, filled)
+            .find(|event| self.fates[*event].delivered.is_some_and(|(_, moment)| moment > filled.leased));
+        late.map_or(Ok(()), |event| {
+            let what = format!("{} {}: a fill was taken", filled.kind.name(), filled.key);
+            Err(Violation::new(
+                "fenced",
+                format!("{what} although {} was applied since its lease", tell(world, event)),
+            ))
+        })
+    }
+
+    /// A value was served.
+    pub(crate) fn hit(&self, world: &World, kind: Kind, key: u8, hit: &Hit) -> Result<Verdict, Violation> {
+        let entry = &hit.entry;
+        let broken = |rule, text: String| Violation::new(rule, format!("{} {key}: {text}", kind.name()));
+        let fault = |rule, text: String| Err(broken(rule, text));
+        let what = std::str::from_utf8(&entry.content_type).unwrap();
+        let body = std::str::from_utf8(&entry.body).unwrap();
+        if let Some(heartbeat) = world.setting.heartbeat
+            && !self.beats[usize::from(heartbeat == Heartbeat::Debezium)]
+        {
+            return fault("starting", "a hit before any heartbeat was seen".to_owned());
+        }
+        let place = kind.place(key);
+        let (source, since, shows, superseding) = if let Some(n) = what.strip_prefix("fill/") {
+            let filled = &world.fills[n.parse::<usize>().unwrap()];
+            if (filled.kind, filled.key) != (kind, key) || filled.body.as_deref().unwrap_or_default() != body
+            {
+                return fault("mixed up", format!("{what} was for {} {}", filled.kind.name(), filled.key));
+            }
+            let page = kind == Kind::Page && world.now >= filled.stored + 8000;
+            if page || world.clock().tick >= entry.expires {
+                return fault("expired", format!("{what} is past its end"));
+            }
+            let superseding: Vec<usize> = unseen(world, filled).collect();
+            let shows = world.db.changes(place) - world.db.since(place, &filled.snapshot).count();
+            (Some(filled), filled.leased, shows, superseding)
+        } else {
+            let origin = world.db.origin(place, body).filter(|_| what == ROW_TYPE);
+            let Some(origin) = origin else {
+                return fault("image", format!("{body} was never the row"));
+            };
+            let superseding: Vec<usize> = world.db.after(place, origin).collect();
+            let shows = world.db.changes(place) - superseding.len();
+            (None, self.fates[origin].heard, shows, superseding)
+        };
+        for (rule, void) in [
+            ("epoch", Some(&self.epoch)),
+            ("deleted", self.deletes.get(&(kind, key))),
+            ("definition", self.definitions.get(&kind)),
+            ("unreadable", kind.tables().iter().filter_map(|table| self.unreadable.get(table)).max()),
+        ] {
+            if void.is_some_and(|void| since < *void) {
+                return fault(rule, format!("{what} is from before moment {}", void.unwrap()));
+            }
+        }
+        for event in superseding {
+            match self.fates[event].delivered {
+                // Known: an image that is written again may be one from before the streams' position.
+                Some(_) if source.is_none() && self.fates[event].heard == 0 => Ok(()),
+                Some((at, moment)) => delivered(world, source, at, moment, hit),
+                None => pending(world, event, hit),
+            }
+            .map_err(|rule| broken(rule, format!("{what} {body} misses {}", tell(world, event))))?;
+        }
+        if source.is_none() && self.shown.get(&(kind, key)).is_some_and(|shown| shows < *shown) {
+            return fault("backwards", format!("{body} was followed before by what is newer"));
+        }
+        Ok(Verdict { image: source.is_none(), shows })
+    }
+
+    /// The time through which everything is said to have been applied.
+    pub(crate) fn applied_through(&self, world: &World, through: Option<Tick>) -> Result<(), Violation> {
+        let Some(through) = through else { return Ok(()) };
+        let through = through.0.saturating_sub(START);
+        for (event, fate) in self.fates.iter().enumerate().skip(self.low) {
+            let change = &world.db.events[event];
+            // Streams of tables that no cache uses aren't read.
+            if fate.delivered.is_some() || change.table == Table::K || is_excused(world, fate) {
+                continue;
+            }
+            let since = match world.setting.heartbeat {
+                Some(Heartbeat::Database) => Some(change.at + slack(world)),
+                Some(Heartbeat::Debezium) => fate.added.map(|added| added + slack(world)),
+                None => fate.added,
+            };
+            if since.is_some_and(|since| since < through) {
+                let what = tell(world, event);
+                return Err(Violation::new(
+                    "applied-through",
+                    format!("{through} ms is claimed without {what}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a value may miss a change that was applied at this time and moment.
+fn delivered(
+    world: &World,
+    source: Option<&Filled>,
+    at: u64,
+    moment: u64,
+    hit: &Hit,
+) -> Result<(), &'static str> {
+    let Some(filled) = source else { return Err("not the newest image") };
+    if filled.leased < moment {
+        return Err("fenced");
+    }
+    // The last invalidation before the lease ends the hold-off, and that may be another than this one.
+    let end = (filled.leased_at + READ_LAG).min(at + 2 * READ_LAG);
+    if hit.entry.hold_off && world.now < end { Ok(()) } else { Err("hold-off") }
+}
+
+/// Whether a value may miss a change that hasn't been applied.
+fn pending(world: &World, event: usize, hit: &Hit) -> Result<(), &'static str> {
+    let fate = &world.judge.fates[event];
+    let since = match world.setting.heartbeat {
+        Some(Heartbeat::Database) => Some(world.db.events[event].at),
+        // Neither knows anything of what isn't in Redis.
+        Some(Heartbeat::Debezium) | None => fate.added,
+    };
+    let limit = match world.setting.heartbeat {
+        None => CONTINUITY,
+        Some(_) => MAX_STALENESS + slack(world) + if hit.ttl < 0 { SERVE_STALE } else { 0 },
+    };
+    if since.is_none_or(|since| world.now <= since + limit) || is_excused(world, fate) {
+        Ok(())
+    } else {
+        Err("stale")
+    }
+}
+
+fn is_excused(world: &World, fate: &Fate) -> bool {
+    fate.late || fate.lost.is_some_and(|lost| world.running() <= lost + LOSS)
+}
+
+/// A hit is one that was asked for.
+pub(crate) fn directives(
+    wanted: Wanted<'_>,
+    hit: &Hit,
+    now: Tick,
+    through: Option<Tick>,
+) -> Result<(), Violation> {
+    let old = wanted.max_age.is_some_and(|age| now.since(hit.entry.stored) > age);
+    let unproven =
+        wanted.max_staleness.is_some_and(|most| through.is_none_or(|through| now.since(through) > most));
+    if wanted.reload || old || unproven {
+        return Err(Violation::new("directives", format!("a hit for {wanted:?}")));
+    }
+    Ok(())
+}
+
+/// Nothing goes on any more, and everything has been applied: a hit shows the newest there is.
+pub(crate) fn quiet(world: &World, kind: Kind, key: u8, hit: &Hit) -> Result<(), Violation> {
+    let what = std::str::from_utf8(&hit.entry.content_type).unwrap();
+    let missed = if let Some(n) = what.strip_prefix("fill/") {
+        unseen(world, &world.fills[n.parse::<usize>().unwrap()]).next()
+    } else {
+        let body = std::str::from_utf8(&hit.entry.body).unwrap();
+        let place = kind.place(key);
+        world.db.origin(place, body).and_then(|origin| world.db.after(place, origin).next())
+    };
+    missed.map_or(Ok(()), |event| {
+        let text = format!("{} {key}: {what} misses {}", kind.name(), tell(world, event));
+        Err(Violation::new("quiet", text))
+    })
+}
+
+/// How much fresher than they are clocks can make things look.
+fn slack(world: &World) -> u64 {
+    SKEW + u64::try_from(world.setting.ahead).unwrap_or(0)
+}
+
+/// The changes that a fill doesn't show.
+fn unseen<'a>(world: &'a World, filled: &'a Filled) -> impl Iterator<Item = usize> + 'a {
+    let places: [Option<Place>; 2] = [Some(filled.kind.place(filled.key)), filled.kind.place_too()];
+    places.into_iter().flatten().flat_map(|place| world.db.since(place, &filled.snapshot))
+}
+
+fn tell(world: &World, event: usize) -> String {
+    let (change, fate) = (&world.db.events[event], &world.judge.fates[event]);
+    format!(
+        "change {event} ({:?} of {} {}, committed {}, in Redis {:?}, applied {:?}, lost {:?})",
+        change.op,
+        change.table.name(),
+        change.key,
+        change.at,
+        fate.added,
+        fate.delivered.map(|(at, _)| at),
+        fate.lost
+    )
+}

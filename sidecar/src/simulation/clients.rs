@@ -1,0 +1,227 @@
+//! What applications do: read through the cache, read the database, fill.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{
+    checker::{Violation, directives, quiet},
+    database::{KEYS, Snapshot},
+    kinds::Kind,
+    world::World,
+};
+use crate::{
+    engine::{Answer, BadLease, Fill, Hit, Wanted},
+    key::Key,
+    store::Value,
+};
+
+/// A lease that an application holds, and what it has read with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) kind: Kind,
+    pub(crate) key: u8,
+    pub(crate) token: String,
+    pub(crate) leased: u64,
+    pub(crate) leased_at: u64,
+    pub(crate) process: u64,
+    pub(crate) generation: u64,
+    pub(crate) read: Option<(Snapshot, Option<String>)>,
+}
+
+/// A fill that was taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Filled {
+    pub(crate) kind: Kind,
+    pub(crate) key: u8,
+    /// The moment of its lease.
+    pub(crate) leased: u64,
+    pub(crate) leased_at: u64,
+    pub(crate) stored: u64,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) body: Option<String>,
+}
+
+impl World {
+    /// Reads a key; the lease, if it is a miss with one.
+    pub(crate) fn get(&mut self, kind: Kind, key: u8, how: u8) -> Result<Option<Pending>, Violation> {
+        Ok(self.look(kind, key, how)?.and_then(Result::err))
+    }
+
+    /// Reads a key: a hit, a lease, or neither.
+    fn look(&mut self, kind: Kind, key: u8, how: u8) -> Result<Option<Result<Hit, Pending>>, Violation> {
+        let Some((catalog, cache)) = self.cache(kind) else { return Ok(None) };
+        let wanted = wanted(how);
+        let now = self.clock().tick;
+        let bound = catalog.freshness.bound.as_ref();
+        let evidence =
+            cache.feed.evidence(cache.attached.load(Ordering::Acquire), bound.map(|b| b.heartbeat));
+        self.judge.applied_through(self, evidence.applied_through(bound))?;
+        match self.engine.get(&catalog, &cache, &key_of(key), wanted, now) {
+            Answer::Hit(hit) => {
+                self.say(|_| {
+                    format!("{} {key}: hit {:?} {:?}", kind.name(), hit.entry.content_type, hit.detail)
+                });
+                directives(wanted, &hit, now, evidence.applied_through(bound))?;
+                let verdict = self.judge.hit(self, kind, key, &hit)?;
+                self.judge.remember(kind, key, verdict);
+                self.tally.count("hit");
+                self.tally.count(if verdict.image { "hit of an image" } else { "hit of a fill" });
+                if hit.detail == Some("hold-off") {
+                    self.tally.count("hit in hold-off");
+                }
+                if hit.ttl < 0 {
+                    self.tally.count("stale hit");
+                }
+                Ok(Some(Ok(hit)))
+            }
+            Answer::Miss(miss) => {
+                self.tally.count(if miss.stale { "bypass" } else { "miss" });
+                self.say(|_| format!("{} {key}: miss, stale {}, {:?}", kind.name(), miss.stale, miss.detail));
+                let Some(grant) = miss.lease else { return Ok(None) };
+                Ok(Some(Err(Pending {
+                    kind,
+                    key,
+                    token: grant.token,
+                    leased: self.judge.moment,
+                    leased_at: self.now,
+                    process: self.process,
+                    generation: self.generations[&kind],
+                    read: None,
+                })))
+            }
+        }
+    }
+
+    /// Reads the database, or a replica that is so far behind.
+    pub(crate) fn read(&mut self, pending: &mut Pending, lag: u64) {
+        let snapshot = self.db.snapshot(self.now.saturating_sub(lag));
+        let value = self.db.look(pending.kind.place(pending.key), &snapshot);
+        pending.read = Some((snapshot, value));
+    }
+
+    /// Fills with what was read; whether it was stored.
+    pub(crate) fn fill(&mut self, pending: Pending, max_age: u64) -> Result<bool, Violation> {
+        let Some((catalog, cache)) = self.cache(pending.kind) else { return Ok(false) };
+        let Pending {
+            kind,
+            key,
+            token,
+            leased,
+            leased_at,
+            process,
+            generation,
+            read: Some((snapshot, body)),
+        } = pending
+        else {
+            return Ok(false);
+        };
+        let lease = match self.engine.lease(&cache, &key_of(key), &token) {
+            Ok(_) if process != self.process => {
+                return Err(Violation::new("lease", "a lease from before the restart was good".to_owned()));
+            }
+            Ok(lease) => lease,
+            Err(BadLease::Foreign) if process != self.process => return Ok(false),
+            Err(bad) => return Err(Violation::new("lease", format!("a good lease was refused: {bad:?}"))),
+        };
+        let value = Value {
+            body: body.clone().unwrap_or_default().into(),
+            content_type: format!("fill/{}", self.fills.len()).into(),
+            absent: body.is_none(),
+        };
+        let max_age = (max_age < u64::MAX).then(|| Duration::from_millis(max_age));
+        let fill = Fill { lease, value, max_age, position: None };
+        let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body };
+        if self.engine.fill(&catalog, &cache, &key_of(key), fill, self.clock()).is_err() {
+            self.tally.count("fenced");
+            self.say(|_| format!("{} {key}: fenced", kind.name()));
+            return Ok(false);
+        }
+        if generation != self.generations[&kind] {
+            let what = format!("a lease for an earlier definition of {} was good", kind.name());
+            return Err(Violation::new("definition", what));
+        }
+        self.judge.stored(self, &filled)?;
+        self.say(|w| format!("{} {key}: stored fill/{}", kind.name(), w.fills.len()));
+        self.fills.push(filled);
+        self.tally.count("stored");
+        Ok(true)
+    }
+
+    pub(crate) fn use_cache(&mut self, kind: Kind, key: u8, lag: u64) -> Result<(), Violation> {
+        if let Some(mut pending) = self.get(kind, key, 0)? {
+            self.read(&mut pending, lag);
+            self.fill(pending, u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all faults and waits: everything must become right, and be cached again.
+    pub(crate) fn settle(&mut self) -> Result<(), Violation> {
+        self.say(|_| "all faults end".to_owned());
+        for key in self.redis.wrong.clone() {
+            self.redis.delete(&key);
+        }
+        self.db.close(self.now, 0);
+        self.judge.learn(&self.db);
+        self.judge.tick();
+        self.flow(20_000);
+        for kind in Kind::ALL {
+            for key in 0..KEYS {
+                if self.cache(kind).is_none() {
+                    continue;
+                }
+                self.judge.tick();
+                let first = self.look(kind, key, 0)?;
+                let hit = match first {
+                    Some(Ok(hit)) => hit,
+                    Some(Err(mut pending)) => {
+                        self.read(&mut pending, 0);
+                        if !self.fill(pending, u64::MAX)? {
+                            return Err(Violation::new(
+                                "recovery",
+                                format!("{} {key} can't be filled", kind.name()),
+                            ));
+                        }
+                        match self.look(kind, key, 0)? {
+                            Some(Ok(hit)) => hit,
+                            _ => {
+                                return Err(Violation::new(
+                                    "recovery",
+                                    format!("{} {key} isn't cached", kind.name()),
+                                ));
+                            }
+                        }
+                    }
+                    None => {
+                        return Err(Violation::new("recovery", format!("{} {key} is refused", kind.name())));
+                    }
+                };
+                quiet(self, kind, key, &hit)?;
+            }
+        }
+        let stats = |kind: Kind| self.cache(kind).map(|(_, cache)| Arc::clone(&cache.stats));
+        let stats: Vec<_> = Kind::ALL.into_iter().filter_map(stats).collect();
+        for stats in stats {
+            *self.tally.0.entry("hydrated").or_default() += stats.hydrated.load(Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn wanted(how: u8) -> Wanted<'static> {
+    let read = Wanted { lease: true, ..Wanted::default() };
+    match how {
+        1 => Wanted { reload: true, ..read },
+        2 => Wanted { max_age: Some(Duration::from_secs(1)), ..read },
+        3 => Wanted { max_staleness: Some(Duration::from_millis(500)), ..read },
+        4 => Wanted { max_staleness: Some(Duration::from_secs(3)), ..read },
+        6 => Wanted::default(),
+        _ => read,
+    }
+}
+
+pub(crate) fn key_of(key: u8) -> Key {
+    Key::from_path(&key.to_string(), None).unwrap()
+}

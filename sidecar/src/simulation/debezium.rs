@@ -1,0 +1,320 @@
+//! Debezium Server: reads the log and writes to Redis the bytes that the real one writes, and sometimes fewer.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{
+    database::{Commit, Database, Event, Op, Record, Row, Table},
+    redis::{Fields, Redis, Says},
+};
+
+/// The Unix time, in milliseconds, at which the simulation's clock is zero.
+pub(crate) const EPOCH: u64 = 1_700_000_000_000;
+
+const PLACEHOLDER: &str = "__debezium_unavailable_value";
+
+/// How it is set up. Any of it can change with a restart.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of its configuration")]
+pub(crate) struct Settings {
+    pub(crate) extended: bool,
+    pub(crate) schemas: bool,
+    /// `replace.null.with.default`.
+    pub(crate) defaults: bool,
+    pub(crate) tombstones: bool,
+    /// `REPLICA IDENTITY FULL`, so that nothing is missing from an image.
+    pub(crate) full: bool,
+    /// `ExtractNewRecordState`.
+    pub(crate) flattened: bool,
+    /// `provide.transaction.metadata`.
+    pub(crate) transactions: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Debezium {
+    /// Everything goes into one stream.
+    routed: bool,
+    /// The log is MariaDB's.
+    binlog: bool,
+    /// Milliseconds that the database's clock is ahead of the sidecar's.
+    ahead: i64,
+    pub(crate) settings: Settings,
+    /// Records of the log that were read.
+    pub(crate) sent: usize,
+}
+
+impl Settings {
+    pub(crate) fn of(bits: u8) -> Self {
+        let bit = |n: u8| bits & (1 << n) != 0;
+        Self {
+            extended: bit(0),
+            schemas: bit(1) && bit(2),
+            defaults: bit(2) && bit(3),
+            tombstones: bit(4),
+            full: bit(5),
+            flattened: bits & 0xe0 == 0xe0,
+            transactions: bit(1) || bit(3),
+        }
+    }
+}
+
+impl Debezium {
+    pub(crate) fn new(routed: bool, binlog: bool, ahead: i64, settings: Settings) -> Self {
+        Self { routed, binlog, ahead, settings, sent: 0 }
+    }
+
+    /// Milliseconds since the Unix epoch, by the database's clock.
+    fn wall(&self, at: u64) -> u64 {
+        (EPOCH + at).saturating_add_signed(self.ahead)
+    }
+
+    pub(crate) fn stream(&self, topic: &str) -> String {
+        if self.routed { "shop.cdc".to_owned() } else { topic.to_owned() }
+    }
+
+    pub(crate) fn table_stream(&self, table: Table) -> String {
+        self.stream(&format!("shop.s.{}", table.name()))
+    }
+
+    /// Writes a record of the log to its stream; says which changes are in Redis now.
+    pub(crate) fn send(&self, record: &Record, db: &Database, redis: &mut Redis, now: u64) -> Vec<usize> {
+        let (topic, key, value, says) = match *record {
+            Record::Begin(commit) | Record::End(commit)
+                if self.settings.transactions && !db.is_definition(commit) =>
+            {
+                self.marker(commit, matches!(record, Record::End(_)), db, now)
+            }
+            Record::Begin(_) | Record::End(_) => return Vec::new(),
+            // Only PostgreSQL's log takes messages.
+            Record::Beat { .. } if self.binlog => return Vec::new(),
+            Record::Beat { sequence, at, lsn } => self.beat(sequence, at, lsn, now),
+            Record::Change(index) => return self.change(index, db, redis, now),
+        };
+        let fields = self.fields(&key, &value, None);
+        redis.add(&self.stream(&topic), fields, says, now);
+        Vec::new()
+    }
+
+    /// Debezium's own heartbeat.
+    pub(crate) fn own_beat(&self, redis: &mut Redis, now: u64) {
+        let value = format!("{{\"ts_ms\":{}}}", self.wall(now));
+        let fields = self.fields("{\"serverName\":\"shop\"}", &value, None);
+        redis.add(&self.stream("__debezium-heartbeat.shop"), fields, Says::Beat { database: false }, now);
+    }
+
+    fn beat(&self, sequence: u64, at: u64, lsn: u64, now: u64) -> (String, String, String, Says) {
+        let content = BASE64_STANDARD.encode(format!("{sequence}:{}", self.wall(at)));
+        let (ts, db) = (self.wall(now), self.wall(at));
+        let value = format!(
+            "{{\"op\":\"m\",\"ts_ms\":{ts},\"source\":{{\"connector\":\"postgresql\",\"ts_ms\":{db},\"snapshot\":null,\"db\":\"d\",\
+             \"sequence\":\"[\\\"{lsn}\\\",\\\"{lsn}\\\"]\",\"schema\":\"\",\"table\":\"\",\"txId\":null,\"lsn\":{lsn}}},\
+             \"message\":{{\"prefix\":\"freshet-hb\",\"content\":\"{content}\"}}}}"
+        );
+        let key = "{\"prefix\":\"freshet-hb\"}".to_owned();
+        ("shop.message".to_owned(), key, value, Says::Beat { database: true })
+    }
+
+    fn marker(&self, commit: usize, end: bool, db: &Database, now: u64) -> (String, String, String, Says) {
+        let commit = &db.commits[commit];
+        let ts = self.wall(now);
+        let (status, lsn) = if end { ("END", commit.lsn) } else { ("BEGIN", commit.lsn - 1) };
+        let id = self.transaction(commit, lsn);
+        let counts = if end {
+            let data = &db.events[commit.events.clone()];
+            let of = |table: Table| data.iter().filter(|e| e.table == table && e.op != Op::Redefine).count();
+            let collections: Vec<String> = Table::ALL
+                .into_iter()
+                .filter(|table| of(*table) > 0)
+                .map(|t| format!("{{\"data_collection\":\"s.{}\",\"event_count\":{}}}", t.name(), of(t)))
+                .collect();
+            let all: usize = Table::ALL.into_iter().map(of).sum();
+            format!("\"event_count\":{all},\"data_collections\":[{}]", collections.join(","))
+        } else {
+            "\"event_count\":null,\"data_collections\":null".to_owned()
+        };
+        let value = format!("{{\"status\":\"{status}\",\"id\":\"{id}\",{counts},\"ts_ms\":{ts}}}");
+        ("shop.transaction".to_owned(), format!("{{\"id\":\"{id}\"}}"), value, Says::Nothing)
+    }
+
+    fn change(&self, index: usize, db: &Database, redis: &mut Redis, now: u64) -> Vec<usize> {
+        let event = &db.events[index];
+        let stream = self.table_stream(event.table);
+        let says = Says::Change(index);
+        if event.op == Op::Redefine {
+            let value = format!(
+                "{{\"source\":{},\"databaseName\":\"s\",\"schemaName\":null,\"ddl\":\"ALTER\",\
+                 \"tableChanges\":[{{\"type\":\"ALTER\",\"id\":\"\\\"s\\\".\\\"{}\\\"\"}}],\"ts_ms\":{}}}",
+                self.source(event, db, "null"),
+                event.table.name(),
+                self.wall(now)
+            );
+            let fields = self.fields("{\"databaseName\":\"s\"}", &value, None);
+            let added = redis.add(&self.stream("shop"), fields, says, now);
+            return if added { vec![index] } else { Vec::new() };
+        }
+        let keyed = event.table.has_key() && event.op != Op::Truncate;
+        let key = if keyed { format!("{{\"id\":{}}}", event.key) } else { "default".to_owned() };
+        let headers = event.other.filter(|_| keyed).map(|other| {
+            let name = if event.op == Op::Create { "__DEBEZIUM.OLDKEY" } else { "__DEBEZIUM.NEWKEY" };
+            (name, format!("{{\"id\":{other}}}"))
+        });
+        let flattened = self.settings.flattened && !self.routed && event.op != Op::Truncate;
+        let mut added = false;
+        if !(flattened && event.op == Op::Delete && keyed) {
+            let value = if flattened { self.image(event) } else { self.envelope(index, db, now) };
+            let fields = self.fields(&key, &value, headers.as_ref().map(|(n, v)| (*n, v.as_str())));
+            added |= redis.add(&stream, fields, says, now);
+        }
+        if event.op == Op::Delete && keyed && (self.settings.tombstones || flattened) {
+            let fields = self.fields(&key, "default", headers.as_ref().map(|(n, v)| (*n, v.as_str())));
+            // After its delete it says nothing that has to be heard.
+            added |= redis.add(&stream, fields, if added { Says::Nothing } else { says }, now);
+        }
+        if added { vec![index] } else { Vec::new() }
+    }
+
+    /// The name of a transaction, in an entry that was written at this place of the log.
+    fn transaction(&self, commit: &Commit, lsn: u64) -> String {
+        if self.binlog {
+            format!("0-{}-{}", commit.server, commit.xid - 699)
+        } else {
+            format!("{}:{lsn}", commit.xid)
+        }
+    }
+
+    fn image(&self, event: &Event) -> String {
+        let Some(row) = &event.after else { return "null".to_owned() };
+        let note = match (row.noted, self.settings.defaults) {
+            (true, _) => "\"n\"",
+            (false, true) => "\"dflt\"",
+            (false, false) => "null",
+        };
+        let hidden = event.kept_big && !self.settings.full;
+        row.written(note, hidden.then_some(PLACEHOLDER))
+    }
+
+    fn envelope(&self, index: usize, db: &Database, now: u64) -> String {
+        let event = &db.events[index];
+        let op = match event.op {
+            Op::Create => "c",
+            Op::Update => "u",
+            Op::Delete => "d",
+            Op::Truncate | Op::Redefine => "t",
+        };
+        let before = if event.op == Op::Delete {
+            // All but the key is made up.
+            format!("{{\"id\":{},\"code\":0,\"v\":0,\"note\":null,\"big\":null}}", event.key)
+        } else {
+            "null".to_owned()
+        };
+        let snapshot = if self.settings.defaults { "\"false\"" } else { "null" };
+        let transaction = if self.settings.transactions {
+            let commit = &db.commits[event.commit];
+            let (id, order) = (self.transaction(commit, event.lsn), event.order);
+            let before = &db.events[commit.events.start..index];
+            let of_table = before.iter().filter(|e| e.table == event.table).count() + 1;
+            format!("{{\"id\":\"{id}\",\"total_order\":{order},\"data_collection_order\":{of_table}}}")
+        } else {
+            "null".to_owned()
+        };
+        format!(
+            "{{\"before\":{before},\"after\":{},\"source\":{},\"transaction\":{transaction},\"op\":\"{op}\",\"ts_ms\":{}}}",
+            self.image(event),
+            self.source(event, db, snapshot),
+            self.wall(now)
+        )
+    }
+
+    fn source(&self, event: &Event, db: &Database, snapshot: &str) -> String {
+        let (at, table, lsn) = (self.wall(event.at), event.table.name(), event.lsn);
+        if self.binlog {
+            let (file, pos, server) = (lsn / 4096, lsn % 4096, event.server);
+            return format!(
+                "{{\"connector\":\"mariadb\",\"name\":\"shop\",\"ts_ms\":{at},\"snapshot\":{snapshot},\"db\":\"s\",\"table\":\"{table}\",\
+                 \"server_id\":{server},\"gtid\":\"0-{server}-{}\",\"file\":\"bin.{file:06}\",\"pos\":{pos},\"row\":{}}}",
+                event.commit + 1,
+                event.order
+            );
+        }
+        let preceding = match db.commits[event.commit].preceding {
+            0 => "null".to_owned(),
+            lsn => format!("\\\"{lsn}\\\""),
+        };
+        format!(
+            "{{\"connector\":\"postgresql\",\"name\":\"shop\",\"ts_ms\":{at},\"snapshot\":{snapshot},\"db\":\"d\",\
+             \"sequence\":\"[{preceding},\\\"{lsn}\\\"]\",\"schema\":\"s\",\"table\":\"{table}\",\"txId\":{},\"lsn\":{lsn}}}",
+            700 + event.commit
+        )
+    }
+
+    /// Writes all rows of some tables as a snapshot reads them.
+    pub(crate) fn snapshot(&self, db: &Database, incremental: Option<Table>, redis: &mut Redis, now: u64) {
+        let rows: Vec<(Table, &Row)> = db
+            .rows
+            .iter()
+            .filter(|((table, _), _)| incremental.is_none_or(|only| only == *table))
+            .map(|((table, _), row)| (*table, row))
+            .collect();
+        for (i, (table, row)) in rows.iter().enumerate() {
+            let mark = match i {
+                _ if incremental.is_some() => "incremental",
+                0 => "first",
+                i if i + 1 == rows.len() => "last",
+                _ => "true",
+            };
+            let place = match (incremental, self.binlog) {
+                (Some(_), _) => String::new(),
+                (None, true) => format!(",\"server_id\":{},\"file\":\"bin.000009\",\"pos\":1", db.server),
+                (None, false) => format!(",\"lsn\":{}", db.commits.last().map_or(1, |commit| commit.lsn)),
+            };
+            let names = if self.binlog { "\"db\":\"s\"" } else { "\"db\":\"d\",\"schema\":\"s\"" };
+            let value = format!(
+                "{{\"before\":null,\"after\":{},\"source\":{{\"ts_ms\":{},\"snapshot\":\"{mark}\",{names},\"table\":\"{}\"{place}}},\
+                 \"op\":\"r\",\"ts_ms\":{}}}",
+                row.json(),
+                self.wall(now),
+                table.name(),
+                self.wall(now)
+            );
+            let key = if table.has_key() { format!("{{\"id\":{}}}", row.id) } else { "default".to_owned() };
+            let fields = self.fields(&key, &value, None);
+            redis.add(&self.table_stream(*table), fields, Says::SnapshotRow, now);
+        }
+    }
+
+    /// Something that no reader understands.
+    pub(crate) fn garbage(&self, kind: u8, table: Table, redis: &mut Redis, now: u64) {
+        let named = format!("\"source\":{{\"db\":\"s\",\"schema\":\"s\",\"table\":\"{}\"}}", table.name());
+        let (key, value, knows_table) = match kind % 4 {
+            0 => ("{\"id\":1}", "{\"op\":\"u\",".to_owned(), false),
+            1 => ("{\"id\":1}", format!("{{\"op\":\"x\",\"after\":null,{named}}}"), true),
+            2 => ("[1]", format!("{{\"op\":\"u\",\"after\":null,{named}}}"), true),
+            _ => ("{\"id\":1}", "{\"op\":\"u\",\"after\":null,\"source\":{}}".to_owned(), false),
+        };
+        let fields = self.fields(key, &value, None);
+        let concerned = (knows_table || !self.routed).then_some(table);
+        redis.add(&self.table_stream(table), fields, Says::Garbage(concerned), now);
+    }
+
+    fn fields(&self, key: &str, value: &str, header: Option<(&str, &str)>) -> Fields {
+        let wrap = |text: &str| {
+            if self.settings.schemas && text != "default" {
+                format!("{{\"schema\":{{\"type\":\"struct\",\"optional\":false}},\"payload\":{text}}}")
+                    .into_bytes()
+            } else {
+                text.as_bytes().to_vec()
+            }
+        };
+        if !self.settings.extended {
+            return Arc::new(vec![(wrap(key), wrap(value))]);
+        }
+        let mut fields = vec![
+            (b"key".to_vec(), wrap(key)),
+            (b"value".to_vec(), wrap(value)),
+            (b"__DEBEZIUM.CONTEXT.TASKID".to_vec(), b"\"0\"".to_vec()),
+        ];
+        fields.extend(header.map(|(name, value)| (name.as_bytes().to_vec(), wrap(value))));
+        Arc::new(fields)
+    }
+}

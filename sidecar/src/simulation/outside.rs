@@ -1,0 +1,241 @@
+//! What happens in the database, in Debezium and in Redis.
+
+use super::{
+    database::{Edit, KEYS, Record, Table},
+    debezium::Settings,
+    redis::{Entry, Redis},
+    step::Step,
+    world::World,
+};
+use crate::position::EntryId;
+
+impl World {
+    /// What happens in the database, in Debezium and in Redis.
+    pub(crate) fn outside(&mut self, step: Step) {
+        let (now, table) = (self.now, |n: u8| Table::ALL[usize::from(n % 3)]);
+        match step {
+            Step::Put { table: t, key, noted, big, visible } => {
+                self.commit(&[Edit::Put { table: table(t), key, noted, big }], visible);
+            }
+            Step::Remove { table: t, key, visible } => {
+                self.commit(&[Edit::Delete { table: table(t), key }], visible);
+            }
+            Step::Move { table: t, from, to, visible } => {
+                self.commit(&[Edit::Move { table: table(t), from, to }], visible);
+            }
+            Step::Swap { table: t, one, other, visible } => {
+                let table = table(t);
+                let spare = KEYS;
+                let step = |from, to| Edit::Move { table, from, to };
+                self.commit(
+                    &[step(one, spare), step(other, one), step(spare, other), step(spare, one)],
+                    visible,
+                );
+            }
+            Step::Recode { key, code, visible } => self.commit(&[Edit::Recode { key, code }], visible),
+            Step::Several { key, visible } => {
+                let put = |(i, table): (usize, Table)| {
+                    let key = (key + u8::try_from(i).unwrap()) % KEYS;
+                    Edit::Put { table, key, noted: true, big: false }
+                };
+                let edits: Vec<Edit> = Table::ALL.into_iter().enumerate().map(put).collect();
+                self.commit(&edits, visible);
+            }
+            Step::Truncate { tables, visible } => {
+                let chosen = (0..3).filter(|n| tables & (1 << n) != 0).map(table).collect();
+                self.commit(&[Edit::Truncate(chosen)], visible);
+                self.tally.count("truncate");
+            }
+            // PostgreSQL says nothing of it; a `ttl` is all there is against that.
+            Step::Redefine { table: t } if self.setting.binlog => {
+                self.commit(&[Edit::Redefine(table(t))], 0);
+                self.tally.count("redefine");
+            }
+            Step::OpenTransaction { table: t, key } => {
+                self.db.open(Edit::Put { table: table(t), key, noted: true, big: true });
+            }
+            Step::CloseTransaction { visible } => {
+                self.db.close(now, visible);
+                self.judge.learn(&self.db);
+            }
+            Step::Beat => self.db.beat(now),
+            Step::DatabaseFailover if self.setting.binlog => {
+                self.db.fail_over();
+                self.tally.count("database failover");
+            }
+            Step::Send { records } => {
+                for _ in 0..records {
+                    self.send_next();
+                }
+            }
+            Step::SendReordered { first, second } => self.send_reordered(first.into(), second.into()),
+            Step::SendAgain { records } => {
+                let from = self.debezium.sent.saturating_sub(records.into());
+                for record in from..self.debezium.sent {
+                    self.send(record);
+                }
+                self.tally.count("duplicates");
+            }
+            Step::Restart { back, settings } => {
+                self.debezium.sent = self.debezium.sent.saturating_sub(back.into());
+                if let Some(bits) = settings {
+                    self.debezium.settings = Settings::of(bits);
+                }
+                self.tally.count("debezium restart");
+            }
+            Step::Snapshot { lose } => self.snapshot(lose.into()),
+            Step::IncrementalSnapshot { table: t } => {
+                self.debezium.snapshot(&self.db, Some(table(t)), &mut self.redis, now);
+                self.tally.count("incremental snapshot");
+            }
+            Step::OwnBeat => self.debezium.own_beat(&mut self.redis, now),
+            Step::Garbage { kind, table: t } => {
+                self.debezium.garbage(kind, table(t), &mut self.redis, now);
+                self.tally.count("garbage");
+            }
+            Step::Save => self.redis.save(),
+            Step::SetClock { ahead } => {
+                self.redis.set_clock(ahead);
+                self.tally.count("clock jump");
+            }
+            other => {
+                let gone = self.lose_in_redis(other);
+                self.lose(&gone);
+            }
+        }
+    }
+
+    fn lose_in_redis(&mut self, step: Step) -> Vec<Entry> {
+        let name = |redis: &Redis, n: u8| {
+            let count = redis.streams.len().max(1);
+            redis.streams.keys().nth(usize::from(n) % count).cloned().unwrap_or_default()
+        };
+        // A stream that is gone and made anew before its first entry was read looks as if nothing had been: only what
+        // counts before Redis can tell.
+        let unread =
+            |n: u8| self.follower.place(&name(&self.redis, n)).is_some_and(|id| id == EntryId::default());
+        if let Step::DeleteStream { stream } | Step::Overwrite { stream } = step
+            && unread(stream)
+        {
+            return Vec::new();
+        }
+        let (what, gone) = match step {
+            Step::Trim { stream, keep } => ("trim", self.redis.trim(&name(&self.redis, stream), keep.into())),
+            Step::DeleteEntry { stream, newest } => {
+                ("xdel", self.redis.remove(&name(&self.redis, stream), newest.into()))
+            }
+            Step::DeleteStream { stream } => ("del", self.redis.delete(&name(&self.redis, stream))),
+            Step::Overwrite { stream } if !self.redis.streams.is_empty() => {
+                ("overwrite", self.redis.overwrite(&name(&self.redis, stream)))
+            }
+            Step::RestartRedis => {
+                self.follower.cut();
+                ("redis restart", self.redis.restart())
+            }
+            Step::Failover { lose, same_process } => {
+                if !same_process {
+                    self.follower.cut();
+                }
+                (
+                    if same_process { "promotion" } else { "failover" },
+                    self.redis.fail_over(lose.into(), same_process),
+                )
+            }
+            _ => return Vec::new(),
+        };
+        self.tally.count(what);
+        gone
+    }
+
+    /// Entries are gone from Redis: whoever hasn't read them never will.
+    fn lose(&mut self, gone: &[Entry]) {
+        if !gone.is_empty() {
+            let unread = self.unread();
+            self.judge.lose(&unread, self.debezium.sent, self.running());
+        }
+    }
+
+    pub(crate) fn commit(&mut self, edits: &[Edit], visible: u64) {
+        self.db.commit(edits, self.now, visible);
+        self.judge.learn(&self.db);
+    }
+
+    fn send_next(&mut self) {
+        if self.debezium.sent < self.db.log.len() {
+            self.debezium.sent += 1;
+            self.send(self.debezium.sent - 1);
+        }
+    }
+
+    pub(crate) fn send_all(&mut self) {
+        while self.debezium.sent < self.db.log.len() {
+            self.send_next();
+        }
+    }
+
+    fn send(&mut self, record: usize) {
+        let record = self.db.log[record].clone();
+        let added = self.debezium.send(&record, &self.db, &mut self.redis, self.now);
+        if let Record::Change(event) = record {
+            // The sink takes any refusal for success; and where ids went back, what is added isn't read.
+            let stream = self.debezium.table_stream(self.db.events[event].table);
+            let behind = self.redis.state(&stream).map(|state| state.last) <= self.follower.place(&stream);
+            let read = added.contains(&event) && (self.follower.place(&stream).is_none() || !behind);
+            self.judge.sent(event, read.then_some(self.redis.adds), self.now, self.running());
+        }
+    }
+
+    fn send_reordered(&mut self, first: usize, second: usize) {
+        let from = self.debezium.sent;
+        let end = (from + first + second).min(self.db.log.len());
+        let middle = (from + first).min(end);
+        if middle == end {
+            return;
+        }
+        self.debezium.sent = end;
+        for record in (middle..end).chain(from..middle) {
+            self.send(record);
+        }
+        for record in &self.db.log[from..middle] {
+            if let Record::Change(event) = record {
+                self.judge.late(*event);
+            }
+        }
+        self.tally.count("reordered");
+    }
+
+    fn snapshot(&mut self, lose: usize) {
+        let followed = |(table, _): &(Table, u8)| *table != Table::K;
+        if !self.db.rows.keys().any(followed) {
+            return;
+        }
+        let from = self.debezium.sent;
+        self.debezium.sent = (from + lose).min(self.db.log.len());
+        for record in &self.db.log[from..self.debezium.sent] {
+            if let Record::Change(event) = record {
+                // What the snapshot tells instead.
+                self.judge.sent(*event, Some(self.redis.adds), self.now, self.now - self.stopped);
+            }
+        }
+        self.debezium.snapshot(&self.db, None, &mut self.redis, self.now);
+        self.tally.count("snapshot");
+    }
+
+    pub(crate) fn flow(&mut self, ms: u64) {
+        let end = self.now + ms;
+        loop {
+            self.now = end.min(self.now + 200);
+            if self.now >= self.last_beat + 500 {
+                self.last_beat = self.now;
+                self.db.beat(self.now);
+                self.debezium.own_beat(&mut self.redis, self.now);
+            }
+            self.send_all();
+            self.pump();
+            self.pump();
+            if self.now >= end {
+                return;
+            }
+        }
+    }
+}

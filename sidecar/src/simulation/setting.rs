@@ -1,0 +1,91 @@
+//! What stays the same through a run, and the binding that it means.
+
+use std::collections::BTreeMap;
+
+use freshet_crds::{Heartbeat, binding::Binding, manifest};
+
+use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, dice::Dice, kinds::Kind};
+use crate::catalog::{Catalog, Newer};
+
+/// What stays the same through a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) seed: u64,
+    /// Everything in one stream.
+    pub(crate) routed: bool,
+    /// MariaDB, not PostgreSQL.
+    pub(crate) binlog: bool,
+    /// The declared heartbeat; without one continuity alone vouches.
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) serve_stale: bool,
+    /// Entries asked of each stream.
+    pub(crate) count: usize,
+    /// Milliseconds that the database's clock is ahead.
+    pub(crate) ahead: i64,
+    pub(crate) debezium: Settings,
+}
+
+impl Setting {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let binlog = dice.one_in(4);
+        Self {
+            seed,
+            routed: dice.one_in(2),
+            binlog,
+            heartbeat: dice.weighted(&[
+                (if binlog { 0 } else { 5 }, Some(Heartbeat::Database)),
+                (1, Some(Heartbeat::Debezium)),
+                (2, None),
+            ]),
+            serve_stale: dice.one_in(4),
+            count: dice.weighted(&[(2, 2), (3, 6), (3, 1000)]),
+            ahead: dice.weighted(&[
+                (2, 0),
+                (1, i64::try_from(SKEW).unwrap()),
+                (1, -i64::try_from(SKEW).unwrap()),
+            ]),
+            // Mostly as recommended.
+            debezium: if dice.one_in(3) {
+                Settings::of(u8::try_from(dice.below(256)).unwrap())
+            } else {
+                Settings::of(0b0010_1011)
+            },
+        }
+    }
+}
+
+pub(crate) fn catalog(
+    setting: &Setting,
+    absent: &[Kind],
+    details: &BTreeMap<Kind, bool>,
+    epoch: u64,
+    old: Option<&Catalog>,
+) -> Catalog {
+    let layout = if setting.routed { "stream: shop.cdc" } else { "topicPrefix: shop" };
+    let freshness = setting.heartbeat.map(|heartbeat| {
+        let on_stale = if setting.serve_stale {
+            format!("onStale: Serve, serveStaleFor: {SERVE_STALE}ms, ")
+        } else {
+            String::new()
+        };
+        format!(
+            "freshness: {{maxStaleness: {MAX_STALENESS}ms, heartbeat: {heartbeat:?}, {on_stale}readLag: {READ_LAG}ms, clockSkew: {SKEW}ms}},"
+        )
+    });
+    let caches: Vec<String> = Kind::ALL
+        .into_iter()
+        .filter(|kind| !absent.contains(kind))
+        .map(|kind| kind.definition(details.get(&kind).copied().unwrap_or_default()))
+        .collect();
+    let text = format!(
+        "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
+           sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', {layout}}}}}],
+           {} caches: [{}], epoch: 'e{epoch}'}}}}",
+        freshness.unwrap_or_default(),
+        caches.join(", ")
+    );
+    let binding =
+        Binding::parse(&manifest::read(&text).unwrap().object).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+    Catalog::build(binding, Newer::default(), old)
+}

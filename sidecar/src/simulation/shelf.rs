@@ -1,0 +1,67 @@
+//! A plain map where moka is in the product, and a way to take values off it.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::store::{Entry, Shelf};
+
+type Map = Arc<Mutex<BTreeMap<(u32, String), Arc<Entry>>>>;
+
+thread_local! {
+    /// The shelf that was made last on this thread: the engine doesn't show its own.
+    static LAST: RefCell<Map> = RefCell::default();
+}
+
+/// Keeps what it is told, until memory pressure is simulated.
+#[derive(Debug)]
+pub(crate) struct MapShelf(Map);
+
+impl Shelf for MapShelf {
+    fn new(_: u64) -> Self {
+        let map = Map::default();
+        LAST.set(Arc::clone(&map));
+        Self(map)
+    }
+
+    fn get(&self, cache: u32, key: &str) -> Option<Arc<Entry>> {
+        lock(&self.0, |map| map.get(&(cache, key.to_owned())).cloned())
+    }
+
+    fn insert(&self, cache: u32, key: &str, entry: Entry) {
+        lock(&self.0, |map| map.insert((cache, key.to_owned()), Arc::new(entry)));
+    }
+
+    fn remove(&self, cache: u32, key: &str) {
+        lock(&self.0, |map| map.remove(&(cache, key.to_owned())));
+    }
+
+    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
+        lock(&self.0, |map| map.retain(|(cache, _), entry| keep(*cache, entry)));
+    }
+
+    fn tidy(&self) {}
+
+    fn weight(&self) -> u64 {
+        lock(&self.0, |map| map.values().map(|entry| entry.weight()).sum())
+    }
+}
+
+/// Drops every value, or one in two of them: what memory pressure may do at any time.
+pub(crate) fn press(all: bool) {
+    LAST.with_borrow(|map| {
+        lock(map, |map| {
+            let mut keep = false;
+            map.retain(|_, _| {
+                keep = !keep;
+                !all && keep
+            });
+        });
+    });
+}
+
+fn lock<T>(map: &Map, f: impl FnOnce(&mut BTreeMap<(u32, String), Arc<Entry>>) -> T) -> T {
+    f(&mut map.lock().unwrap_or_else(PoisonError::into_inner))
+}

@@ -1,0 +1,113 @@
+use super::{
+    checker::Violation,
+    setting::Setting,
+    shrink::shrink,
+    step::{Step, steps},
+    tally::Tally,
+    world::World,
+};
+
+use crate::planted::{Bug, tests as planted};
+
+/// The bugs that are planted.
+const BUGS: [Bug; 1] = [Bug::MonotonicClock];
+
+/// Steps of one run.
+const RUN: usize = 400;
+
+/// Runs these steps in the setting of this seed.
+fn run(seed: u64, steps: &[Step], log: bool) -> (World, Result<(), Violation>) {
+    let mut world = World::new(Setting::of(seed));
+    world.log = log.then(Vec::new);
+    let result = steps.iter().try_for_each(|step| world.step(*step)).and_then(|()| world.settle());
+    (world, result)
+}
+
+/// Runs so many runs; the failure of the first that fails, told by its shortest trace.
+fn search(first: u64, runs: u64) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    for seed in first..first + runs {
+        let all = steps(seed, RUN);
+        let (world, result) = run(seed, &all, false);
+        let Err(violation) = result else {
+            tally.add(&world.tally);
+            continue;
+        };
+        let same = |steps: &[Step]| run(seed, steps, false).1.is_err_and(|v| v.rule == violation.rule);
+        let least = shrink(all, same);
+        let (world, result) = run(seed, &least, true);
+        let log = world.log.unwrap_or_default().join("\n");
+        return Err(format!("seed {seed}, {:?}\n{log}\n{}", world.setting, result.unwrap_err()));
+    }
+    Ok(tally)
+}
+
+/// Looks at a million steps, or at those that the environment names: `FRESHET_SIM_SEED` is the first run's seed,
+/// `FRESHET_SIM_STEPS` how many steps to take.
+#[test]
+fn no_order_of_events_breaks_a_promise() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let steps = number("FRESHET_SIM_STEPS").unwrap_or(1_000_000);
+    let tally = match search(number("FRESHET_SIM_SEED").unwrap_or(1), steps.div_ceil(RUN as u64)) {
+        Ok(tally) => tally,
+        Err(trace) => panic!("{trace}"),
+    };
+    println!("{tally:#?}");
+    if steps < 100_000 {
+        return;
+    }
+    // An empty cache breaks no promise either.
+    let answers = tally.of("hit") + tally.of("miss") + tally.of("bypass");
+    assert!(tally.of("hit") * 100 / answers >= 30, "{} of {answers} answers are hits", tally.of("hit"));
+    for (what, share) in [
+        ("stored", 20),
+        ("fenced", 400),
+        ("hydrated", 100),
+        ("hit of an image", 50),
+        ("hit in hold-off", 50),
+        ("stale hit", 100_000),
+        ("entries", 10),
+        ("epoch", 1000),
+        ("stop", 1000),
+        ("truncate", 1000),
+        ("redefine", 10_000),
+        ("database failover", 50_000),
+        ("duplicates", 5000),
+        ("reordered", 5000),
+        ("debezium restart", 5000),
+        ("snapshot", 5000),
+        ("incremental snapshot", 5000),
+        ("garbage", 5000),
+        ("trim", 5000),
+        ("xdel", 5000),
+        ("del", 5000),
+        ("overwrite", 5000),
+        ("redis restart", 5000),
+        ("failover", 5000),
+        ("promotion", 5000),
+        ("clock jump", 5000),
+        ("cut", 5000),
+        ("delete", 5000),
+        ("reload", 5000),
+        ("sidecar restart", 10_000),
+    ] {
+        let (n, least) = (tally.of(what), steps / share);
+        assert!(n >= least, "{what}: {n} times, fewer than {least}");
+    }
+}
+
+/// With each of these bugs in it, the core breaks a promise within so many steps: the simulator would notice.
+#[test]
+fn planted_bugs_are_found() {
+    let mut missed = Vec::new();
+    for bug in BUGS {
+        let found = planted::with(Some(bug), || {
+            (1..1000).find(|seed| run(*seed, &steps(*seed, RUN), false).1.is_err())
+        });
+        match found {
+            Some(seed) => println!("{bug:?}: found within {} steps", seed * RUN as u64),
+            None => missed.push(bug),
+        }
+    }
+    assert!(missed.is_empty(), "nobody noticed {missed:?}");
+}

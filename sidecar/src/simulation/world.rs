@@ -1,0 +1,262 @@
+//! All of it together: the models around the real core, and what each step does.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    checker::{Judge, Violation},
+    clients::{Filled, Pending, key_of},
+    database::{Database, Edit, Table},
+    debezium::{Debezium, EPOCH},
+    follower::Follower,
+    kinds::Kind,
+    redis::{Redis, Says},
+    setting::{Setting, catalog},
+    shelf::{self, MapShelf},
+    step::{SLOTS, Step},
+    tally::Tally,
+};
+use crate::{
+    catalog::{Cache, Catalog},
+    clock::{Now, Tick},
+    engine::Engine,
+    feed::Feed,
+    planted::{Bug, planted},
+};
+
+/// The tick at which the simulation's clock is zero.
+pub(crate) const START: u64 = 1_000_000;
+
+pub(crate) struct World {
+    pub(crate) setting: Setting,
+    /// Milliseconds since the run began.
+    pub(crate) now: u64,
+    /// Milliseconds of them in which the sidecar's process was stopped.
+    pub(crate) stopped: u64,
+    pub(crate) db: Database,
+    pub(crate) debezium: Debezium,
+    pub(crate) redis: Redis,
+    pub(crate) engine: Arc<Engine<MapShelf>>,
+    pub(crate) follower: Follower,
+    pub(crate) judge: Judge,
+    pub(crate) fills: Vec<Filled>,
+    pub(crate) slots: [Option<Pending>; SLOTS as usize],
+    pub(crate) process: u64,
+    /// Per kind of cache: the number of its definition, whether it is in the binding, and a detail of it.
+    pub(crate) generations: BTreeMap<Kind, u64>,
+    absent: Vec<Kind>,
+    details: BTreeMap<Kind, bool>,
+    binding_epoch: u64,
+    pub(crate) last_beat: u64,
+    pub(crate) tally: Tally,
+    /// What happened, if somebody wants to know.
+    pub(crate) log: Option<Vec<String>>,
+}
+
+impl World {
+    pub(crate) fn new(setting: Setting) -> Self {
+        let debezium = Debezium::new(setting.routed, setting.binlog, setting.ahead, setting.debezium);
+        let engine = Arc::new(Engine::seeded(setting.seed));
+        let generations: BTreeMap<Kind, u64> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
+        engine.install(catalog(&setting, &[], &BTreeMap::new(), 0, None));
+        let feed = feed(&engine);
+        let mut world = Self {
+            follower: Follower::new(&engine, &feed, setting.count),
+            judge: Judge::new(),
+            setting,
+            now: 0,
+            stopped: 0,
+            db: Database::new(),
+            debezium,
+            redis: Redis::new(),
+            engine,
+            fills: Vec::new(),
+            slots: Default::default(),
+            process: 0,
+            generations,
+            absent: Vec::new(),
+            details: BTreeMap::new(),
+            binding_epoch: 0,
+            last_beat: 0,
+            tally: Tally::default(),
+            log: None,
+        };
+        for table in Table::ALL {
+            let put = |key| Edit::Put { table, key, noted: key == 1, big: key == 2 };
+            world.commit(&[put(0), put(1), put(2)], 0);
+        }
+        world.send_all();
+        world
+    }
+
+    pub(crate) fn clock(&self) -> Now {
+        let ran = if planted(Bug::MonotonicClock) { self.now - self.stopped } else { self.now };
+        Now { tick: Tick(START + ran), wall_ms: EPOCH + self.now }
+    }
+
+    pub(crate) fn running(&self) -> u64 {
+        self.now - self.stopped
+    }
+
+    pub(crate) fn say(&mut self, text: impl FnOnce(&Self) -> String) {
+        if self.log.is_some() {
+            let text = format!("{:>7} ms    {}", self.now, text(self));
+            self.log.get_or_insert_default().push(text);
+        }
+    }
+
+    /// Does one step.
+    pub(crate) fn step(&mut self, step: Step) -> Result<(), Violation> {
+        self.judge.tick();
+        self.say(|_| format!("{step:?}"));
+        match step {
+            Step::Wait { ms } => self.now += ms,
+            Step::Flow { ms } => self.flow(ms),
+            Step::Stop { ms } => {
+                self.now += ms;
+                self.stopped += ms;
+                self.tally.count("stop");
+            }
+            Step::Get { slot, cache, key, how } => {
+                let kind = Kind::of(cache);
+                let pending = self.get(kind, key, how)?;
+                if pending.is_some() {
+                    self.slots[usize::from(slot)] = pending;
+                }
+            }
+            Step::Read { slot, lag } => {
+                let Some(mut pending) = self.slots[usize::from(slot)].take() else { return Ok(()) };
+                self.read(&mut pending, lag);
+                self.slots[usize::from(slot)] = Some(pending);
+            }
+            Step::Fill { slot, max_age } => {
+                if let Some(pending) = self.slots[usize::from(slot)].take_if(|p| p.read.is_some()) {
+                    self.fill(pending, max_age)?;
+                }
+            }
+            Step::FillWrongly { slot, key } => {
+                if let Some(pending) = &self.slots[usize::from(slot)]
+                    && pending.key != key
+                    && let Some((_, cache)) = self.cache(pending.kind)
+                    && self.engine.lease(&cache, &key_of(key), &pending.token).is_ok()
+                {
+                    return Err(Violation::new(
+                        "lease",
+                        format!("a lease for {} was good for {key}", pending.key),
+                    ));
+                }
+            }
+            Step::GiveUp { slot } => self.slots[usize::from(slot)] = None,
+            Step::Use { cache, key, lag } => self.use_cache(Kind::of(cache), key, lag)?,
+            Step::Delete { cache, key } => {
+                if let Some((_, cache)) = self.cache(Kind::of(cache)) {
+                    self.engine.delete(&cache, &key_of(key), self.clock().tick);
+                }
+                self.judge.delete(Kind::of(cache), key);
+                self.tally.count("delete");
+            }
+            Step::Ask => self.follower.ask(self.clock()),
+            Step::Serve => self.follower.serve(&self.redis),
+            Step::Take => self.take(),
+            Step::Pump => self.pump(),
+            Step::Cut => {
+                self.follower.cut();
+                self.tally.count("cut");
+            }
+            Step::Press { all } => shelf::press(all),
+            Step::Sweep { thorough } => self.engine.sweep(self.clock().tick, thorough),
+            Step::RestartSidecar => self.restart_sidecar(),
+            Step::Reload { what, cache } => self.reload(what, Kind::of(cache)),
+            other => self.outside(other),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pump(&mut self) {
+        self.follower.ask(self.clock());
+        self.follower.serve(&self.redis);
+        self.take();
+    }
+
+    fn take(&mut self) {
+        let (before, start) = (feed(&self.engine).epoch(), self.judge.moment);
+        let taken = self.follower.take(self.clock());
+        for says in &taken.heard {
+            self.judge.hear(*says, self.now);
+        }
+        let entries = taken.heard.len() as u64;
+        *self.tally.0.entry("entries").or_default() += entries;
+        if feed(&self.engine).epoch() != before {
+            self.judge.epoch(start, self.debezium.sent, self.now);
+            self.tally.count("epoch");
+            self.say(|_| "a new epoch".to_owned());
+        }
+        if !taken.positioned.is_empty() {
+            let tables: Vec<Table> = Table::ALL
+                .into_iter()
+                .filter(|table| taken.positioned.contains(&self.debezium.table_stream(*table)))
+                .collect();
+            self.judge.position(&tables, &self.db, taken.adds, self.debezium.sent, self.now);
+        }
+        if !taken.heard.is_empty() {
+            self.say(|_| format!("heard {:?}", taken.heard));
+        }
+    }
+
+    /// The changes that the follower is still going to read.
+    pub(crate) fn unread(&self) -> Vec<usize> {
+        let mut unread = Vec::new();
+        for (name, stream) in &self.redis.streams {
+            let Some(place) = self.follower.place(name) else { continue };
+            for entry in stream.entries.iter().rev().take_while(|entry| entry.id > place) {
+                if let Says::Change(event) = entry.says {
+                    unread.push(event);
+                }
+            }
+        }
+        unread
+    }
+
+    fn restart_sidecar(&mut self) {
+        self.engine = Arc::new(Engine::seeded(self.setting.seed));
+        self.process += 1;
+        self.install(None);
+        let feed = feed(&self.engine);
+        self.follower = Follower::new(&self.engine, &feed, self.setting.count);
+        self.judge.restart();
+        self.tally.count("sidecar restart");
+    }
+
+    fn reload(&mut self, what: u8, kind: Kind) {
+        match what {
+            0 => *self.details.entry(kind).or_default() ^= true,
+            // The page keeps two tables followed, whatever else there is.
+            1 if kind != Kind::Page && self.absent.contains(&kind) => self.absent.retain(|k| *k != kind),
+            1 if kind != Kind::Page => self.absent.push(kind),
+            _ => self.binding_epoch += 1,
+        }
+        for (k, generation) in &mut self.generations {
+            if *k == kind || what > 1 {
+                *generation += 1;
+                self.judge.redefine(*k);
+            }
+        }
+        let old = self.engine.catalog();
+        self.install(old.as_deref());
+        self.tally.count("reload");
+    }
+
+    fn install(&self, old: Option<&Catalog>) {
+        let next = catalog(&self.setting, &self.absent, &self.details, self.binding_epoch, old);
+        self.engine.install(next);
+    }
+
+    pub(crate) fn cache(&self, kind: Kind) -> Option<(Arc<Catalog>, Arc<Cache>)> {
+        let catalog = self.engine.catalog()?;
+        let cache = Arc::clone(catalog.caches.get(kind.name())?);
+        Some((catalog, cache))
+    }
+}
+
+fn feed(engine: &Engine<MapShelf>) -> Arc<Feed> {
+    Arc::clone(&engine.catalog().unwrap().feeds[0].0)
+}
