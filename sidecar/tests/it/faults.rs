@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use freshet_e2e::process::{Redis, Sidecar};
+use freshet_e2e::process::{Redis, Sidecar, until};
 
 use crate::shop::{CACHES, SOON, Shop, executable, manifest};
 
@@ -123,6 +123,35 @@ fn entries_trimmed_before_they_were_read_void_everything() {
     shop.redis.command::<i64>(&["EVAL", script, "1", stream, "{\"id\":7}", &event]).unwrap();
     shop.until_fresh_after(epoch);
     assert_eq!(shop.get("/v1/products/7"), "miss");
+}
+
+/// What the operator's retention does all the time.
+#[test]
+fn entries_trimmed_after_they_were_read_void_nothing() {
+    let mut shop = Shop::open();
+    shop.settle();
+    shop.fill("/v1/products/7", "x");
+    let epoch = shop.epoch();
+    let stream = "shop.inventory.product";
+    for _ in 0..2 {
+        shop.apply("product", "{\"id\":8}", "u", "null");
+        shop.redis.command::<i64>(&["XTRIM", stream, "MAXLEN", "0"]).unwrap();
+    }
+    assert_eq!(shop.redis.command::<u64>(&["XLEN", stream]).unwrap(), 0);
+    let looks = |redis: &Redis| -> u64 {
+        let stats: String = redis.command(&["INFO", "commandstats"]).unwrap();
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xinfo|stream:calls=")).unwrap();
+        calls.split(',').next().unwrap().parse().unwrap()
+    };
+    // Each check of the continuity looks at every stream: so many are two or more.
+    let before = looks(&shop.redis);
+    until("the continuity is checked", SOON, || {
+        ensure!(looks(&shop.redis) > before + 40);
+        Ok(())
+    })
+    .unwrap();
+    shop.apply("product", "{\"id\":8}", "u", "null");
+    assert_eq!((shop.get("/v1/products/7").as_str(), shop.epoch()), ("hit x", epoch));
 }
 
 #[test]
