@@ -1,7 +1,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use freshet_crds::{CacheBinding, CacheBindingStatus, PodCounts, manifest, names};
+use freshet_connect::{ConnectError, Unusable};
+use freshet_crds::{
+    CacheBinding, CacheBindingStatus, PodCounts,
+    binding::UnfitUrl,
+    manifest, names,
+    redis_url::{HostPort, RedisUrl},
+};
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use serde_json::json;
 
@@ -148,6 +154,34 @@ fn certificates_come_from_where_the_binding_says() {
 }
 
 // === status ===
+
+#[test]
+fn each_way_of_having_no_connection_has_its_reason() {
+    let at = HostPort { host: "redis".into(), port: 6380 };
+    let unfit = "redis".parse::<RedisUrl>().unwrap_err();
+    for (error, reason) in [
+        (ConnectError::Url(UnfitUrl::Invalid(unfit)), "InvalidUrl"),
+        (ConnectError::Url(UnfitUrl::NeedsStream), "InvalidUrl"),
+        (ConnectError::NoAddress("redis".into()), "Unreachable"),
+        (ConnectError::Closed(at.clone()), "Unreachable"),
+        (ConnectError::BadAuthorities("x".into()), "CertificateInvalid"),
+        (ConnectError::BadClientCertificate("x".into()), "CertificateInvalid"),
+        (ConnectError::Untrusted(at.clone(), "x".into()), "Untrusted"),
+        (ConnectError::ClientRefused(at.clone(), "x".into()), "ClientCertificateRefused"),
+        (ConnectError::NotTls(at), "TlsFailed"),
+        (ConnectError::NoMaster("x".into()), "NoMaster"),
+        (ConnectError::NoNode("x".into()), "NoMaster"),
+        (Unusable::Refused("x".into()).into(), "CredentialsRefused"),
+        (Unusable::NotPermitted("x".into()).into(), "NotPermitted"),
+    ] {
+        let says = format!("cdc: {error}");
+        let status = status_of(Ok(()), &[("cdc".into(), Err(error.into()))], &tally(1, 0, 0));
+        let reachable = condition(&status, "SourcesReachable");
+        assert_eq!((reachable.status.as_str(), reachable.reason.as_str()), ("False", reason));
+        assert_eq!(reachable.message, says);
+        assert_eq!(condition(&status, "Ready").reason, reason);
+    }
+}
 
 fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
