@@ -35,6 +35,7 @@ pub struct Feed {
     pub stats: FeedStats,
     epoch: AtomicU64,
     connected: AtomicBool,
+    gapped: AtomicBool,
     /// Ticks; zero: never.
     proven: AtomicU64,
     heartbeats: [AtomicU64; 2],
@@ -103,6 +104,7 @@ impl Feed {
             stats: FeedStats::default(),
             epoch: AtomicU64::new(1),
             connected: AtomicBool::new(false),
+            gapped: AtomicBool::new(false),
             proven: AtomicU64::new(0),
             heartbeats: Default::default(),
             held: Default::default(),
@@ -144,6 +146,11 @@ impl Feed {
             self.stats.connects.fetch_add(1, Ordering::Relaxed);
         }
         self.connected.store(connected, Ordering::Release);
+    }
+
+    /// Notes that positions were lost to a break, or found anew.
+    pub fn set_gapped(&self, gapped: bool) {
+        self.gapped.store(gapped, Ordering::Release);
     }
 
     /// Notes that everything that was in the streams at `at` has been applied.
@@ -251,6 +258,7 @@ impl Feed {
         Evidence {
             attached,
             connected: self.connected.load(Ordering::Acquire),
+            gapped: self.gapped.load(Ordering::Acquire),
             proven: tick(&self.proven),
             heartbeat: heartbeat.and_then(|kind| tick(&self.heartbeats[kind as usize])),
         }

@@ -16,6 +16,8 @@ pub struct Evidence {
     pub attached: bool,
     /// Whether there is a connection.
     pub connected: bool,
+    /// Whether streams that were positioned lost their positions to a break.
+    pub gapped: bool,
     /// An instant up to which everything in the streams has been applied.
     pub proven: Option<Tick>,
     /// The instant that the newest applied heartbeat of the declared kind stands for.
@@ -31,6 +33,8 @@ pub enum Reason {
     Disconnected,
     /// Changes or heartbeats arrive too late.
     Lagging,
+    /// Continuity broke, and the streams have no new positions yet.
+    Gapped,
     /// There is no binding.
     NoBinding,
     /// The cache's definition has fields that this version doesn't know.
@@ -65,7 +69,11 @@ impl Evidence {
     pub fn vouch(&self, bound: Option<&StalenessBound>, now: Tick) -> Vouch {
         let stale = |reason| Vouch::Stale { reason, serve: None };
         if !self.attached {
-            return stale(if self.connected { Reason::Starting } else { Reason::Disconnected });
+            return stale(match self {
+                Self { gapped: true, .. } => Reason::Gapped,
+                Self { connected: true, .. } => Reason::Starting,
+                _ => Reason::Disconnected,
+            });
         }
         let late = if self.connected { Reason::Lagging } else { Reason::Disconnected };
         let Some(bound) = bound else {
@@ -94,6 +102,7 @@ impl Reason {
             Self::Starting => "starting",
             Self::Disconnected => "disconnected",
             Self::Lagging => "lagging",
+            Self::Gapped => "gapped",
             Self::NoBinding => "no-binding",
             Self::BindingTooNew => "binding-too-new",
         }
@@ -116,7 +125,13 @@ mod tests {
     };
 
     fn evidence() -> Evidence {
-        Evidence { attached: true, connected: true, proven: Some(Tick(1000)), heartbeat: Some(Tick(1000)) }
+        Evidence {
+            attached: true,
+            connected: true,
+            gapped: false,
+            proven: Some(Tick(1000)),
+            heartbeat: Some(Tick(1000)),
+        }
     }
 
     fn reason(vouch: Vouch) -> Option<Reason> {
@@ -144,6 +159,16 @@ mod tests {
         assert_eq!(cut.vouch(Some(&BOUND), Tick(11_000)), Vouch::Fresh, "the bound covers a cut connection");
         let none = Evidence { heartbeat: None, ..e };
         assert_eq!(reason(none.vouch(Some(&BOUND), Tick(1001))), Some(Reason::Starting));
+    }
+
+    #[test]
+    fn without_positions_it_says_why() {
+        let start = Evidence { attached: false, ..evidence() };
+        assert_eq!(reason(start.vouch(None, Tick(1001))), Some(Reason::Starting));
+        let cut = Evidence { connected: false, ..start };
+        assert_eq!(reason(cut.vouch(None, Tick(1001))), Some(Reason::Disconnected));
+        let gapped = Evidence { gapped: true, ..cut };
+        assert_eq!(reason(gapped.vouch(None, Tick(1001))), Some(Reason::Gapped));
     }
 
     #[test]

@@ -197,7 +197,7 @@ fn sources(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     sheet.counters("source_epoch_changes", "New epochs, by reason", breaks)?;
     let states = feeds().flat_map(|(labels, feed)| {
         let (_, current) = status::judge(catalog, feed, now);
-        ["Starting", "Fresh", "Lagging", "Disconnected"]
+        ["Starting", "Fresh", "Lagging", "Disconnected", "Gapped"]
             .map(|state| (with(&labels, "state", state), f64::from(u8::from(state == current))))
     });
     sheet.gauges("source_state", "1 for the state that the source is in", None, states)?;

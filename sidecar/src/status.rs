@@ -60,6 +60,7 @@ pub fn judge(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> (Evidence, &'sta
         Vouch::Stale { reason, .. } => match reason {
             crate::freshness::Reason::Disconnected => "Disconnected",
             crate::freshness::Reason::Lagging => "Lagging",
+            crate::freshness::Reason::Gapped => "Gapped",
             _ => "Starting",
         },
     };

@@ -181,6 +181,7 @@ impl<S: Shelf> Tail<S> {
         if plan.caches.iter().any(|cache| !cache.attached.load(Ordering::Acquire)) {
             self.engine.attach(&plan.caches, now);
         }
+        self.feed.set_gapped(false);
     }
 
     /// Takes what a read of so many entries per stream answered. It was asked at `asked`.
@@ -236,6 +237,7 @@ impl<S: Shelf> Tail<S> {
             self.passed = None;
             self.deletes.clear();
             self.feed.forget_place();
+            self.feed.set_gapped(true);
             self.announce(why, true, now);
         }
     }

@@ -171,7 +171,7 @@ fn a_key_that_is_no_stream_is_reported_and_mended() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(shop.get("/v1/products/7"), "stale disconnected");
+    assert_eq!(shop.get("/v1/products/7"), "stale gapped");
     shop.redis.command::<i64>(&["DEL", "shop.inventory.stock"]).unwrap();
     shop.until_fresh();
     assert_eq!(shop.get("/v1/products/7"), "miss");
