@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let seed = args.seed.unwrap_or_else(drawn);
     ensure!(args.minutes > 0.0 && args.minutes.is_finite(), "--minutes is to be more than zero");
     let time = Duration::from_secs_f64(args.minutes * 60.0);
-    let sidecar = args.sidecar.clone().map_or_else(|| torture::sidecar_program("e2e"), Ok)?;
+    let sidecar = args.sidecar.clone().map_or_else(torture::sidecar_program, Ok)?;
     let mut options = Options::new(sidecar, seed, time);
     if let Some(database) = args.only {
         options.sources = vec![match database {

@@ -7,9 +7,8 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{BUILD, output_within, program};
 
-/// Builds the sidecar in a profile, `dev` as tests have it or `e2e` as images have it, and returns its path. Where
-/// nothing has changed, it takes a moment.
-pub fn sidecar_program(profile: &str) -> Result<PathBuf> {
+/// Builds the sidecar as images have it, and returns its path. Where nothing has changed, it takes a moment.
+pub fn sidecar_program() -> Result<PathBuf> {
     let package = "freshet-sidecar";
     let checkout =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the checkout")?;
@@ -21,7 +20,7 @@ pub fn sidecar_program(profile: &str) -> Result<PathBuf> {
             cargo.env_remove(name);
         }
     }
-    cargo.args(["build", "--profile", profile, "--package", package, "--bin", package]);
+    cargo.args(["build", "--profile", "e2e", "--package", package, "--bin", package]);
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let messages = output_within(&mut cargo, BUILD)?;
     let mut executables = messages.lines().filter_map(|line| {

@@ -20,8 +20,7 @@ const FAULTS: [&str; 9] = [
 
 #[test]
 fn nothing_stale_lost_or_backwards_comes_of_faults() {
-    let sidecar = torture::sidecar_program("dev").unwrap();
-    let mut options = Options::new(sidecar, 7, Duration::from_secs(35));
+    let mut options = Options::new(env!("CARGO_BIN_EXE_freshet-sidecar").into(), 7, Duration::from_secs(30));
     options.faults = FAULTS.iter().map(|name| Fault::named(name).unwrap()).collect();
     options.huge = 2_000;
     let report = torture::run(&options).unwrap();
