@@ -47,7 +47,7 @@ pub(crate) struct Counts {
     pub(crate) failed: AtomicU64,
 }
 
-/// [`Counts`] as they are reported.
+/// What was counted of all operations, as it is reported.
 #[derive(Clone, Debug, Serialize)]
 pub struct Operations {
     /// Answers of the cache's reads.
