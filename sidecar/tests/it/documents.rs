@@ -49,6 +49,42 @@ fn first_column(text: &str) -> BTreeSet<&str> {
     rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
 }
 
+/// Every test and fault that the page on coherence names is there, and its numbers are the code's.
+#[test]
+fn what_the_page_on_coherence_says_is_shown() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = read(&root.join("docs/concepts/coherence.md"));
+    let mut sources = String::new();
+    let mut folders =
+        vec![root.join("sidecar"), root.join("operator/src"), root.join("e2e"), root.join("fuzz/tests")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources += &read(&path);
+            }
+        }
+    }
+    let table = page.split("\n## ").find(|section| section.starts_with("When something breaks")).unwrap();
+    let last_cells = table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit('|').next());
+    let named: BTreeSet<_> = last_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 50, "{named:?}");
+    for name in named {
+        let test = format!("fn {name}(");
+        let fault = format!("\"{name}\", ");
+        assert!(sources.contains(&test) || sources.contains(&fault), "nothing is called {name}");
+    }
+    let seconds = |duration: std::time::Duration| duration.as_secs();
+    for says in [
+        format!("65 536 slots of 16 bytes ({} MiB)", (freshet_sidecar::coherence::SLOTS * 16) >> 20),
+        format!("noticed within {} s", seconds(freshet_sidecar::freshness::CONTINUITY_PERIOD)),
+        format!("| loading | {} s |", seconds(freshet_sidecar::lease::LOADING_TIME)),
+    ] {
+        assert!(page.contains(&says), "it doesn't say: {says}");
+    }
+}
+
 /// The reference has a row for every problem that the API can answer, and for no other.
 #[test]
 fn every_problem_is_documented() {
