@@ -22,6 +22,7 @@ use std::{
 
 use crate::{
     clock::{Tick, millis},
+    planted::{Bug, planted},
     position::{Position, RowVersion},
 };
 
@@ -232,7 +233,7 @@ impl History {
     /// it has seen the commit. A fill that was read at an earlier position than one before it is refused.
     pub fn admit(&mut self, fence: &Fence, row: RowHash, read: Read<'_>) -> Result<Admission, Fenced> {
         let slot = self.slots[index(row)];
-        if slot.seq > read.lease || !fence.holds(read.lease) {
+        if (slot.seq > read.lease || !fence.holds(read.lease)) && !planted(Bug::NoFence) {
             return Err(Fenced);
         }
         let (position, commits) = (read.position, read.commits);
@@ -246,7 +247,7 @@ impl History {
         let hold_off = row_at.max(fence.at()).map(|at| at + read.lag).filter(|end| *end > read.leased);
         let newest = slot.seq.max(Seq(fence.seq.load(Acquire)));
         let proven = position.is_some_and(|position| commits.proves(position, newest, read.leased, read.lag));
-        Ok(Admission { hold_off: hold_off.filter(|_| !proven) })
+        Ok(Admission { hold_off: hold_off.filter(|_| !proven && !planted(Bug::HoldOffIgnored)) })
     }
 
     /// Makes room for what is known of images; needed before the first [`History::image`].
@@ -272,11 +273,12 @@ impl History {
         commit_ms: u64,
         clock_skew: Duration,
     ) -> Result<(), Refusal> {
-        if !self.note(fence, row, version) {
+        if !self.note(fence, row, version) && !planted(Bug::HydrateWithoutVersion) {
             return Err(Refusal::NotNewer);
         }
         let filled_ms = self.images.get(index(row)).map_or(0, |known| known.filled_ms);
-        if filled_ms > 0 && commit_ms <= filled_ms.saturating_add(millis(clock_skew)) {
+        let outranked = commit_ms <= filled_ms.saturating_add(millis(clock_skew));
+        if filled_ms > 0 && outranked && !planted(Bug::CommitTimeIgnored) {
             return Err(Refusal::Outranked);
         }
         Ok(())
@@ -315,7 +317,9 @@ impl History {
     pub fn raise_floor(&mut self, fence: &Fence, version: Option<RowVersion>) {
         let mut whole = fence.versions();
         let Some(version) = version.or(whole.newest) else { return };
-        if whole.floor.is_none_or(|floor| version.partial_cmp(&floor) != Some(Less)) {
+        if whole.floor.is_none_or(|floor| version.partial_cmp(&floor) != Some(Less))
+            && !planted(Bug::FloorIgnored)
+        {
             whole.floor = Some(version);
         }
     }

@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     catalog::{Cache, Shape, Table},
-    change::{Change, Columns, Op, RowChange, TableName},
+    change::{Change, Columns, Op, RowChange, TableName, TableReason},
     coherence::Refusal,
     envelope,
     key::{Key, Scalar},
+    planted::{Bug, planted},
     position::RowVersion,
 };
 
@@ -83,6 +84,8 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
     let mut effects = Vec::new();
     for table in tables {
         match change {
+            Change::Table { why, .. } if is_planted(*why) => {}
+            Change::Tombstone(_) if planted(Bug::TombstoneIgnored) => {}
             Change::Row(row) | Change::Tombstone(row) => row_effects(row, table, &mut effects),
             Change::Table { version, .. } => effects.extend(void_table(table, *version)),
             Change::Source(_)
@@ -94,6 +97,15 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
         }
     }
     effects
+}
+
+/// Whether a planted bug lets this pass.
+fn is_planted(why: TableReason) -> bool {
+    planted(match why {
+        TableReason::Truncated => Bug::TruncateIgnored,
+        TableReason::Redefined => Bug::RedefinitionIgnored,
+        TableReason::Unreadable(_) => Bug::UnreadableIgnored,
+    })
 }
 
 /// The tables that a change is about, as far as caches use them: one table can have several names.
@@ -115,7 +127,9 @@ fn void_table(table: &Table, version: Option<RowVersion>) -> impl Iterator<Item 
 fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table, effects: &mut Vec<Effect<'a>>) {
     let version = row.version;
     let Some(key) = &row.key else { return effects.extend(void_table(table, version)) };
-    effects.extend(table.dependents.iter().map(|cache| Effect::VoidCache { cache, version }));
+    if !planted(Bug::DependentsIgnored) {
+        effects.extend(table.dependents.iter().map(|cache| Effect::VoidCache { cache, version }));
+    }
     for cache in &table.rows {
         row_in_cache(row, key, cache, effects);
     }
@@ -138,7 +152,8 @@ fn row_in_cache<'a>(
     };
     // A row that was there before may have had another key, which nothing here tells for sure: `before` holds
     // invented values outside the table's replica identity, and an event doesn't say what that is.
-    if key_columns.is_empty() || (!identifies && row.op != Op::Create) {
+    let known = identifies || row.op == Op::Create || planted(Bug::BeforeTrusted);
+    if key_columns.is_empty() || !known {
         effects.push(Effect::VoidCache { cache, version: row.version });
         return;
     }
@@ -171,7 +186,10 @@ fn row_in_cache<'a>(
         effects.push(Effect::VoidRow { cache, key: other.clone() });
         effects.extend(note(row, cache, other));
     }
-    effects.push(Effect::VoidRow { cache, key: key.clone() });
+    let moved = row.op == Op::Create && row.other_key.is_some();
+    if !moved || !planted(Bug::KeyChangeOneSided) {
+        effects.push(Effect::VoidRow { cache, key: key.clone() });
+    }
     if cache.spec.on_change == OnChange::Hydrate {
         match offer(row, cache) {
             Ok(Some((image, version, commit_ms))) => {
@@ -204,10 +222,10 @@ fn offer<'a>(
     let (Some(version), Some(commit_ms)) = (row.version, row.commit_ms) else {
         return Err(Refusal::NoPosition);
     };
-    if !row.nulls_kept {
+    if !row.nulls_kept && !planted(Bug::NullDefaultHydrated) {
         return Err(Refusal::NullsReplaced);
     }
-    if !is_whole(image.get()) {
+    if !is_whole(image.get()) && !planted(Bug::PlaceholderHydrated) {
         return Err(Refusal::NotWhole);
     }
     Ok(Some((image, version, commit_ms)))

@@ -32,6 +32,7 @@ use crate::{
     freshness::Vouch,
     key::Key,
     lease::{Lease, Loaders, Loading, Sealer},
+    planted::{Bug, planted},
     position::{Commit, RowVersion},
     store::{Entry, Read, Shelf, Store, Value, expiry},
     watermark::Reached,
@@ -158,7 +159,8 @@ impl<S: Shelf> Engine<S> {
             .store
             .load()
             .get(cache.id, key.as_str())
-            .filter(|entry| cache.fence.holds(entry.seq) && entry.expires > now);
+            .filter(|entry| cache.fence.holds(entry.seq))
+            .filter(|entry| entry.expires > now || planted(Bug::ExpiryIgnored));
         let refused = match &entry {
             _ if wanted.reload => Some("no-cache"),
             Some(e) if wanted.min_position.is_some_and(|min| e.reflects(min)) => None,
@@ -235,7 +237,11 @@ impl<S: Shelf> Engine<S> {
     /// Reads a lease's text for a key.
     pub fn lease(&self, cache: &Cache, key: &Key, token: &str) -> Result<Lease, BadLease> {
         let lease = self.sealer.open(token).ok_or(BadLease::Foreign)?;
-        if lease.row == self.row(cache, key) { Ok(lease) } else { Err(BadLease::OtherKey) }
+        if lease.row == self.row(cache, key) || planted(Bug::LeaseForAnyKey) {
+            Ok(lease)
+        } else {
+            Err(BadLease::OtherKey)
+        }
     }
 
     /// Stores what was read under a lease, unless something it depends on has changed since.
@@ -252,11 +258,12 @@ impl<S: Shelf> Engine<S> {
         // Another fill came in between. It may have read later, and nothing goes back; but the same value is no other.
         let outrun = core.history.is_filled_since(lease.row, lease.seq)
             && !self.store.load().get(cache.id, key.as_str()).is_some_and(|entry| entry.holds(&value));
-        let admitted = if lease.cache == cache.id && !outrun {
+        let good = lease.cache == cache.id || planted(Bug::LeaseForAnyDefinition);
+        let admitted = if good && !outrun {
             cache.feed.with_commits(|commits| {
                 let read = coherence::Read {
                     lease: lease.seq,
-                    leased: lease.at,
+                    leased: if planted(Bug::HoldOffByFillTime) { now.tick } else { lease.at },
                     lag: catalog.freshness.read_lag,
                     wall_ms: now.wall_ms,
                     position: position.as_ref(),
@@ -299,6 +306,9 @@ impl<S: Shelf> Engine<S> {
 
     /// Drops a key's value and fences its leases.
     pub fn delete(&self, cache: &Cache, key: &Key, now: Tick) {
+        if planted(Bug::DeleteKeepsLeases) {
+            return self.store.load().remove(cache.id, key.as_str());
+        }
         self.void_row(&mut self.core(), cache, key, now);
     }
 
@@ -423,7 +433,9 @@ impl<S: Shelf> Engine<S> {
         for cache in caches {
             if !cache.attached.load(Ordering::Acquire) {
                 // The reads that come next may lag behind changes that came before.
-                self.void_cache(&mut core, cache, None, now);
+                if !planted(Bug::AttachWithoutVoid) {
+                    self.void_cache(&mut core, cache, None, now);
+                }
                 cache.attached.store(true, Ordering::Release);
             }
         }
@@ -459,7 +471,9 @@ impl<S: Shelf> Engine<S> {
 
     fn void_row(&self, core: &mut Core, cache: &Cache, key: &Key, now: Tick) {
         let row = self.row(cache, key);
-        core.history.void_row(row, now);
+        if !planted(Bug::FenceOnlyCached) || self.store.load().get(cache.id, key.as_str()).is_some() {
+            core.history.void_row(row, now);
+        }
         core.loaders.end(row);
         self.store.load().remove(cache.id, key.as_str());
         self.bells.ring(row);
@@ -488,9 +502,10 @@ impl<S: Shelf> Engine<S> {
 /// Whether a change breaks its feed's epoch.
 fn breaks(feed: &Feed, change: &Change<'_>) -> Option<Break> {
     let version = match change {
+        Change::Source(_) if planted(Bug::UnreadableIgnored) => return None,
         Change::Source(why) => return Some((*why).into()),
         Change::Row(row) => {
-            if feed.note_origin(row.origin) {
+            if feed.note_origin(row.origin) && !planted(Bug::SnapshotIgnored) {
                 return Some(Break::SnapshotBegan);
             }
             row.version

@@ -36,7 +36,6 @@ pub mod fuzzing;
 pub mod key;
 pub mod lease;
 pub mod metrics;
-#[cfg(test)]
 mod planted;
 pub mod position;
 pub mod probe;

@@ -1,14 +1,77 @@
 //! Bugs on purpose, so that the simulator can show that it would find them.
+//!
+//! Outside of tests [`planted`] is a constant `false`: the compiler removes the question and the bug with it.
 
 /// A bug that can be planted, named by the rule that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "some are planted in the tests' own clock and driver"))]
 pub(crate) enum Bug {
+    /// A fill is taken whatever has changed since its lease.
+    NoFence,
+    /// Only keys that are cached remember that they were invalidated.
+    FenceOnlyCached,
+    /// An image becomes the value whatever is known of its row.
+    HydrateWithoutVersion,
+    /// Images from before the whole cache was void are hydrated.
+    FloorIgnored,
+    /// When a fill was taken doesn't count against images.
+    CommitTimeIgnored,
+    /// Images with defaults in the place of NULL are hydrated.
+    NullDefaultHydrated,
+    /// Images with a placeholder for a large value are hydrated.
+    PlaceholderHydrated,
+    /// A lost place in the streams voids nothing.
+    NoEpochOnLoss,
+    /// Whoever answers is taken for the server that was read before.
+    IdentityIgnored,
+    /// Entries that were added aren't compared with those that were read.
+    CountIgnored,
+    /// A lease is good for any key.
+    LeaseForAnyKey,
+    /// A lease is good for any definition of its cache.
+    LeaseForAnyDefinition,
+    /// A fill soon after a change lives as long as any other.
+    HoldOffIgnored,
+    /// Hold-off is judged by when the fill comes, not by when its lease was given.
+    HoldOffByFillTime,
+    /// Truncations do nothing.
+    TruncateIgnored,
+    /// A tombstone without its delete does nothing.
+    TombstoneIgnored,
+    /// A key change voids the old key only.
+    KeyChangeOneSided,
+    /// Where the event's key doesn't identify a row, the image's key columns are taken for the old ones.
+    BeforeTrusted,
+    /// A snapshot goes on in the epoch before it.
+    SnapshotIgnored,
+    /// Entries that can't be read do nothing.
+    UnreadableIgnored,
+    /// Changes of tables void no values that depend on them.
+    DependentsIgnored,
+    /// A delete by the application leaves the leases of its key good.
+    DeleteKeepsLeases,
+    /// Answers are given before the declared heartbeat was ever seen.
+    StartingIgnored,
+    /// New streams are followed without voiding what was there before.
+    AttachWithoutVoid,
+    /// Schema changes do nothing.
+    RedefinitionIgnored,
+    /// Values live for ever.
+    ExpiryIgnored,
     /// A process that was stopped doesn't notice how long (planted in the simulator's clock).
     MonotonicClock,
 }
 
+/// Whether the code should have this bug: never, except where a test says so.
+#[cfg(not(test))]
+pub(crate) const fn planted(_: Bug) -> bool {
+    false
+}
+
+#[cfg(test)]
 pub(crate) use tests::planted;
 
+#[cfg(test)]
 pub(crate) mod tests {
     use std::cell::Cell;
 

@@ -18,6 +18,7 @@ use crate::{
     engine::Engine,
     envelope::{self, Deletes, StreamRole},
     feed::Feed,
+    planted::{Bug, planted},
     position::{Commit, EntryId},
     store::{Shelf, Store},
     upstream::{MasterLink, Upstream},
@@ -238,7 +239,9 @@ impl<S: Shelf> Tail<S> {
             self.deletes.clear();
             self.feed.forget_place();
             self.feed.set_gapped(true);
-            self.announce(why, true, now);
+            if !planted(Bug::NoEpochOnLoss) {
+                self.announce(why, true, now);
+            }
         }
     }
 
