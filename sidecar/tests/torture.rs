@@ -6,12 +6,13 @@ use freshet_e2e::torture::faults::Fault;
 use freshet_e2e::torture::{self, Options};
 
 /// Those that need no new start of a Debezium, which is most of what the others take.
-const FAULTS: [&str; 9] = [
+const FAULTS: [&str; 10] = [
     "kill-sidecar",
     "pause-redis",
     "half-open",
     "xtrim",
     "flushall",
+    "refused-writes",
     "failover-lost-tail",
     "truncate",
     "key-swaps",

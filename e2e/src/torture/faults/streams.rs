@@ -70,23 +70,22 @@ pub(super) fn wrongtype(act: &mut Act<'_>) -> Result<Done> {
     Ok(healed(format!("{stream} was a {kind} for {} ms", time.as_millis()), Expect::Lost(vec![source])))
 }
 
-/// Redis refuses every write with an error that Debezium takes for success: what it sends meanwhile is lost, and
-/// nothing in Redis tells. Where Debezium can't store its offsets either, it may send everything again.
+/// Redis refuses every XADD with an error that Debezium takes for success: what it sends meanwhile is lost, and
+/// nothing in Redis tells.
 pub(super) fn refused_writes(act: &mut Act<'_>) -> Result<Done> {
-    let set = |act: &Act<'_>, replicas: &str| {
-        act.world.redis().command::<String>(&["CONFIG", "SET", "min-replicas-to-write", replicas])
-    };
+    let set =
+        |act: &Act<'_>, rule: &str| act.world.redis().command::<String>(&["ACL", "SETUSER", "default", rule]);
     let before = act.world.pipelines.iter().map(|pipeline| act.world.newest_beat_id(pipeline));
     let before = before.collect::<Result<Vec<_>>>()?;
     let stream = act.items(0);
-    set(act, "3")?;
+    set(act, "-xadd")?;
     let refused = (|| {
         let entries = added(act.world.redis(), &stream)?;
         let time = act.last(1500, 3000);
         ensure!(added(act.world.redis(), &stream)? == entries, "entries were added");
         Ok(time)
     })();
-    set(act, "0")?;
+    set(act, "+xadd")?;
     let time = refused?;
     act.world.await_pipeline(wall_ms())?;
     let mut lost = Vec::new();
