@@ -89,7 +89,7 @@ impl Evidence {
             return if planted(Bug::StartingIgnored) { Vouch::Fresh } else { stale(Reason::Starting) };
         };
         let staleness = now.since(at);
-        if staleness <= bound.max_staleness {
+        if staleness <= bound.max_staleness || planted(Bug::StalenessIgnored) {
             return Vouch::Fresh;
         }
         let beyond = staleness.saturating_sub(bound.max_staleness);

@@ -56,6 +56,8 @@ pub(crate) enum Bug {
     AttachWithoutVoid,
     /// Schema changes do nothing.
     RedefinitionIgnored,
+    /// How long nothing was proven doesn't matter.
+    StalenessIgnored,
     /// Values live for ever.
     ExpiryIgnored,
     /// A process that was stopped doesn't notice how long (planted in the simulator's clock).

@@ -60,7 +60,7 @@ const READ_LAG: u64 = 1000;
 /// `clockSkew` of the binding, in milliseconds: how far the database's clock is off, at most.
 const SKEW: u64 = 1000;
 /// `maxStaleness` of the binding, in milliseconds.
-const MAX_STALENESS: u64 = 5000;
+const MAX_STALENESS: u64 = 1500;
 /// `serveStaleFor` of the binding, in milliseconds.
 const SERVE_STALE: u64 = 3000;
 /// The continuity period in milliseconds.

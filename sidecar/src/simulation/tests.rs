@@ -10,7 +10,8 @@ use super::{
 use crate::planted::{Bug, tests as planted};
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 27] = [
+const BUGS: [(Bug, u64); 28] = [
+    (Bug::StalenessIgnored, 32),
     (Bug::NoFence, 1),
     (Bug::FenceOnlyCached, 2),
     (Bug::HydrateWithoutVersion, 85),
@@ -94,10 +95,10 @@ fn no_order_of_events_breaks_a_promise() {
     for (what, share) in [
         ("stored", 20),
         ("fenced", 400),
-        ("hydrated", 100),
-        ("hit of an image", 50),
+        ("hydrated", 120),
+        ("hit of an image", 100),
         ("hit in hold-off", 50),
-        ("stale hit", 100_000),
+        ("stale hit", 10_000),
         ("entries", 10),
         ("epoch", 1000),
         ("stop", 1000),
