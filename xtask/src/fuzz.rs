@@ -17,7 +17,7 @@ use freshet_e2e::command::{BUILD, output, output_within, program, said};
 pub(crate) const PACKAGES: &[&str] = &["g++"];
 
 /// How long each target tries new inputs in a bounded run.
-const BOUNDED: Duration = Duration::from_secs(3);
+const BOUNDED: Duration = Duration::from_secs(2);
 /// How long one input may take. A thousand times what any takes, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most memory a target may have, in mebibytes; what one input may cost is bounded in proportion to it as well.
