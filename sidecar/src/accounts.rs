@@ -214,10 +214,14 @@ impl Numbers {
     }
 
     fn count(&mut self, mark: &Mark) {
+        // The first event after Debezium's start names no commit before it.
+        if self.commit.is_none()
+            && mark.transaction.is_some()
+            && let Some(before) = mark.preceding.or(mark.lsn)
+        {
+            (self.began, self.commit) = (true, Some(before));
+        }
         if let Some(preceding) = mark.preceding {
-            if self.commit.is_none() && mark.transaction.is_some() {
-                (self.began, self.commit) = (true, Some(preceding));
-            }
             if mark.transaction.is_none() && mark.lsn == Some(preceding) {
                 // A message outside any transaction is taken for a commit by the events behind it.
                 self.commits.push(preceding);

@@ -147,6 +147,17 @@ fn a_jump_in_heartbeats_is_a_loss_and_a_step_back_is_a_replay() {
 }
 
 #[test]
+fn numbers_begin_with_debeziums_very_first_event() {
+    let mut accounts = Accounts::default();
+    let (key, value) = row("t", 1, 1, 50).remove(0);
+    let first = String::from_utf8(value).unwrap().replace("\\\"50\\\"", "null");
+    assert!(first.contains("[null,"), "{first}");
+    assert!(settle(&mut accounts, &[vec![(key, first.into_bytes())]]).began);
+    assert_eq!(settle(&mut accounts, &[end(1, 100, &[("s.t", 1)]), beat(7)]), Settled::default());
+    assert_eq!(settle(&mut accounts, &[row("t", 3, 1, 200)]).lost, Some(Break::TransactionsMissed));
+}
+
+#[test]
 fn numbers_begin_together_where_heartbeats_are_in_the_chain() {
     let mut accounts = Accounts::default();
     assert!(settle(&mut accounts, &[row("t", 1, 1, 50)]).began);
