@@ -2,7 +2,7 @@
 
 use freshet_sidecar::{
     clock::Tick,
-    coherence::{RowHash, Seq},
+    coherence::{LeaseNumber, RowHash, Seq},
     lease::{Lease, Sealer},
 };
 
@@ -28,6 +28,7 @@ pub(crate) fn run(input: &[u8]) {
         row: RowHash(number(8)),
         seq: Seq(number(16)),
         at: Tick(number(24)),
+        number: LeaseNumber(number(32)),
     };
     let sealed = ours.seal(&lease);
     assert_eq!(ours.open(&sealed), Some(lease));
@@ -41,7 +42,7 @@ pub(crate) fn run(input: &[u8]) {
 
 /// Leases of other processes, and what looks like one.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    let lease = Lease { cache: 3, row: RowHash(u64::MAX), seq: Seq(9), at: Tick(77) };
+    let lease = Lease { cache: 3, row: RowHash(u64::MAX), seq: Seq(9), at: Tick(77), number: LeaseNumber(1) };
     let foreign = Sealer::default().seal(&lease);
     [foreign.as_str(), &foreign[1..], "", "A", "AAAA", "not base64!", "////", "===="]
         .map(|text| text.as_bytes().to_vec())

@@ -231,6 +231,21 @@ impl Change<'_> {
         }
     }
 
+    /// The newest place in the log that it names: nothing that was written before it comes later but by a replay.
+    #[must_use]
+    pub fn newest(&self) -> Option<RowVersion> {
+        let postgres = |lsn: u64| RowVersion::Postgres { lsn };
+        match self {
+            Self::Row(row) => row.version,
+            Self::Table { version, .. } => *version,
+            Self::Transaction(Transaction { end: Some(End { commit, .. }), .. }) => match commit {
+                Some(Commit::Postgres { lsn, .. }) => Some(postgres(*lsn)),
+                _ => None,
+            },
+            _ => self.mark()?.lsn.map(postgres),
+        }
+    }
+
     /// Why the entry it stands for can't be read, if so.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {

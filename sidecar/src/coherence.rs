@@ -37,6 +37,10 @@ pub const SLOTS: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
+/// The number of a lease, counted from the sidecar's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseNumber(pub u64);
+
 /// A row of a cache, hashed. Equal rows have equal hashes; others seldom do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowHash(pub u64);
@@ -62,6 +66,8 @@ struct Versions {
 #[derive(Debug)]
 pub struct History {
     seq: Seq,
+    /// The last lease that was given.
+    leases: LeaseNumber,
     slots: Box<[Slot]>,
     /// Allocated when the first cache hydrates.
     images: Box<[Image]>,
@@ -72,8 +78,9 @@ struct Slot {
     /// The last invalidation, and when it was.
     seq: Seq,
     at: Tick,
-    /// The last fill.
-    filled: Seq,
+    /// The last lease that was given before the last fill, and the fill's own.
+    filled: LeaseNumber,
+    filled_by: LeaseNumber,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,6 +152,16 @@ impl Fence {
     }
 }
 
+// === impl Versions ===
+
+impl Versions {
+    fn see(&mut self, version: RowVersion) {
+        if self.newest.is_none_or(|newest| !matches!(version.partial_cmp(&newest), Some(Less | Equal))) {
+            self.newest = Some(version);
+        }
+    }
+}
+
 // === impl Refusal ===
 
 impl Refusal {
@@ -184,7 +201,12 @@ impl Refusal {
 
 impl Default for History {
     fn default() -> Self {
-        Self { seq: Seq(0), slots: vec![Slot::default(); SLOTS].into(), images: Box::new([]) }
+        Self {
+            seq: Seq(0),
+            leases: LeaseNumber(0),
+            slots: vec![Slot::default(); SLOTS].into(),
+            images: Box::new([]),
+        }
     }
 }
 
@@ -198,7 +220,7 @@ impl History {
     /// Voids one row: its cached value, its leases, and whatever reads of it are under way.
     pub fn void_row(&mut self, row: RowHash, now: Tick) -> Seq {
         self.seq.0 += 1;
-        self.slots[index(row)] = Slot { seq: self.seq, at: now, filled: Seq(0) };
+        self.slots[index(row)] = Slot { seq: self.seq, at: now, ..Slot::default() };
         self.seq
     }
 
@@ -212,18 +234,31 @@ impl History {
         self.seq
     }
 
-    /// Whether a fill of `row` was taken since this lease was given.
-    ///
-    /// Its read may have come later than the lease's, and nothing applied so far tells which of the two has seen more.
-    #[must_use]
-    pub fn is_filled_since(&self, row: RowHash, lease: Seq) -> bool {
-        self.slots[index(row)].filled > lease
+    /// The number of a lease that is given now.
+    pub fn next_lease(&mut self) -> LeaseNumber {
+        self.leases.0 += 1;
+        self.leases
     }
 
-    /// Remembers that a fill of `row` was taken: leases given before it tell apart from those given later.
-    pub fn note_fill(&mut self, row: RowHash) {
-        self.seq.0 += 1;
-        self.slots[index(row)].filled = self.seq;
+    /// Whether a fill of `row` was taken under another lease since this one was given.
+    ///
+    /// The other's read may have come later, and nothing applied so far tells which of the two has seen more.
+    #[must_use]
+    pub fn is_overtaken(&self, row: RowHash, lease: LeaseNumber) -> bool {
+        let slot = self.slots[index(row)];
+        slot.filled >= lease && slot.filled_by != lease
+    }
+
+    /// Remembers that a fill of `row` was taken under this lease: leases given before it tell apart from those given
+    /// later.
+    pub fn note_fill(&mut self, row: RowHash, lease: LeaseNumber) {
+        let slot = &mut self.slots[index(row)];
+        (slot.filled, slot.filled_by) = (self.leases, lease);
+    }
+
+    /// Remembers a place in the log: what was written before may be read once more, and is no news.
+    pub fn foresee(&self, fence: &Fence, version: RowVersion) {
+        fence.versions().see(version);
     }
 
     /// Decides about a fill of `row`.
@@ -290,9 +325,7 @@ impl History {
     /// refuse each other's images.
     pub fn note(&mut self, fence: &Fence, row: RowHash, version: RowVersion) -> bool {
         let mut whole = fence.versions();
-        if whole.newest.is_none_or(|newest| !matches!(version.partial_cmp(&newest), Some(Less | Equal))) {
-            whole.newest = Some(version);
-        }
+        whole.see(version);
         // Another server's versions can't be ranked: the first one is refused and the next are compared with it.
         let above = match whole.floor.map(|floor| version.partial_cmp(&floor)) {
             None | Some(Some(Greater)) => true,

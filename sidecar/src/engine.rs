@@ -227,7 +227,8 @@ impl<S: Shelf> Engine<S> {
         if !cache.attached.load(Ordering::Acquire) {
             return None;
         }
-        let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now };
+        let number = core.history.next_lease();
+        let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now, number };
         let holds = |other: &Lease| other.cache == cache.id && cache.fence.holds(other.seq);
         let fill = core.loaders.win(lease, now, holds);
         drop(core);
@@ -256,10 +257,10 @@ impl<S: Shelf> Engine<S> {
         let Fill { lease, value, max_age, position } = fill;
         let mut core = self.core();
         // Another fill came in between. It may have read later, and nothing goes back; but the same value is no other.
-        let outrun = core.history.is_filled_since(lease.row, lease.seq)
+        let overtaken = core.history.is_overtaken(lease.row, lease.number)
             && !self.store.load().get(cache.id, key.as_str()).is_some_and(|entry| entry.holds(&value));
         let good = lease.cache == cache.id || planted(Bug::LeaseForAnyDefinition);
-        let admitted = if good && !outrun {
+        let admitted = if good && !overtaken {
             cache.feed.with_commits(|commits| {
                 let read = coherence::Read {
                     lease: lease.seq,
@@ -281,7 +282,7 @@ impl<S: Shelf> Engine<S> {
             return Err(Fenced);
         };
         core.loaders.end(lease.row);
-        core.history.note_fill(lease.row);
+        core.history.note_fill(lease.row, lease.number);
         let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
         let entry = Entry::new(
             value,
@@ -363,6 +364,14 @@ impl<S: Shelf> Engine<S> {
             if let Effect::Reshape { cache, shape } = effect {
                 self.reshape(&mut core, cache, shape, now);
             }
+        }
+    }
+
+    /// Learns a place in the log from before a feed's position: what is read once more from before it is no news.
+    pub fn foresee<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, version: RowVersion) {
+        let core = self.core();
+        for cache in caches.into_iter().filter(|cache| cache.spec.on_change == OnChange::Hydrate) {
+            core.history.foresee(&cache.fence, version);
         }
     }
 

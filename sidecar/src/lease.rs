@@ -9,7 +9,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use crate::{
     clock::Tick,
-    coherence::{RowHash, Seq},
+    coherence::{LeaseNumber, RowHash, Seq},
 };
 
 /// How long the first to miss a key is taken to be loading it.
@@ -29,6 +29,8 @@ pub struct Lease {
     pub seq: Seq,
     /// When it was given: the read began then at the earliest.
     pub at: Tick,
+    /// Its number: none other has it.
+    pub number: LeaseNumber,
 }
 
 /// Turns leases into opaque texts and back. Each process has a key of its own, so that a lease of another
@@ -52,29 +54,36 @@ pub struct Loaders(Box<[(Lease, Tick)]>);
 // === impl Sealer ===
 
 impl Sealer {
-    /// The text of a lease: base64url of cache, row, sequence, time and a keyed hash over them.
+    /// The text of a lease: base64url of cache, row, sequence, time, number and a keyed hash over them.
     #[must_use]
     pub fn seal(&self, lease: &Lease) -> String {
-        let mut bytes = [0; 36];
+        let mut bytes = [0; 44];
         bytes[..4].copy_from_slice(&lease.cache.to_le_bytes());
         bytes[4..12].copy_from_slice(&lease.row.0.to_le_bytes());
         bytes[12..20].copy_from_slice(&lease.seq.0.to_le_bytes());
         bytes[20..28].copy_from_slice(&lease.at.0.to_le_bytes());
-        let tag = self.0.hash_one(&bytes[..28]);
-        bytes[28..].copy_from_slice(&tag.to_le_bytes());
+        bytes[28..36].copy_from_slice(&lease.number.0.to_le_bytes());
+        let tag = self.0.hash_one(&bytes[..36]);
+        bytes[36..].copy_from_slice(&tag.to_le_bytes());
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The lease of a text, if this process sealed it.
     #[must_use]
     pub fn open(&self, text: &str) -> Option<Lease> {
-        let bytes: [u8; 36] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let bytes: [u8; 44] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
         let number = |at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
-        if self.0.hash_one(&bytes[..28]) != number(28) {
+        if self.0.hash_one(&bytes[..36]) != number(36) {
             return None;
         }
         let cache = u32::from_le_bytes(bytes[..4].try_into().ok()?);
-        Some(Lease { cache, row: RowHash(number(4)), seq: Seq(number(12)), at: Tick(number(20)) })
+        Some(Lease {
+            cache,
+            row: RowHash(number(4)),
+            seq: Seq(number(12)),
+            at: Tick(number(20)),
+            number: LeaseNumber(number(28)),
+        })
     }
 }
 
@@ -82,7 +91,7 @@ impl Sealer {
 
 impl Default for Loaders {
     fn default() -> Self {
-        let nobody = Lease { cache: 0, row: RowHash(0), seq: Seq(0), at: Tick(0) };
+        let nobody = Lease { cache: 0, row: RowHash(0), seq: Seq(0), at: Tick(0), number: LeaseNumber(0) };
         Self(vec![(nobody, Tick(0)); PLACES].into())
     }
 }
@@ -125,13 +134,19 @@ mod tests {
     use super::{LOADING_TIME, Lease, Loaders, Loading, Sealer};
     use crate::{
         clock::Tick,
-        coherence::{RowHash, Seq},
+        coherence::{LeaseNumber, RowHash, Seq},
     };
 
     #[test]
     fn a_lease_is_known_by_its_own_process_only() {
         let (here, there) = (Sealer::default(), Sealer::default());
-        let lease = Lease { cache: 3, row: RowHash(u64::MAX), seq: Seq(9), at: Tick(u64::MAX - 1) };
+        let lease = Lease {
+            cache: 3,
+            row: RowHash(u64::MAX),
+            seq: Seq(9),
+            at: Tick(u64::MAX - 1),
+            number: LeaseNumber(5),
+        };
         let text = here.seal(&lease);
         assert_eq!(here.open(&text), Some(lease));
         assert_eq!(there.open(&text), None);
@@ -147,7 +162,7 @@ mod tests {
     fn one_loader_per_row_at_a_time() {
         let mut loaders = Loaders::default();
         let row = RowHash(5);
-        let lease = |seq| Lease { cache: 1, row, seq: Seq(seq), at: Tick(0) };
+        let lease = |seq| Lease { cache: 1, row, seq: Seq(seq), at: Tick(0), number: LeaseNumber(seq) };
         assert_eq!(loaders.win(lease(1), Tick(0), |_| true), Loading::You);
         assert!(matches!(loaders.win(lease(1), Tick(9_999), |_| true), Loading::Other(_)));
         assert_eq!(loaders.win(lease(1), Tick(0) + LOADING_TIME, |_| true), Loading::You);

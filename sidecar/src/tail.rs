@@ -162,6 +162,9 @@ impl<S: Shelf> Tail<S> {
         for (_, fields) in entries {
             let change = envelope::read(role, fields);
             self.accounts.recall(&change);
+            if let Some(version) = change.newest() {
+                self.engine.foresee(&plan.caches, version);
+            }
             self.engine.recall(&plan.tables, &change, now);
         }
     }

@@ -174,6 +174,7 @@ fn of_two_reads_under_way_the_later_fill_is_fenced_unless_it_brings_the_same() {
     assert_eq!(bench.put("rows/7", &leases[0], "old"), Ok(false));
     assert!(bench.get("rows/7").starts_with("hit new"));
     assert_eq!(bench.put("rows/7", &leases[2], "new"), Ok(true));
+    assert_eq!(bench.put("rows/7", &leases[2], "again"), Ok(true), "whoever filled may fill again");
     let lease = bench.lease("rows/7").unwrap();
     assert_eq!(bench.put("rows/7", &lease, "newer"), Ok(true), "this read began after the fill");
     // Neither does it come back when the value is gone.

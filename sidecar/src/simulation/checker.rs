@@ -269,8 +269,6 @@ impl Judge {
         }
         for event in superseding {
             match self.fates[event].delivered {
-                // Known: an image that is written again may be one from before the streams' position.
-                Some(_) if source.is_none() && self.fates[event].heard == 0 => Ok(()),
                 Some((at, moment)) => delivered(world, source, at, moment, hit),
                 None => pending(world, event, hit),
             }

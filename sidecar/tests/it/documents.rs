@@ -77,7 +77,7 @@ fn what_the_page_on_coherence_says_is_shown() {
     }
     let seconds = |duration: std::time::Duration| duration.as_secs();
     for says in [
-        format!("65 536 slots of 16 bytes ({} MiB)", (freshet_sidecar::coherence::SLOTS * 16) >> 20),
+        format!("65 536 slots of 32 bytes ({} MiB)", (freshet_sidecar::coherence::SLOTS * 32) >> 20),
         format!("noticed within {} s", seconds(freshet_sidecar::freshness::CONTINUITY_PERIOD)),
         format!("| loading | {} s |", seconds(freshet_sidecar::lease::LOADING_TIME)),
     ] {
