@@ -29,17 +29,16 @@ use crate::{
     continuity::Break,
     effect::{Effect, Tables, concerned, effects},
     feed::Feed,
-    freshness::Vouch,
     key::Key,
-    lease::{Lease, Loaders, Loading, Sealer},
+    lease::{Lease, Loaders, Sealer},
     planted::{Bug, planted},
     position::{Commit, RowVersion},
     store::{Entry, Read, Shelf, Store, Value, expiry},
-    watermark::Reached,
 };
 
 mod answer;
 mod bells;
+mod reading;
 
 use bells::Bells;
 
@@ -116,123 +115,6 @@ impl<S: Shelf> Engine<S> {
         }
         self.catalog.store(Some(Arc::new(catalog)));
         self.dirty.store(true, Ordering::Release);
-    }
-
-    /// Reads a key.
-    #[must_use]
-    pub fn get(
-        &self,
-        catalog: &Catalog,
-        cache: &Arc<Cache>,
-        key: &Key,
-        wanted: Wanted<'_>,
-        now: Tick,
-    ) -> Answer {
-        let stats = &cache.stats;
-        let bump = |counter: &AtomicU64| counter.fetch_add(u64::from(!wanted.again), Ordering::Relaxed);
-        let bound = catalog.freshness.bound.as_ref();
-        let attached = cache.attached.load(Ordering::Acquire);
-        let evidence = cache.feed.evidence(attached, bound.map(|b| b.heartbeat));
-        let served_stale = match evidence.vouch(bound, now) {
-            Vouch::Fresh => None,
-            Vouch::Stale { reason, serve: Some(beyond) } => Some((reason, beyond)),
-            Vouch::Stale { reason, serve: None } => {
-                bump(&stats.bypasses);
-                return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
-            }
-        };
-        if let Some(limit) = wanted.max_staleness
-            && evidence.applied_through(bound).is_none_or(|at| now.since(at) > limit)
-        {
-            bump(&stats.bypasses);
-            return self.miss(cache, key, wanted, now, true, Some("max-staleness"));
-        }
-        let unseen = cache.has_unseen_table().then_some("table-never-seen");
-        // Both before the value is looked at: once a position is reached, whatever it makes void is gone.
-        let position = cache.feed.position();
-        let behind = wanted.min_position.and_then(|min| match cache.feed.reached(min) {
-            Reached::Yes => None,
-            Reached::NotYet => Some("behind"),
-            Reached::Unknown => Some("position-unknown"),
-        });
-        let entry = self
-            .store
-            .load()
-            .get(cache.id, key.as_str())
-            .filter(|entry| cache.fence.holds(entry.seq))
-            .filter(|entry| entry.expires > now || planted(Bug::ExpiryIgnored));
-        let refused = match &entry {
-            _ if wanted.reload => Some("no-cache"),
-            Some(e) if wanted.min_position.is_some_and(|min| e.reflects(min)) => None,
-            _ if behind.is_some() => behind,
-            Some(e) if wanted.min_position.is_some() && e.hold_off => Some("hold-off"),
-            _ => None,
-        };
-        let refused = refused.or_else(|| {
-            let entry = entry.as_ref()?;
-            wanted.max_age.is_some_and(|age| now.since(entry.stored) > age).then_some("max-age")
-        });
-        match entry {
-            Some(entry) if refused.is_none() => {
-                let age = now.since(entry.stored).as_secs();
-                let (ttl, detail) = if let Some((reason, beyond)) = served_stale {
-                    bump(&stats.stale_hits);
-                    (-i64::try_from(beyond.as_secs()).unwrap_or(i64::MAX).max(1), Some(reason.as_str()))
-                } else {
-                    bump(&stats.hits);
-                    let left = entry.expires.since(now).as_secs();
-                    let detail = if entry.hold_off { Some("hold-off") } else { unseen };
-                    (i64::try_from(left).unwrap_or(i64::MAX), detail)
-                };
-                let position = position.filter(|_| served_stale.is_none() && !entry.hold_off);
-                Answer::Hit(Hit { entry, age, ttl, detail, position })
-            }
-            _ => {
-                if let Some((reason, _)) = served_stale {
-                    bump(&stats.bypasses);
-                    return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
-                }
-                bump(&stats.misses);
-                let mut answer = self.miss(cache, key, wanted, now, false, refused.or(unseen));
-                if let Answer::Miss(miss) = &mut answer {
-                    miss.pending = match &miss.lease {
-                        _ if refused.is_some() && refused == behind => Some(Pending::Position),
-                        Some(Grant { fill: Loading::Other(until), .. }) => Some(Pending::Load(*until)),
-                        _ => None,
-                    };
-                }
-                answer
-            }
-        }
-    }
-
-    fn miss(
-        &self,
-        cache: &Arc<Cache>,
-        key: &Key,
-        wanted: Wanted<'_>,
-        now: Tick,
-        stale: bool,
-        detail: Option<&'static str>,
-    ) -> Answer {
-        let lease = if wanted.lease { self.grant(cache, key, now) } else { None };
-        Answer::Miss(Miss { stale, detail, lease, pending: None })
-    }
-
-    /// Gives a lease, unless a fill would not be taken.
-    fn grant(&self, cache: &Arc<Cache>, key: &Key, now: Tick) -> Option<Grant> {
-        let row = self.row(cache, key);
-        let mut core = self.core();
-        // Under the lock: while a feed is being positioned anew, no lease may slip in between.
-        if !cache.attached.load(Ordering::Acquire) {
-            return None;
-        }
-        let number = core.history.next_lease();
-        let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now, number };
-        let holds = |other: &Lease| other.cache == cache.id && cache.fence.holds(other.seq);
-        let fill = core.loaders.win(lease, now, holds);
-        drop(core);
-        Some(Grant { token: self.sealer.seal(&lease), fill })
     }
 
     /// Reads a lease's text for a key.
