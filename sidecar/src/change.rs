@@ -236,6 +236,8 @@ impl Change<'_> {
     pub fn newest(&self) -> Option<RowVersion> {
         let postgres = |lsn: u64| RowVersion::Postgres { lsn };
         match self {
+            // What a snapshot reads isn't of the log, and some connectors don't say whose place it names.
+            Self::Row(row) if row.origin != Origin::Log => None,
             Self::Row(row) => row.version,
             Self::Table { version, .. } => *version,
             Self::Transaction(Transaction { end: Some(End { commit, .. }), .. }) => match commit {

@@ -143,6 +143,12 @@ impl Fence {
         seq.0 >= self.seq.load(Acquire)
     }
 
+    /// Whether any fill is held off now, because the whole cache was void within `lag`.
+    #[must_use]
+    pub fn holds_off(&self, now: Tick, lag: Duration) -> bool {
+        self.at().is_some_and(|at| at + lag > now)
+    }
+
     fn at(&self) -> Option<Tick> {
         (self.seq.load(Acquire) > 0).then(|| Tick(self.at.load(Acquire)))
     }

@@ -390,7 +390,8 @@ impl Source<'_> {
         }
         let file = self.file.as_ref()?.rsplit_once('.')?.1.parse().ok()?;
         Some(RowVersion::Binlog {
-            server: self.server_id?,
+            // What a snapshot reads is of no server's log.
+            server: self.server_id.filter(|id| *id > 0)?,
             file,
             offset: self.pos?,
             row: self.row.unwrap_or(0),

@@ -99,7 +99,8 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
         .collect::<Map<_, _>>()
         .into();
     let off = catalog.off.iter().map(|name| (name.clone(), json!({"off": "BindingTooNew"})));
-    let on = catalog.caches.values().map(|c| (c.spec.name.clone(), cache(c)));
+    let lag = catalog.freshness.read_lag;
+    let on = catalog.caches.values().map(|c| (c.spec.name.clone(), cache(c, c.fence.holds_off(now, lag))));
     document["caches"] = on.chain(off).collect::<Map<_, _>>().into();
     document
 }
@@ -125,7 +126,7 @@ fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
     })
 }
 
-fn cache(cache: &Cache) -> Value {
+fn cache(cache: &Cache, held_off: bool) -> Value {
     let stats = &cache.stats;
     let (hits, misses) =
         (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses) + count(&stats.bypasses));
@@ -146,6 +147,7 @@ fn cache(cache: &Cache) -> Value {
             .filter(|(_, n)| *n > 0)
             .collect::<std::collections::BTreeMap<_, _>>(),
         "tableSeen": !cache.has_unseen_table(),
+        "heldOff": held_off,
     })
 }
 

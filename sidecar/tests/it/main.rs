@@ -8,6 +8,7 @@ mod cluster;
 mod debezium;
 mod dependencies;
 mod documents;
+mod drift;
 mod faults;
 mod limits;
 mod log;

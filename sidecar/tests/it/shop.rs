@@ -65,7 +65,20 @@ impl Shop {
     pub(crate) fn with(redis: Redis, sidecar: SidecarBuilder) -> Self {
         let mut shop = Self { redis, sidecar: sidecar.start().unwrap() };
         shop.until_fresh();
+        shop.until_fills_last();
         shop
+    }
+
+    /// Waits until fills aren't held off any more: those right after the streams' positioning live as long as `readLag`.
+    pub(crate) fn until_fills_last(&mut self) {
+        self.sidecar
+            .until("fills last", SOON, |sidecar| {
+                let status = sidecar.status()?;
+                let caches = status["caches"].as_object().unwrap();
+                ensure!(caches.values().all(|cache| cache["heldOff"] != true), "{status}");
+                Ok(())
+            })
+            .unwrap();
     }
 
     /// Waits until the source is vouched for.
