@@ -71,12 +71,12 @@ pub(crate) fn run(input: &[u8]) {
             Change::Row(row) if row.op == Op::Delete => {
                 Some(parts_of(&fields).map_or(Vec::new(), |p| p.0.to_vec()))
             }
-            Change::Row(_) | Change::Table { .. } | Change::Source(_) | Change::Other => None,
+            Change::Row(_) | Change::Table { .. } | Change::Source { .. } | Change::Other => None,
             _ => deleted,
         };
         // Alone, an entry says at least as much.
-        if matches!(change, Change::Source(_)) {
-            assert!(matches!(read(&role, &fields), Change::Source(_)));
+        if matches!(change, Change::Source { .. }) {
+            assert!(matches!(read(&role, &fields), Change::Source { .. }));
         }
     }
 }
@@ -153,10 +153,10 @@ impl Concern {
             Self::Something => assert!(!matches!(change, Change::Garbage(_)), "it isn't harmless"),
             // Everything is one table if the entry itself can be read.
             Self::Everything => assert!(
-                matches!(change, Change::Source(SourceReason::Unreadable(_) | SourceReason::Redefined)),
+                matches!(change, Change::Source { why: SourceReason::Unreadable(_) | SourceReason::Redefined, .. }),
                 "it might concern anything, and is {change:?}"
             ),
-            Self::Table(_) if matches!(change, Change::Source(_)) => {}
+            Self::Table(_) if matches!(change, Change::Source { .. }) => {}
             Self::Table(names) => {
                 assert!(
                     !matches!(change, Change::Other | Change::Garbage(_) | Change::Heartbeat(_)),

@@ -26,7 +26,12 @@ pub enum Change<'a> {
         mark: Mark,
     },
     /// Something happened that may concern any table of the source.
-    Source(SourceReason),
+    Source {
+        /// What happened.
+        why: SourceReason,
+        /// Its place in the database's log, if it has one.
+        version: Option<RowVersion>,
+    },
     /// A heartbeat.
     Heartbeat(Heartbeat),
     /// A tombstone that is all there is of its row's delete.
@@ -239,7 +244,7 @@ impl Change<'_> {
             // What a snapshot reads isn't of the log, and some connectors don't say whose place it names.
             Self::Row(row) if row.origin != Origin::Log => None,
             Self::Row(row) => row.version,
-            Self::Table { version, .. } => *version,
+            Self::Table { version, .. } | Self::Source { version, .. } => *version,
             Self::Transaction(Transaction { end: Some(End { commit, .. }), .. }) => match commit {
                 Some(Commit::Postgres { lsn, .. }) => Some(postgres(*lsn)),
                 _ => None,
@@ -253,7 +258,7 @@ impl Change<'_> {
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Table { why: TableReason::Unreadable(fault), .. }
-            | Self::Source(SourceReason::Unreadable(fault))
+            | Self::Source { why: SourceReason::Unreadable(fault), .. }
             | Self::Garbage(fault) => Some(*fault),
             _ => None,
         }

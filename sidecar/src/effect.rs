@@ -88,7 +88,7 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
             Change::Tombstone(_) if planted(Bug::TombstoneIgnored) => {}
             Change::Row(row) | Change::Tombstone(row) => row_effects(row, table, &mut effects),
             Change::Table { version, .. } => effects.extend(void_table(table, *version)),
-            Change::Source(_)
+            Change::Source { .. }
             | Change::Heartbeat(_)
             | Change::Transaction(_)
             | Change::Garbage(_)

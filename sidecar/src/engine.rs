@@ -213,10 +213,11 @@ impl<S: Shelf> Engine<S> {
                     Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms)).saturating_sub(skew);
                 feed.hold_heartbeat(heartbeat.kind, now.tick.before(age));
             }
-            Change::Source(SourceReason::Redefined) | Change::Table { why: Truncated | Redefined, .. } => {
+            Change::Source { why: SourceReason::Redefined, .. }
+            | Change::Table { why: Truncated | Redefined, .. } => {
                 bump(&feed.stats.tables);
             }
-            Change::Source(SourceReason::Unreadable(_))
+            Change::Source { why: SourceReason::Unreadable(_), .. }
             | Change::Table { why: TableReason::Unreadable(_), .. }
             | Change::Garbage(_) => {
                 bump(&feed.stats.unreadable);
@@ -232,6 +233,11 @@ impl<S: Shelf> Engine<S> {
             for effect in effects {
                 self.perform(&mut core, effect, skew, now);
             }
+        }
+        if let Change::Source { version: Some(version), .. } = change {
+            // With a stream per table, images from before it may come after it.
+            let of_feed = |cache: &&Arc<Cache>| std::ptr::eq(Arc::as_ptr(&cache.feed), feed);
+            self.foresee(catalog.caches.values().filter(of_feed), *version);
         }
         // Last: a break voids what the change itself has made.
         breaks(feed, change)
@@ -393,8 +399,8 @@ impl<S: Shelf> Engine<S> {
 /// Whether a change breaks its feed's epoch.
 fn breaks(feed: &Feed, change: &Change<'_>) -> Option<Break> {
     let version = match change {
-        Change::Source(_) if planted(Bug::UnreadableIgnored) => return None,
-        Change::Source(why) => return Some((*why).into()),
+        Change::Source { .. } if planted(Bug::UnreadableIgnored) => return None,
+        Change::Source { why, .. } => return Some((*why).into()),
         Change::Row(row) => {
             if feed.note_origin(row.origin) && !planted(Bug::SnapshotIgnored) {
                 return Some(Break::SnapshotBegan);

@@ -57,8 +57,8 @@ pub fn read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'
     try_read(role, fields).unwrap_or_else(|Unread(fault, table)| match (table, role) {
         (Some(table), _) => unreadable(table, fault),
         (None, StreamRole::Table(name)) => unreadable(TableName::from_binding(name), fault),
-        (None, StreamRole::Routed) => Change::Source(SourceReason::Unreadable(fault)),
-        (None, StreamRole::Schema) => Change::Source(SourceReason::Redefined),
+        (None, StreamRole::Routed) => Change::Source { why: SourceReason::Unreadable(fault), version: None },
+        (None, StreamRole::Schema) => Change::Source { why: SourceReason::Redefined, version: None },
         (None, StreamRole::Control) => Change::Garbage(fault),
     })
 }
@@ -418,14 +418,14 @@ fn message<'a>(value: &Value<'_>) -> Change<'a> {
 
 /// DDL: the one table it names, else everything.
 fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
+    let version = value.source.as_ref().and_then(Source::version);
     match value.table_changes.as_deref() {
         Some([only]) => {
             let parts: Vec<_> = only.id.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
             let table = TableName::from_binding(&parts.join("."));
-            let version = value.source.as_ref().and_then(Source::version);
             Change::Table { table, why: TableReason::Redefined, version, mark: Mark::default() }
         }
-        _ => Change::Source(SourceReason::Redefined),
+        _ => Change::Source { why: SourceReason::Redefined, version },
     }
 }
 

@@ -27,7 +27,7 @@ impl Deletes {
         }
         match &change {
             Change::Row(row) if row.op == Op::Delete => self.0 = Some(entry.key.to_vec()),
-            Change::Row(_) | Change::Table { .. } | Change::Source(_) => self.0 = None,
+            Change::Row(_) | Change::Table { .. } | Change::Source { .. } => self.0 = None,
             Change::Heartbeat(_)
             | Change::Tombstone(_)
             | Change::Transaction(_)
@@ -60,7 +60,7 @@ mod tests {
             said = match deletes.read(role, &fields) {
                 Change::Other => "nothing",
                 Change::Tombstone(row) if row.op == Op::Delete && row.key.is_some() => "row",
-                Change::Source(SourceReason::Unreadable(Fault::Tombstone)) => "everything",
+                Change::Source { why: SourceReason::Unreadable(Fault::Tombstone), .. } => "everything",
                 _ => "?",
             };
         }
@@ -96,8 +96,8 @@ mod tests {
         ];
         let [deleted, unread, tombstone] = entries.each_ref().map(|e| reader.read(&StreamRole::Routed, e));
         assert!(matches!(deleted, Change::Row(_)));
-        assert!(matches!(unread, Change::Source(SourceReason::Unreadable(Fault::Fields))));
-        assert!(matches!(tombstone, Change::Source(SourceReason::Unreadable(Fault::Tombstone))));
+        assert!(matches!(unread, Change::Source { why: SourceReason::Unreadable(Fault::Fields), .. }));
+        assert!(matches!(tombstone, Change::Source { why: SourceReason::Unreadable(Fault::Tombstone), .. }));
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
                     let of_stream: &mut Deletes = deletes.entry(stream.to_owned()).or_default();
                     let change = of_stream.read(&role, entry.fields());
                     assert!(
-                        !matches!(change, Change::Tombstone(_) | Change::Source(_)),
+                        !matches!(change, Change::Tombstone(_) | Change::Source { .. }),
                         "{name}: {change:?}"
                     );
                     tombstones +=

@@ -25,7 +25,7 @@ fn describe(change: &Change<'_>) -> Option<(String, String)> {
             Some((table, text))
         }
         Change::Table { table, why, .. } => Some((table.spellings().next().unwrap(), format!("{why:?}"))),
-        Change::Source(why) => Some((String::new(), format!("{why:?}"))),
+        Change::Source { why, .. } => Some((String::new(), format!("{why:?}"))),
         Change::Garbage(fault) => Some((String::new(), format!("{fault:?}"))),
         Change::Heartbeat(_)
         | Change::Tombstone(_)
@@ -205,7 +205,7 @@ fn what_cannot_be_read_voids_what_it_may_concern() {
     }
     let garbage = one("{\"id\":1}", "not JSON");
     let unreadable = |fields: &[_]| match read(&StreamRole::Routed, fields) {
-        Change::Source(SourceReason::Unreadable(fault)) => Some(fault),
+        Change::Source { why: SourceReason::Unreadable(fault), .. } => Some(fault),
         _ => None,
     };
     assert_eq!(unreadable(&garbage), Some(Fault::Value));
@@ -234,7 +234,7 @@ fn a_flat_row_never_passes_for_something_harmless() {
         let change = read(&table, &entry);
         assert!(matches!(change, Change::Table { why: TableReason::Unreadable(_), .. }), "{row}: {change:?}");
         let change = read(&StreamRole::Routed, &entry);
-        assert!(matches!(change, Change::Source(SourceReason::Unreadable(_))), "{row}: {change:?}");
+        assert!(matches!(change, Change::Source { why: SourceReason::Unreadable(_), .. }), "{row}: {change:?}");
     }
     // What is harmless elsewhere isn't in a table's stream.
     for (key, value) in [
@@ -299,7 +299,7 @@ fn schema_changes_void_the_table_they_name_or_everything() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(read(&StreamRole::Schema, &ddl("[]")), Change::Source(SourceReason::Redefined)));
+    assert!(matches!(read(&StreamRole::Schema, &ddl("[]")), Change::Source { why: SourceReason::Redefined, .. }));
 }
 
 proptest! {
