@@ -153,7 +153,10 @@ impl Concern {
             Self::Something => assert!(!matches!(change, Change::Garbage(_)), "it isn't harmless"),
             // Everything is one table if the entry itself can be read.
             Self::Everything => assert!(
-                matches!(change, Change::Source { why: SourceReason::Unreadable(_) | SourceReason::Redefined, .. }),
+                matches!(
+                    change,
+                    Change::Source { why: SourceReason::Unreadable(_) | SourceReason::Redefined, .. }
+                ),
                 "it might concern anything, and is {change:?}"
             ),
             Self::Table(_) if matches!(change, Change::Source { .. }) => {}

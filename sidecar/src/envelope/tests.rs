@@ -234,7 +234,10 @@ fn a_flat_row_never_passes_for_something_harmless() {
         let change = read(&table, &entry);
         assert!(matches!(change, Change::Table { why: TableReason::Unreadable(_), .. }), "{row}: {change:?}");
         let change = read(&StreamRole::Routed, &entry);
-        assert!(matches!(change, Change::Source { why: SourceReason::Unreadable(_), .. }), "{row}: {change:?}");
+        assert!(
+            matches!(change, Change::Source { why: SourceReason::Unreadable(_), .. }),
+            "{row}: {change:?}"
+        );
     }
     // What is harmless elsewhere isn't in a table's stream.
     for (key, value) in [
@@ -299,7 +302,10 @@ fn schema_changes_void_the_table_they_name_or_everything() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(read(&StreamRole::Schema, &ddl("[]")), Change::Source { why: SourceReason::Redefined, .. }));
+    assert!(matches!(
+        read(&StreamRole::Schema, &ddl("[]")),
+        Change::Source { why: SourceReason::Redefined, .. }
+    ));
 }
 
 proptest! {

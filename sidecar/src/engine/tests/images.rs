@@ -62,8 +62,10 @@ fn an_image_from_before_a_schema_change_is_no_value() {
     assert_eq!(bench.event(7, "u", &place(100)), None);
     assert_eq!(bench.get("rows/7"), "hit {\"id\":7}");
     let renamed = "[{\"type\":\"ALTER\",\"id\":\"s.t\"},{\"type\":\"CREATE\",\"id\":\"s.u\"}]";
-    let change =
-        format!("{{\"source\":{{\"db\":\"s\",{}}},\"ddl\":\"RENAME …\",\"tableChanges\":{renamed}}}", place(120));
+    let change = format!(
+        "{{\"source\":{{\"db\":\"s\",{}}},\"ddl\":\"RENAME …\",\"tableChanges\":{renamed}}}",
+        place(120)
+    );
     let broken = bench.apply("{\"databaseName\":\"s\"}", &change);
     assert_eq!(broken, Some(Break::SchemaChanged));
     let catalog = bench.engine.catalog().unwrap();
