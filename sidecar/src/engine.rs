@@ -209,8 +209,7 @@ impl<S: Shelf> Engine<S> {
         bump(&feed.stats.entries);
         match change {
             Change::Heartbeat(heartbeat) => {
-                let age =
-                    Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms)).saturating_sub(skew);
+                let age = Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms));
                 feed.hold_heartbeat(heartbeat.kind, now.tick.before(age));
             }
             Change::Source { why: SourceReason::Redefined, .. }

@@ -29,9 +29,9 @@ pub(crate) const SIDECARS: usize = 3;
 pub(crate) const MAX_STALENESS: Duration = Duration::from_secs(3);
 const CLOCK_SKEW: Duration = Duration::from_millis(100);
 
-/// What the contract allows a vouched value's age since it was overwritten. Both clocks count in milliseconds.
-pub(crate) const BOUND: Duration =
-    MAX_STALENESS.saturating_add(CLOCK_SKEW).saturating_add(Duration::from_millis(2));
+/// What the contract allows a vouched value's age since it was overwritten. All have one clock, and count its
+/// milliseconds.
+pub(crate) const BOUND: Duration = MAX_STALENESS.saturating_add(Duration::from_millis(2));
 
 /// The interval of heartbeats.
 const BEAT: Duration = Duration::from_millis(300);

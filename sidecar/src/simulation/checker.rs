@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use freshet_crds::Heartbeat;
 
 use super::{
-    CONTINUITY, LOSS, MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW,
+    CONTINUITY, LOSS, MAX_STALENESS, READ_LAG, SERVE_STALE,
     clients::Filled,
     database::{Database, Place, Record, Table},
     kinds::Kind,
@@ -381,7 +381,7 @@ pub(crate) fn quiet(world: &World, kind: Kind, key: u8, hit: &Hit) -> Result<(),
 
 /// How much fresher than they are clocks can make things look.
 fn slack(world: &World) -> u64 {
-    SKEW + u64::try_from(world.setting.ahead).unwrap_or(0)
+    u64::try_from(world.setting.ahead).unwrap_or(0)
 }
 
 /// The changes that a fill doesn't show.
