@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod command;
 mod lock;
 pub mod process;
+pub mod random;
 pub mod shop;
 pub mod stop;
 pub mod torture;

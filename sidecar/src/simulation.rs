@@ -42,7 +42,6 @@ mod checker;
 mod clients;
 mod database;
 mod debezium;
-mod dice;
 mod follower;
 mod kinds;
 mod outside;

@@ -12,7 +12,6 @@ use super::app::{Got, Place};
 use super::audit::audit;
 use super::faults::{Act, Done, Expect, Fault};
 use super::ledger::{Rule, Violation, told};
-use super::random::Random;
 use super::recovery::{Epochs, RECOVERY, fill, wall_ms};
 use super::report::{Report, spread};
 use super::shape::{Cache, Source, Subject};
@@ -21,6 +20,7 @@ use super::world::{PATIENCE, SIDECARS, World};
 use super::writer::Request;
 use crate::process::debezium::Routing;
 use crate::process::until;
+use crate::random::Random;
 use crate::stop::check_stop;
 
 /// The time between two faults, in milliseconds.

@@ -10,7 +10,6 @@ pub mod faults;
 mod ledger;
 mod plan;
 mod program;
-mod random;
 mod reader;
 mod recovery;
 mod report;
@@ -29,10 +28,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use crate::random::Random;
 use crate::stop::check_stop;
 use director::Director;
 use faults::Fault;
-use random::Random;
 use reader::Reader;
 use shape::WRITERS;
 use stage::Stage;

@@ -1,7 +1,7 @@
 //! What the writers do, drawn from the seed: transactions over the rows that a writer owns.
 
-use super::random::Random;
 use super::shape::{GROUPS, Rows, Subject, Table, sum};
+use crate::random::Random;
 
 /// One row's change.
 #[derive(Clone, Debug, PartialEq, Eq)]

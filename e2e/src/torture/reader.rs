@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::app::{ABSENT, App, Filled, Got, Lease, Place, Unexpected};
 use super::ledger::{Moment, Rule, Value, Violation};
-use super::random::Random;
 use super::shape::{Cache, Source};
 use super::stage::bump;
+use crate::random::Random;
 
 /// The pause between two reads, in milliseconds.
 const PAUSE_MS: (u64, u64) = (2, 12);

@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
-use super::random::Random;
 use super::session::Door;
 use super::shape::{Cache, Source, Table};
 use super::writer::tables;
 use crate::process::debezium::{Heartbeat, Routing, Settings};
 use crate::process::{Debezium, MariaDb, Postgres, Proxy, Redis, Sidecar, until};
+use crate::random::Random;
 
 /// Sidecars.
 pub(crate) const SIDECARS: usize = 3;

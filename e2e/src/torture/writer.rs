@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::ledger::{Outcome, Violation};
 use super::plan::{self, Change, Values};
-use super::random::Random;
 use super::session::{Door, Session};
 use super::shape::{HUGE, Key, PROBE, Rows, Source, Subject, Table};
 use super::stage::{Stage, bump};
+use crate::random::Random;
 
 /// The pause between two transactions of a writer, at most, in milliseconds.
 const PAUSE_MS: u64 = 400;

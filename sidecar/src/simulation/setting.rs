@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
+use freshet_e2e::random::Random;
 
-use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, dice::Dice, kinds::Kind};
+use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind};
 use crate::catalog::{Catalog, Newer};
 
 /// What stays the same through a run.
@@ -27,7 +28,7 @@ pub(crate) struct Setting {
 
 impl Setting {
     pub(crate) fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+        let mut dice = Random::new(seed);
         let binlog = dice.one_in(4);
         Self {
             seed,

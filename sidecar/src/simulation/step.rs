@@ -1,9 +1,8 @@
 //! What can happen, as plain data: any list of steps makes sense, so that any part of a failing one can be left out.
 
-use super::{
-    database::{CODES, KEYS, VISIBLE},
-    dice::Dice,
-};
+use freshet_e2e::random::Random;
+
+use super::database::{CODES, KEYS, VISIBLE};
 
 /// One thing that happens. Numbers choose among what there is; what makes no sense at the time does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +210,7 @@ enum Kind {
 
 /// Makes up a run.
 pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
-    let mut dice = Dice::new(seed ^ 0x5bd1_e995);
+    let mut dice = Random::new(seed ^ 0x5bd1_e995);
     let mut mood = Mood::Calm;
     (0..count)
         .map(|i| {
@@ -223,7 +222,7 @@ pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
         .collect()
 }
 
-fn step(dice: &mut Dice, mood: Mood) -> Step {
+fn step(dice: &mut Random, mood: Mood) -> Step {
     let kinds: [(u64, Kind); 6] = match mood {
         Mood::Calm => [
             (20, Kind::Time),
@@ -260,7 +259,7 @@ fn step(dice: &mut Dice, mood: Mood) -> Step {
     }
 }
 
-fn time(dice: &mut Dice, mood: Mood) -> Step {
+fn time(dice: &mut Random, mood: Mood) -> Step {
     let ms = match dice.below(12) {
         0 => 0,
         1..6 => dice.below(20),
@@ -277,7 +276,7 @@ fn time(dice: &mut Dice, mood: Mood) -> Step {
     }
 }
 
-fn database(dice: &mut Dice) -> Step {
+fn database(dice: &mut Random) -> Step {
     let (table, key, visible) = (dice.small(3), dice.small(KEYS), visible(dice));
     let other = dice.small(KEYS);
     match dice.below(40) {
@@ -296,11 +295,11 @@ fn database(dice: &mut Dice) -> Step {
     }
 }
 
-fn visible(dice: &mut Dice) -> u64 {
+fn visible(dice: &mut Random) -> u64 {
     if dice.one_in(2) { 0 } else { dice.below(VISIBLE) }
 }
 
-fn pipeline(dice: &mut Dice) -> Step {
+fn pipeline(dice: &mut Random) -> Step {
     match dice.below(20) {
         0..6 => Step::Send { records: 1 + dice.small(6) },
         6 => Step::OwnBeat,
@@ -311,7 +310,7 @@ fn pipeline(dice: &mut Dice) -> Step {
     }
 }
 
-fn application(dice: &mut Dice, mood: Mood) -> Step {
+fn application(dice: &mut Random, mood: Mood) -> Step {
     // Some keys are hot, or there would be few hits.
     let key = if dice.one_in(3) { dice.small(KEYS) } else { dice.small(2) };
     let (slot, cache) = (dice.small(SLOTS), dice.small(CACHES));
@@ -330,11 +329,11 @@ fn application(dice: &mut Dice, mood: Mood) -> Step {
 }
 
 /// How far behind a replica is, that a read goes to.
-fn lag(dice: &mut Dice) -> u64 {
+fn lag(dice: &mut Random) -> u64 {
     if dice.one_in(3) { dice.below(super::READ_LAG - VISIBLE) } else { 0 }
 }
 
-fn fault(dice: &mut Dice) -> Step {
+fn fault(dice: &mut Random) -> Step {
     let stream = dice.small(8);
     match dice.below(22) {
         0..2 => Step::SendReordered { first: 1 + dice.small(3), second: 1 + dice.small(3) },
@@ -358,7 +357,7 @@ fn fault(dice: &mut Dice) -> Step {
     }
 }
 
-fn sidecar(dice: &mut Dice) -> Step {
+fn sidecar(dice: &mut Random) -> Step {
     match dice.below(8) {
         0..3 => Step::Press { all: dice.one_in(3) },
         3..5 => Step::Sweep { thorough: dice.one_in(2) },

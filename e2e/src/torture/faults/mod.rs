@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::random::Random;
 use super::recovery::wall_ms;
 use super::shape::{Source, Table};
 use super::stage::Stage;
 use super::world::{PATIENCE, World};
 use super::writer::{Deed, Request};
 use crate::process::{Redis, until};
+use crate::random::Random;
 
 /// A kind of fault, by the name that `--fault` takes.
 #[derive(Clone, Copy, Debug)]
