@@ -1,6 +1,7 @@
 //! The vocabulary of Freshet's tests.
 
 pub mod artefact;
+pub mod cargo;
 pub mod cluster;
 pub mod command;
 mod lock;

@@ -6,13 +6,16 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
+use freshet_e2e::cargo::build;
 use freshet_e2e::command::{BUILD, output, output_within, program, said};
 
+/// The crate of the targets.
+const CRATE: &str = "freshet-fuzz";
 /// Debian packages that building libFuzzer needs.
 pub(crate) const PACKAGES: &[&str] = &["g++"];
 
@@ -76,11 +79,11 @@ impl Package {
     fn build(root: &Path) -> Result<Self> {
         let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
         // Only with a target named do build scripts and macros go without the flags.
-        let mut instrumented = cargo(root);
-        instrumented.args(["--profile", "fuzz", "--target", &triple]);
-        instrumented.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f")).env("CARGO_INCREMENTAL", "0");
-        let fuzzer = executable(&mut instrumented)?;
-        let plain = executable(&mut cargo(root))?;
+        let fuzzer = build(CRATE, |cargo| {
+            cargo.args(["--profile", "fuzz", "--target", &triple]);
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f")).env("CARGO_INCREMENTAL", "0");
+        })?;
+        let plain = build(CRATE, |_| {})?;
         let work = plain.with_file_name("freshet-fuzz-work");
         Ok(Self { folder: root.join("fuzz"), fuzzer, plain, work })
     }
@@ -211,30 +214,6 @@ impl Target<'_> {
     fn failed(&self) -> Result<BTreeSet<String>> {
         fs::read_dir(&self.failures)?.map(|file| Ok(file?.path().display().to_string())).collect()
     }
-}
-
-/// Cargo, told to build the crate of the targets as if nobody ran us: build scripts look at what Cargo says of its
-/// caller, and would do everything anew.
-fn cargo(root: &Path) -> Command {
-    let mut cargo = program(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).stderr(Stdio::inherit());
-    for name in env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(name);
-        }
-    }
-    cargo.args(["build", "--package", "freshet-fuzz", "--message-format", "json-render-diagnostics"]);
-    cargo
-}
-
-/// Builds it, and gives the path of the program.
-fn executable(cargo: &mut Command) -> Result<PathBuf> {
-    let messages = output_within(cargo, BUILD)?;
-    let mut executables = messages.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executables.next_back().context("cargo built no program")
 }
 
 /// Whether libFuzzer or the target begins to tell what went wrong.

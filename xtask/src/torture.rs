@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
+use freshet_e2e::cargo::build_for_e2e;
 use freshet_e2e::torture::{self, Options, Source, faults};
 
 /// What is to be done.
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let seed = args.seed.unwrap_or_else(drawn);
     ensure!(args.minutes > 0.0 && args.minutes.is_finite(), "--minutes is to be more than zero");
     let time = Duration::from_secs_f64(args.minutes * 60.0);
-    let sidecar = args.sidecar.clone().map_or_else(torture::sidecar_program, Ok)?;
+    let sidecar = args.sidecar.clone().map_or_else(|| build_for_e2e("freshet-sidecar"), Ok)?;
     let mut options = Options::new(sidecar, seed, time);
     if let Some(database) = args.only {
         options.sources = vec![match database {

@@ -9,7 +9,6 @@ mod director;
 pub mod faults;
 mod ledger;
 mod plan;
-mod program;
 mod reader;
 mod recovery;
 mod report;
@@ -38,7 +37,6 @@ use stage::Stage;
 use world::{BOUND, PATIENCE, SIDECARS, World};
 use writer::{Request, Writer};
 
-pub use program::sidecar_program;
 pub use report::{FaultReport, Report, Told};
 pub use shape::Source;
 pub use stage::Operations;
