@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use freshet_e2e::process::debezium::{Format, Heartbeat, Routing, Settings};
-use freshet_e2e::process::{Child, Debezium, MariaDb, Postgres, Proxy, Redis, until};
+use freshet_e2e::process::{Child, Debezium, MariaDb, Postgres, Proxy, Redis, Silence, until};
 
 #[test]
 fn redis_keeps_its_data_over_a_kill_when_append_only() {
@@ -238,6 +238,38 @@ fn a_proxy_does_to_connections_what_a_network_does() {
     let mut third = connect().unwrap();
     redis::cmd("SET").arg("which").arg("other").exec(&mut third).unwrap();
     assert_eq!(other.command::<String>(&["GET", "which"]).unwrap(), "other");
+}
+
+#[test]
+fn a_proxy_can_silence_one_direction() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::start(redis.socket_address()).unwrap();
+    let connect = || {
+        let client = redis::Client::open(format!("redis://{}", proxy.address())).unwrap();
+        let connection = client.get_connection_with_timeout(Duration::from_secs(5)).unwrap();
+        connection.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        connection
+    };
+    let set = |connection: &mut redis::Connection, key: &str| {
+        redis::cmd("SET").arg(key).arg("1").exec(connection).unwrap_err()
+    };
+    let mut deaf = connect();
+    proxy.silence(Silence::ToClient);
+    assert!(set(&mut deaf, "said").is_timeout());
+    assert_eq!(redis.command::<u64>(&["EXISTS", "said"]).unwrap(), 1, "the server has heard it");
+    proxy.pass();
+    let mut mute = connect();
+    assert_eq!(proxy.abandon_to(Silence::ToServer), proxy.connections());
+    assert!(set(&mut mute, "unsaid").is_timeout());
+    assert_eq!(redis.command::<u64>(&["EXISTS", "unsaid"]).unwrap(), 0, "the server has heard nothing");
+    // What the server does is heard, and ends the connection for both.
+    redis.command::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+    assert!(!set(&mut mute, "unsaid").is_timeout());
+    until("no connection is left", Duration::from_secs(5), || match proxy.connections() {
+        0 => Ok(()),
+        left => bail!("{left} are left"),
+    })
+    .unwrap();
 }
 
 /// The values of all entries of a stream in the extended format, as JSON.

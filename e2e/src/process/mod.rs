@@ -25,7 +25,7 @@ pub use debezium::Debezium;
 pub use mariadb::MariaDb;
 pub use port::Port;
 pub use postgres::Postgres;
-pub use proxy::{Counts, Proxy};
+pub use proxy::{Counts, Proxy, Silence};
 pub use redis::{Redis, RedisBuilder};
 pub use redis_cluster::RedisCluster;
 pub use sentinel::Sentinel;

@@ -2,13 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Stands between clients and a server on loopback. Every change concerns both directions.
+/// Stands between clients and a server on loopback. Changes concern both directions unless they name one.
 ///
 /// Its threads end with the connections that they carry; dropping it ends them all.
 #[derive(Debug)]
@@ -36,9 +37,20 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Pass,
-    Stall,
+    Stall(Silence),
     Refuse,
     Closed,
+}
+
+/// Which direction of a connection is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Neither side hears the other.
+    Both,
+    /// The server hears nothing.
+    ToServer,
+    /// The client hears nothing.
+    ToClient,
 }
 
 /// What a [`Proxy`] has done so far.
@@ -58,8 +70,15 @@ pub struct Counts {
 struct Link {
     id: u64,
     ends: [TcpStream; 2],
-    /// Nothing comes through any more, and nobody is told.
-    abandoned: std::sync::atomic::AtomicBool,
+    /// Nothing comes through to the server, and to the client, any more, and nobody is told.
+    abandoned: [AtomicBool; 2],
+}
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    ToServer,
+    ToClient,
 }
 
 #[expect(clippy::must_use_candidate, reason = "they do something, and then tell how much")]
@@ -124,15 +143,29 @@ impl Proxy {
     /// Lets nothing through until [`Proxy::pass`], and loses nothing: connections stay open, new ones are accepted
     /// and wait.
     pub fn stall(&self) {
-        self.shared.change(|state| state.mode = Mode::Stall);
+        self.silence(Silence::Both);
+    }
+
+    /// As [`Proxy::stall`], and open connections go on in the direction that isn't silent. New ones wait all the same:
+    /// a handshake takes both.
+    pub fn silence(&self, silence: Silence) {
+        self.shared.change(|state| state.mode = Mode::Stall(silence));
     }
 
     /// Leaves every open connection half-open: nothing comes through it any more, ever, and neither side is told.
     /// New connections are passed. Returns how many there were.
     pub fn abandon(&self) -> usize {
+        self.abandon_to(Silence::Both)
+    }
+
+    /// As [`Proxy::abandon`], and the direction that isn't silent goes on: only who is heard there can end the
+    /// connection.
+    pub fn abandon_to(&self, silence: Silence) -> usize {
         self.shared.change(|state| {
             for link in &state.links {
-                link.abandoned.store(true, std::sync::atomic::Ordering::Release);
+                for way in [Way::ToServer, Way::ToClient].into_iter().filter(|way| silence.is_of(*way)) {
+                    link.abandoned[way as usize].store(true, Ordering::Release);
+                }
             }
             state.links.len()
         })
@@ -187,8 +220,24 @@ impl Link {
         }
     }
 
-    fn is_abandoned(&self) -> bool {
-        self.abandoned.load(std::sync::atomic::Ordering::Acquire)
+    fn is_abandoned(&self, way: Way) -> bool {
+        self.abandoned[way as usize].load(Ordering::Acquire)
+    }
+}
+
+impl Silence {
+    fn is_of(self, way: Way) -> bool {
+        match self {
+            Self::Both => true,
+            Self::ToServer => way == Way::ToServer,
+            Self::ToClient => way == Way::ToClient,
+        }
+    }
+}
+
+impl Mode {
+    fn holds(self, way: Way) -> bool {
+        matches!(self, Self::Stall(silence) if silence.is_of(way))
     }
 }
 
@@ -210,7 +259,7 @@ impl Shared {
     /// Carries one client's connection until it ends.
     fn connect(self: &Arc<Self>, client: TcpStream) {
         let mut state = self.lock();
-        while state.mode == Mode::Stall {
+        while matches!(state.mode, Mode::Stall(_)) {
             state = self.wait(state);
         }
         if state.mode != Mode::Pass {
@@ -232,29 +281,28 @@ impl Shared {
         state.counts.passed += 1;
         state.next += 1;
         let ends = [to_client, to_server];
-        let link = Arc::new(Link { id: state.next, ends, abandoned: false.into() });
+        let link = Arc::new(Link { id: state.next, ends, abandoned: Default::default() });
         state.links.push(Arc::clone(&link));
         drop(state);
         let (back, other) = (Arc::clone(self), Arc::clone(&link));
         let (Ok(from_server), Ok(to_client)) = (server.try_clone(), client.try_clone()) else { return };
-        let backward = thread::spawn(move || back.carry(&other, from_server, to_client));
-        self.carry(&link, client, server);
+        let backward = thread::spawn(move || back.carry(&other, Way::ToClient, from_server, to_client));
+        self.carry(&link, Way::ToServer, client, server);
         // It ends like this one: whichever does first closes both ends.
         let _ = backward.join();
-        self.change(|state| state.links.retain(|other| other.id != link.id));
     }
 
     /// Carries one direction until either end closes.
-    fn carry(&self, link: &Link, mut from: TcpStream, mut to: TcpStream) {
+    fn carry(&self, link: &Link, way: Way, mut from: TcpStream, mut to: TcpStream) {
         let mut block = vec![0; 64 * 1024];
         loop {
             let read = from.read(&mut block).unwrap_or(0);
             let mut state = self.lock();
-            if state.mode == Mode::Stall || link.is_abandoned() {
+            if state.mode.holds(way) || link.is_abandoned(way) {
                 state.counts.held += 1;
             }
             // The end of one side isn't told to the other either.
-            while (state.mode == Mode::Stall || link.is_abandoned()) && state.has(link) {
+            while (state.mode.holds(way) || link.is_abandoned(way)) && state.has(link) {
                 state = self.wait(state);
             }
             let delay = state.delay;
@@ -263,7 +311,9 @@ impl Shared {
                 thread::sleep(delay);
             }
             if read == 0 || to.write_all(&block[..read]).is_err() {
-                return link.close();
+                link.close();
+                // The other direction may be silent for good; now it ends, too.
+                return self.change(|state| state.links.retain(|other| other.id != link.id));
             }
         }
     }
