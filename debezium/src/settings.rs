@@ -263,6 +263,37 @@ impl Pipeline {
                 "No other replica or client of the binlog may have it: two of one id throw each other out.",
             ),
         }
+        self.silence(list);
+    }
+
+    /// What ends a connection to the database on which nothing comes any more. The binlog's own is watched by
+    /// `connect.keep.alive.interval.ms`.
+    fn silence(&self, list: &mut List) {
+        // The drivers differ: seconds here, milliseconds there.
+        let patience = match self.database {
+            Database::Postgres => "20",
+            Database::MariaDb => "20000",
+        };
+        list.add(
+            Part::Source,
+            "debezium.source.driver.socketTimeout",
+            patience,
+            "A connection that is half open is given up after 20 s without an answer: by default Debezium waits for ever.",
+        );
+        if self.database == Database::Postgres {
+            list.add(
+                Part::Source,
+                "debezium.source.driver.options",
+                "-c wal_sender_timeout=20s",
+                "The server frees the slot of a Debezium that it doesn't hear: 60 s by default, and until then no other has it.",
+            );
+            list.add(
+                Part::Source,
+                "debezium.source.status.update.interval.ms",
+                "2000",
+                "How often it asks whether the database still answers, and lets itself be heard: 10 s by default.",
+            );
+        }
     }
 
     fn slot_and_publication(&self, list: &mut List) {

@@ -11,9 +11,11 @@ const INTERVAL: &str = "debezium.source.heartbeat.interval.ms";
 const QUERY: &str = "debezium.source.heartbeat.action.query";
 const SKIP: &str = "debezium.sink.redis.skip.heartbeat.messages";
 const KEEP_ALIVE: &str = "debezium.source.connect.keep.alive.interval.ms";
+const SOCKET: &str = "debezium.source.driver.socketTimeout";
 const POLL: &str = "debezium.source.poll.interval.ms";
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
+    silence(subject, report);
     let declared = subject.freshness.map(|bound| bound.heartbeat);
     let worse = |kind| if declared == Some(kind) { Severity::Error } else { Severity::Warning };
     let interval = report.number(INTERVAL, 0);
@@ -43,6 +45,22 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
             POLL,
             format!("a change waits up to {poll} ms before it is sent"),
             format!("set {POLL}=5"),
+        );
+    }
+}
+
+fn silence(subject: &Subject<'_>, report: &mut Report<'_>) {
+    let remedy = match subject.database {
+        Some(Database::Postgres) => "20",
+        Some(Database::MariaDb) => "20000",
+        None => return,
+    };
+    if report.number(SOCKET, 0) == 0 {
+        report.setting(
+            Severity::Warning,
+            SOCKET,
+            "a connection to the database that is half open isn't given up: values are bypassed until it is",
+            format!("set {SOCKET}={remedy}"),
         );
     }
 }

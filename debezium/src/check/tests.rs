@@ -134,6 +134,7 @@ const POSTGRES: &[(&str, &str, &str)] = &[
     ),
 ];
 const MARIADB: &[(&str, &str, &str)] = &[
+    ("source.driver.socketTimeout", "", "warning: f: a connection to the database that is half open"),
     ("source.database.server.id", "", "error: f: Debezium has no id"),
     ("source.include.schema.changes", "false", "warning: f:LINE: an altered or dropped table"),
     (

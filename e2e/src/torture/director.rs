@@ -11,6 +11,7 @@ use super::Options;
 use super::app::{Got, Place};
 use super::audit::audit;
 use super::faults::{Act, Done, Expect, Fault};
+use super::layout;
 use super::ledger::{Rule, Violation, told};
 use super::recovery::{Epochs, RECOVERY, fill, wall_ms};
 use super::report::{Report, spread};
@@ -18,7 +19,6 @@ use super::shape::{Cache, Source, Subject};
 use super::stage::Stage;
 use super::world::{PATIENCE, SIDECARS, World};
 use super::writer::Request;
-use crate::process::debezium::Routing;
 use crate::process::until;
 use crate::random::Random;
 use crate::stop::check_stop;
@@ -57,10 +57,7 @@ impl<'a> Director<'a> {
         writers: HashMap<Source, SyncSender<Request>>,
         random: Random,
     ) -> Self {
-        let layout = world.pipelines.iter().map(|pipeline| match pipeline.routing {
-            Routing::OneStream => format!("{} in one stream", pipeline.source),
-            Routing::PerTable => format!("{} in a stream per table", pipeline.source),
-        });
+        let layout = world.pipelines.iter().map(|pipeline| layout::told(pipeline.source, pipeline.routing));
         let report = Report {
             seed: options.seed,
             seconds: 0.0,

@@ -7,6 +7,7 @@ mod app;
 mod audit;
 mod director;
 pub mod faults;
+mod layout;
 mod ledger;
 mod plan;
 mod reader;

@@ -103,7 +103,7 @@ impl World {
     }
 
     /// The time in the newest heartbeat of a database, by its clock, in milliseconds.
-    fn newest_beat(&self, pipeline: &Pipeline) -> Result<u64> {
+    pub(crate) fn newest_beat(&self, pipeline: &Pipeline) -> Result<u64> {
         let stream = pipeline.beats();
         let mut end = "+".to_owned();
         // There may be a whole huge transaction between two of them.

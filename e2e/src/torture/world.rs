@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use super::layout;
 use super::session::Door;
-use super::shape::{Cache, Source, Table};
+use super::shape::{Source, Table};
 use super::writer::tables;
 use crate::process::debezium::{Heartbeat, Routing, Settings};
 use crate::process::{Debezium, MariaDb, Postgres, Proxy, Redis, Sidecar, until};
@@ -27,7 +28,7 @@ pub(crate) const SIDECARS: usize = 3;
 
 /// How long values may be unproven: `maxStaleness`, and how far clocks are taken to differ.
 pub(crate) const MAX_STALENESS: Duration = Duration::from_secs(3);
-const CLOCK_SKEW: Duration = Duration::from_millis(100);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_millis(100);
 
 /// What the contract allows a vouched value's age since it was overwritten. All have one clock, and count its
 /// milliseconds.
@@ -74,20 +75,19 @@ impl World {
         let redis = [Redis::start()?, Redis::start()?];
         let replication = Proxy::start(redis[0].socket_address())?;
         redis[1].follow(Some(replication.address()))?;
-        let mut pipelines = Vec::new();
         for source in sources {
             match source {
                 Source::Postgres => postgres.execute(&tables(*source))?,
                 Source::MariaDb => mariadb.execute(&tables(*source))?,
             }
-            let routing = if random.chance(25) { Routing::PerTable } else { Routing::OneStream };
-            pipelines.push((*source, routing));
         }
+        let layout = layout::draw(sources, random);
         let (postgres, mariadb, first) = (postgres, mariadb, &redis[0]);
         let pipelines = thread::scope(|scope| {
-            let starts: Vec<_> = pipelines
-                .into_iter()
+            let starts: Vec<_> = layout
+                .iter()
                 .map(|(source, routing)| {
+                    let (source, routing) = (*source, *routing);
                     let (postgres, mariadb) = (&postgres, &mariadb);
                     scope.spawn(move || Pipeline::start(source, routing, postgres, mariadb, first))
                 })
@@ -99,7 +99,7 @@ impl World {
         let links = (0..SIDECARS).map(|_| Proxy::start(redis[0].socket_address()));
         let links = links.collect::<Result<Vec<_>>>()?;
         let sidecars = links.iter().map(|link| {
-            let binding = binding(link.address(), &pipelines);
+            let binding = layout::binding(link.address(), &layout);
             Sidecar::builder(executable, &binding).env("RUST_BACKTRACE", "1").start()
         });
         let sidecars = sidecars.collect::<Result<Vec<_>>>()?;
@@ -201,9 +201,15 @@ impl Pipeline {
         };
         let log = Proxy::start(SocketAddr::from(([127, 0, 0, 1], port)))?;
         let sink = Proxy::start(redis.socket_address())?;
+        // Longer than anything here is stopped for: who is stopped loses no connection.
         let base = match source {
-            Source::Postgres => Settings::default(),
-            Source::MariaDb => Settings::mariadb(),
+            Source::Postgres => Settings::default()
+                .set("debezium.source.driver.socketTimeout", "6")
+                .set("debezium.source.driver.options", "-c wal_sender_timeout=8s")
+                .set("debezium.source.status.update.interval.ms", "500")
+                .set("debezium.source.slot.retry.delay.ms", "500")
+                .set("debezium.source.slot.max.retries", "20"),
+            Source::MariaDb => Settings::mariadb().set("debezium.source.driver.socketTimeout", "6000"),
         };
         let name = source.name();
         let settings = base
@@ -249,6 +255,14 @@ impl Pipeline {
         streams
     }
 
+    /// The stream with the beginnings and ends of transactions.
+    pub(crate) fn commits(&self) -> String {
+        match self.routing {
+            Routing::OneStream => self.stream(Table::Item),
+            Routing::PerTable => format!("{}.transaction", self.source.name()),
+        }
+    }
+
     /// The stream with the database's heartbeats.
     pub(crate) fn beats(&self) -> String {
         match self.source {
@@ -264,33 +278,4 @@ fn both<A: Send, B>(a: impl FnOnce() -> Result<A> + Send, b: impl FnOnce() -> Re
         let b = b()?;
         Ok((a.join().map_err(|_| anyhow!("a start panicked"))??, b))
     })
-}
-
-fn binding(redis: SocketAddr, pipelines: &[Pipeline]) -> String {
-    let (mut sources, mut caches) = (Vec::new(), Vec::new());
-    for pipeline in pipelines {
-        let name = pipeline.source.name();
-        let streams = match pipeline.routing {
-            Routing::OneStream => format!("stream: {name}.cdc"),
-            Routing::PerTable => format!("topicPrefix: {name}"),
-        };
-        sources.push(format!("  - {{name: {name}, redisStream: {{url: 'redis://{redis}', {streams}}}}}\n"));
-        for cache in Cache::ALL {
-            let what = match cache {
-                Cache::Items => format!("table: {}", Table::Item.name()),
-                Cache::Rows => format!("table: {}, onChange: Hydrate", Table::Item.name()),
-                Cache::Notes => format!("table: {}", Table::Note.name()),
-                Cache::Scraps => format!("table: {}", Table::Scrap.name()),
-                Cache::Sums => format!("dependsOn: [{}, {}]", Table::Note.name(), Table::Scrap.name()),
-            };
-            caches.push(format!("  - {{name: {name}-{}, source: {name}, {what}}}\n", cache.name()));
-        }
-    }
-    let (sources, caches) = (sources.concat(), caches.concat());
-    format!(
-        "apiVersion: freshet.dev/v1alpha1\nkind: CacheBinding\nmetadata: {{name: torture}}\nspec:\n  sources:\n{sources}  \
-         caches:\n{caches}  freshness: {{maxStaleness: {}ms, heartbeat: Database, readLag: 300ms, clockSkew: {}ms}}\n",
-        MAX_STALENESS.as_millis(),
-        CLOCK_SKEW.as_millis()
-    )
 }

@@ -1,5 +1,6 @@
 //! What is done to the world: each fault is made, checked to have taken effect, and healed.
 
+mod database;
 mod network;
 mod processes;
 mod streams;
@@ -87,6 +88,8 @@ pub const ALL: &[Fault] = &[
     fault("partition", network::partition),
     fault("half-open", network::half_open),
     fault("delay", network::delay),
+    fault("log-partition", database::partition),
+    fault("log-half-open", database::half_open),
     fault("xtrim", streams::xtrim),
     fault("xdel", streams::xdel),
     fault("del", streams::del),
@@ -157,6 +160,18 @@ impl Act<'_> {
         let (done, result) = sync_channel(1);
         self.writers[&source].send((deed, done)).ok().context("the writer is gone")?;
         result.recv_timeout(PATIENCE).context("the writer doesn't answer")?
+    }
+
+    /// One of the streams that a pipeline fills all the time, of which items has most.
+    fn any_stream(&mut self, pipeline: usize) -> Result<String> {
+        let pipeline = &self.world.pipelines[pipeline];
+        let often = [pipeline.stream(Table::Item), pipeline.stream(Table::Note)];
+        let mut streams: Vec<String> =
+            often.into_iter().chain([pipeline.commits(), pipeline.beats()]).collect();
+        streams.dedup();
+        let stream = self.random.pick(&streams).clone();
+        until(&format!("{stream} is there"), PATIENCE, || added(self.world.redis(), &stream))?;
+        Ok(stream)
     }
 
     /// The stream of the items of a pipeline.

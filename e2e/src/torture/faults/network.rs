@@ -92,7 +92,7 @@ pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
     Ok(healed(effect, wire.expect_after_loss_of_connection()))
 }
 
-/// Not between a database and its Debezium, which waits for minutes before it makes another connection.
+/// Not between a database and its Debezium: that takes longer, and is a fault of its own.
 pub(super) fn half_open(act: &mut Act<'_>) -> Result<Done> {
     let wire = any_wire(act, false);
     let before: u64 = wire.proxies(act).iter().map(|proxy| proxy.counts().passed).sum();

@@ -34,7 +34,7 @@ pub(super) fn xdel(act: &mut Act<'_>) -> Result<Done> {
 /// Does something to entries that no sidecar has read, because nothing comes through to them.
 fn unread(act: &mut Act<'_>, run: impl Fn(&Act<'_>, &str) -> Result<String>) -> Result<Done> {
     let index = act.any_pipeline();
-    let (stream, source) = (act.items(index), act.world.pipelines[index].source);
+    let (stream, source) = (act.any_stream(index)?, act.world.pipelines[index].source);
     act.world.links.iter().for_each(crate::process::Proxy::stall);
     let result = act.await_entries(&stream, LOST).and_then(|_| run(act, &stream));
     act.world.links.iter().for_each(crate::process::Proxy::pass);
@@ -43,7 +43,7 @@ fn unread(act: &mut Act<'_>, run: impl Fn(&Act<'_>, &str) -> Result<String>) -> 
 
 pub(super) fn del(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
-    let (stream, source) = (act.items(index), act.world.pipelines[index].source);
+    let (stream, source) = (act.any_stream(index)?, act.world.pipelines[index].source);
     let before = added(act.world.redis(), &stream)?;
     let gone: u64 = act.world.redis().command(&["DEL", &stream])?;
     ensure!(gone == 1, "{stream} wasn't there");
@@ -61,7 +61,7 @@ pub(super) fn flushall(act: &mut Act<'_>) -> Result<Done> {
 
 pub(super) fn wrongtype(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
-    let (stream, source) = (act.items(index), act.world.pipelines[index].source);
+    let (stream, source) = (act.any_stream(index)?, act.world.pipelines[index].source);
     act.world.redis().command::<String>(&["SET", &stream, "oops"])?;
     let time = act.last(1500, 3000);
     let kind: String = act.world.redis().command(&["TYPE", &stream])?;
