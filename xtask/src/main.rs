@@ -1,5 +1,6 @@
 //! The project's chores; the Makefile is a list of one-liners over them.
 
+mod bench;
 mod cluster;
 mod codegen;
 mod demo;
@@ -62,6 +63,9 @@ enum Chore {
     },
     /// Tortures the real pipeline: writers, readers and faults at random, and a checker that knows every commit.
     Torture(torture::Args),
+    /// Measures on this machine, beside a peer; nothing fails because something was slow.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Runs the tests on a real cluster, and removes it unless it was there before.
     E2e {
         /// Names of tests; without any, all.
@@ -91,6 +95,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Demo { clean: true } => demo::clean(),
         Chore::E2e { names } => cluster::e2e(root, &names),
         Chore::Torture(args) => torture::run(&args),
+        Chore::Bench(bench) => bench::run(&bench),
         Chore::Record { names } => record::run(root, &names),
     }
 }

@@ -1,0 +1,64 @@
+//! `cargo xtask bench`: measures the real thing on this machine. Nothing fails because something was slow.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Subcommand, ValueEnum};
+use freshet_bench::latency;
+use freshet_e2e::cargo::build_for_e2e;
+
+/// What is measured.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// From a commit until its old value is no longer served, with the settings of Debezium that Freshet generates.
+    Latency(Latency),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Latency {
+    /// Samples of each database, with and without background writes.
+    #[arg(long, default_value_t = 1000)]
+    samples: usize,
+    /// Background transactions a second.
+    #[arg(long, default_value_t = 200)]
+    rate: u32,
+    /// Only one of the databases.
+    #[arg(long)]
+    only: Option<Database>,
+    /// A setting of Debezium in place of the generated one, to see what it costs; may be given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    overrides: Vec<String>,
+    /// A sidecar to measure instead of the one that is built from this checkout.
+    #[arg(long, value_name = "FILE")]
+    sidecar: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Database {
+    Postgres,
+    Mariadb,
+}
+
+/// Measures, and prints what came of it.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    let Bench::Latency(args) = bench;
+    ensure!(args.samples > 0 && args.rate > 0, "--samples and --rate are to be more than zero");
+    let overrides = args.overrides.iter().map(|text| {
+        let (name, value) = text.split_once('=').with_context(|| format!("--set {text}: NAME=VALUE"))?;
+        Ok((name.to_owned(), value.to_owned()))
+    });
+    let databases = match args.only {
+        None => vec![latency::Database::Postgres, latency::Database::MariaDb],
+        Some(Database::Postgres) => vec![latency::Database::Postgres],
+        Some(Database::Mariadb) => vec![latency::Database::MariaDb],
+    };
+    let options = latency::Options {
+        sidecar: args.sidecar.clone().map_or_else(|| build_for_e2e("freshet-sidecar"), Ok)?,
+        databases,
+        samples: args.samples,
+        rate: args.rate,
+        overrides: overrides.collect::<Result<_>>()?,
+    };
+    print!("{}", latency::run(&options)?);
+    Ok(())
+}
