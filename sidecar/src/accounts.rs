@@ -2,7 +2,8 @@
 //!
 //! Debezium's sink takes most errors of Redis for success, and goes on behind what is lost. Three numbers tell:
 //!
-//! * heartbeats are numbered, and each is one more than the one before;
+//! * heartbeats are numbered, and each is one more than the one before; a new one with an old number shows that the
+//!   database itself has gone back;
 //! * the end of a transaction says how many events each table had in it, and each event which of them it is;
 //! * an event of PostgreSQL names the newest commit before it (`source.sequence[0]`): a commit whose end never came was
 //!   lost with all of its transaction. MariaDB numbers transactions, each one more than the one before in its domain.
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Transactions that are kept until the books are settled, at most: while a backlog is read from several streams.
-const UNSETTLED: usize = 1 << 16;
+pub const UNSETTLED: usize = 1 << 16;
 /// Transactions that are remembered after their end, so that what is replayed of them isn't counted again. Debezium's
 /// sink sends at most a batch again, of 2048 events unless set otherwise.
 const ENDED: usize = 1 << 12;
@@ -44,11 +45,13 @@ pub struct Accounts {
 struct Numbers {
     /// The last heartbeat's.
     beat: Option<u64>,
+    /// When the newest heartbeat was made, by the database's clock: milliseconds since the Unix epoch.
+    beat_at: u64,
     /// The newest commit whose end came. Only with transaction metadata do ends come at all.
     commit: Option<u64>,
     /// Newer commits that events say came before them, and newer commits that came, since the books were settled.
     preceding: Vec<u64>,
-    commits: Vec<u64>,
+    commits: HashSet<u64>,
     /// The newest transaction of each of MariaDB's domains.
     domains: BTreeMap<u32, u64>,
     /// The transactions that haven't ended.
@@ -108,7 +111,12 @@ impl Accounts {
     pub fn recall(&mut self, change: &Change<'_>) {
         let numbers = &mut self.numbers;
         match change {
-            Change::Heartbeat(heartbeat) => numbers.beat = heartbeat.number.or(numbers.beat),
+            Change::Heartbeat(heartbeat) => {
+                numbers.beat = heartbeat.number.or(numbers.beat);
+                if heartbeat.dated {
+                    numbers.beat_at = numbers.beat_at.max(heartbeat.at_ms);
+                }
+            }
             Change::Transaction(Transaction { id, gtid, end }) => {
                 if let Some(Gtid::MariaDb { domain, sequence, .. }) = gtid {
                     numbers.domains.insert(*domain, *sequence);
@@ -131,9 +139,12 @@ impl Accounts {
     /// Counts an entry.
     pub fn note(&mut self, change: &Change<'_>) {
         let numbers = &mut self.numbers;
-        if numbers.open.len() + numbers.ends.len() + numbers.preceding.len() > UNSETTLED {
+        let unsettled =
+            numbers.open.len() + numbers.ends.len() + numbers.preceding.len() + numbers.commits.len();
+        if unsettled > UNSETTLED {
             numbers.lose(Break::Unaccounted);
-            (numbers.open, numbers.ends, numbers.preceding) = Default::default();
+            (numbers.open, numbers.ends) = Default::default();
+            (numbers.preceding, numbers.commits) = Default::default();
         }
         if let Change::Transaction(Transaction { gtid: Some(gtid), .. }) = change {
             numbers.follow(*gtid);
@@ -148,7 +159,7 @@ impl Accounts {
                     if numbers.commit.is_none() {
                         (numbers.began, numbers.commit) = (true, Some(lsn));
                     }
-                    numbers.commits.push(lsn);
+                    numbers.commits.insert(lsn);
                 }
                 numbers.entered.get_or_insert(*id);
                 if !numbers.ended.contains(*id) {
@@ -164,8 +175,8 @@ impl Accounts {
                 }
             }
         }
-        if let Change::Heartbeat(Heartbeat { number: Some(number), .. }) = change {
-            numbers.beat(*number);
+        if let Change::Heartbeat(Heartbeat { number: Some(number), at_ms, dated, .. }) = change {
+            numbers.beat(*number, dated.then_some(*at_ms));
         }
     }
 
@@ -187,14 +198,20 @@ impl Accounts {
 // === impl Numbers ===
 
 impl Numbers {
-    fn beat(&mut self, number: u64) {
+    fn beat(&mut self, number: u64, at_ms: Option<u64>) {
         match self.beat {
+            // A replayed one has its own time. Numbers that go back in new ones are another history's: a replica that
+            // took over without the newest transactions, or a restored backup.
+            Some(last) if number <= last && at_ms.is_some_and(|at| at > self.beat_at) => {
+                self.lose(Break::DatabaseChanged);
+            }
             Some(last) if number > last.saturating_add(1) => self.lose(Break::HeartbeatMissed),
             Some(_) => {}
             // The chain of commits notices more.
             None => self.began |= self.commit.is_none() && self.domains.is_empty(),
         }
         self.beat = Some(number);
+        self.beat_at = self.beat_at.max(at_ms.unwrap_or(0));
     }
 
     fn follow(&mut self, gtid: Gtid) {
@@ -224,7 +241,7 @@ impl Numbers {
         if let Some(preceding) = mark.preceding {
             if mark.transaction.is_none() && mark.lsn == Some(preceding) {
                 // A message outside any transaction is taken for a commit by the events behind it.
-                self.commits.push(preceding);
+                self.commits.insert(preceding);
             } else if self.commit.is_some_and(|commit| preceding > commit)
                 && self.preceding.last() != Some(&preceding)
             {

@@ -159,6 +159,12 @@ impl Catalog {
             newer_fields: newer.fields,
         }
     }
+
+    /// Whether this very definition of a cache is in force.
+    #[must_use]
+    pub fn runs(&self, cache: &Arc<Cache>) -> bool {
+        self.caches.get(&cache.spec.name).is_some_and(|running| Arc::ptr_eq(running, cache))
+    }
 }
 
 fn tables<'a>(feed: &Arc<Feed>, caches: impl Iterator<Item = &'a Arc<Cache>>) -> Tables {

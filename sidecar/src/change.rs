@@ -204,6 +204,8 @@ pub struct Heartbeat {
     pub kind: freshet_crds::Heartbeat,
     /// When it was made: milliseconds since the Unix epoch.
     pub at_ms: u64,
+    /// Whether the database said so: otherwise it is when Debezium wrote it, or wrote it once more.
+    pub dated: bool,
     /// Its number: each is one more than the one before. Debezium's own have none.
     pub number: Option<u64>,
     /// Its place among the log's transactions.

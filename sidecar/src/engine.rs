@@ -110,8 +110,16 @@ impl<S: Shelf> Engine<S> {
         if self.catalog().is_none_or(|old| old.memory != catalog.memory) {
             self.store.store(Arc::new(S::new(catalog.memory)));
         }
+        let mut core = self.core();
         if catalog.caches.values().any(|cache| cache.spec.on_change == OnChange::Hydrate) {
-            self.core().history.keep_images();
+            core.history.keep_images();
+        }
+        let ended =
+            self.catalog().into_iter().flat_map(|old| old.caches.values().cloned().collect::<Vec<_>>());
+        for cache in ended.filter(|cache| !catalog.runs(cache)) {
+            // Requests that are under way still have it, and no change reaches it from now on.
+            cache.attached.store(false, Ordering::Release);
+            self.void_cache(&mut core, &cache, None, Tick::default());
         }
         self.catalog.store(Some(Arc::new(catalog)));
         self.dirty.store(true, Ordering::Release);
@@ -323,11 +331,13 @@ impl<S: Shelf> Engine<S> {
         feed.next_epoch(why)
     }
 
-    /// Notes that the streams of these caches are positioned: from here on every change of them will be seen.
+    /// Notes that the streams of these caches are positioned: from here on every change of them will be seen, as long as
+    /// their definition is in force.
     pub fn attach<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, now: Tick) {
         let mut core = self.core();
+        let Some(catalog) = self.catalog() else { return };
         for cache in caches {
-            if !cache.attached.load(Ordering::Acquire) {
+            if !cache.attached.load(Ordering::Acquire) && catalog.runs(cache) {
                 // The reads that come next may lag behind changes that came before.
                 if !planted(Bug::AttachWithoutVoid) {
                     self.void_cache(&mut core, cache, None, now);

@@ -188,7 +188,7 @@ impl<'a> Entry<'a> {
         payload::<Key<'_>>(self.key)?;
         let at_ms = payload::<Beat>(self.value)?.ts_ms;
         let kind = freshet_crds::Heartbeat::Debezium;
-        Some(Change::Heartbeat(Heartbeat { kind, at_ms, number: None, mark: Mark::default() }))
+        Some(Change::Heartbeat(Heartbeat { kind, at_ms, dated: false, number: None, mark: Mark::default() }))
     }
 }
 
@@ -338,7 +338,7 @@ fn beat<'a>(value: &Value<'_>, mark: Mark) -> Option<Change<'a>> {
     }
     let row: Row = serde_json::from_str(value.after?.get()).ok()?;
     let kind = freshet_crds::Heartbeat::Database;
-    Some(Change::Heartbeat(Heartbeat { kind, at_ms: row.at_ms, number: Some(row.beat), mark }))
+    Some(Change::Heartbeat(Heartbeat { kind, at_ms: row.at_ms, dated: true, number: Some(row.beat), mark }))
 }
 
 /// A null value: the delete of the row with its key, in the one table of its stream.
@@ -409,10 +409,11 @@ fn message<'a>(value: &Value<'_>) -> Change<'a> {
     };
     let Some(content) = content() else { return Change::Message(mark) };
     let (number, sent) = content.split_once(':').map_or((content.as_str(), None), |(n, at)| (n, Some(at)));
-    let sent = sent.and_then(|at| at.parse().ok()).or(value.ts_ms);
-    sent.map_or(Change::Message(mark), |at_ms| {
+    let sent = sent.and_then(|at| at.parse().ok());
+    sent.or(value.ts_ms).map_or(Change::Message(mark), |at_ms| {
         let kind = freshet_crds::Heartbeat::Database;
-        Change::Heartbeat(Heartbeat { kind, at_ms, number: number.parse().ok(), mark })
+        let dated = sent.is_some();
+        Change::Heartbeat(Heartbeat { kind, at_ms, dated, number: number.parse().ok(), mark })
     })
 }
 

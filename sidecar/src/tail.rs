@@ -4,14 +4,16 @@
 //! Redis, and a simulator with a model of it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    cmp::Ordering::Less,
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, atomic::Ordering},
 };
 
 use tracing::warn;
 
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, UNSETTLED},
+    catalog::Cache,
     change::{Change, End, Fault, TableId, Transaction},
     clock::{Now, Tick},
     continuity::{Break, Continuity, ServerIdentity, StreamState},
@@ -19,7 +21,7 @@ use crate::{
     envelope::{self, Deletes, StreamRole},
     feed::Feed,
     planted::{Bug, planted},
-    position::{Commit, EntryId},
+    position::{Commit, EntryId, RowVersion},
     store::{Shelf, Store},
     upstream::{MasterLink, Upstream},
 };
@@ -60,10 +62,12 @@ pub struct Tail<S = Store> {
     feed: Arc<Feed>,
     continuity: Continuity,
     accounts: Accounts,
-    /// Commits that count once all streams have been read to their ends.
-    commits: Vec<Commit>,
+    /// Commits that count once all streams have been read to their ends; the newest of them.
+    commits: VecDeque<Commit>,
     /// The newest place of PostgreSQL's log that an event was written at, likewise.
     passed: Option<u64>,
+    /// The newest place of the database's log that any event named.
+    newest: Option<RowVersion>,
     upstream: Upstream,
     pace: Pace,
     /// The last delete of each stream.
@@ -83,8 +87,9 @@ impl<S: Shelf> Tail<S> {
             feed,
             continuity: Continuity::default(),
             accounts: Accounts::default(),
-            commits: Vec::new(),
+            commits: VecDeque::new(),
             passed: None,
+            newest: None,
             upstream: Upstream::default(),
             pace: Pace::default(),
             deletes: HashMap::new(),
@@ -121,6 +126,12 @@ impl<S: Shelf> Tail<S> {
         !self.continuity.cursors().is_empty()
     }
 
+    /// Whether this stream has no position yet.
+    #[must_use]
+    pub fn lacks_position(&self, stream: &str) -> bool {
+        !self.continuity.cursors().contains_key(stream)
+    }
+
     /// Whether some stream of the plan has no position yet.
     #[must_use]
     pub fn lacks_positions(&self, plan: &Plan) -> bool {
@@ -150,20 +161,29 @@ impl<S: Shelf> Tail<S> {
         }
     }
 
+    /// How many to look back at next, when these are what was seen so far: a few at a time, since any may be large.
+    #[must_use]
+    pub fn look_further_back(role: &StreamRole, seen: &[RawEntry]) -> Option<usize> {
+        pace::further(Self::look_back(role)?, seen.iter().map(|(_, fields)| fields.as_slice()))
+    }
+
     /// Learns from the newest entries up to where a stream will be positioned, oldest first: which tables it carries, how
     /// their keys look, and what the last numbers were. That it ever had any is enough to know that its table is there.
     pub fn recall(&mut self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
-        let Some(role) = plan.streams.get(stream) else { return };
+        // What is newer than a position will be read, and counts then.
+        let Some(role) = plan.streams.get(stream).filter(|_| self.lacks_position(stream)) else { return };
         if let StreamRole::Table(table) = role
             && let Some(table) = plan.tables.get(table)
         {
             table.be_seen();
         }
+        self.pace.learn(entries.iter().map(|(_, fields)| fields.as_slice()));
         for (_, fields) in entries {
             let change = envelope::read(role, fields);
             self.accounts.recall(&change);
             if let Some(version) = change.newest() {
                 self.engine.foresee(&plan.caches, version);
+                self.see(version);
             }
             self.engine.recall(&plan.tables, &change, now);
         }
@@ -182,7 +202,12 @@ impl<S: Shelf> Tail<S> {
 
     /// Lets the plan's caches give leases: every stream has a position.
     pub fn attach(&self, plan: &Plan, now: Tick) {
-        if plan.caches.iter().any(|cache| !cache.attached.load(Ordering::Acquire)) {
+        let waits = |cache: &&Arc<Cache>| !cache.attached.load(Ordering::Acquire);
+        if plan.caches.iter().any(|cache| waits(&cache)) {
+            if let Some(version) = self.newest {
+                // Debezium may write once more what came before this cache was there.
+                self.engine.foresee(plan.caches.iter().filter(waits), version);
+            }
             self.engine.attach(&plan.caches, now);
         }
         self.feed.set_gapped(false);
@@ -267,6 +292,9 @@ impl<S: Shelf> Tail<S> {
                     warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
                 }
                 self.accounts.note(&change);
+                if let Some(version) = change.newest() {
+                    self.see(version);
+                }
                 if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
                     self.announce(why, false, now.tick);
                 }
@@ -289,13 +317,24 @@ impl<S: Shelf> Tail<S> {
         Ok(complete)
     }
 
+    /// Notes a place in the database's log. Of another server's what came last counts.
+    fn see(&mut self, version: RowVersion) {
+        if self.newest.is_none_or(|newest| version.partial_cmp(&newest) != Some(Less)) {
+            self.newest = Some(version);
+        }
+    }
+
     /// Notes how far a change shows the database's log to have been applied.
     fn follow_log(&mut self, change: &Change<'_>, ordered: bool, now: Tick) {
         if let Change::Transaction(Transaction { end: Some(End { commit: Some(commit), .. }), .. }) = change {
             if ordered {
                 self.engine.commit(&self.feed, *commit, now);
             } else {
-                self.commits.push(*commit);
+                if self.commits.len() == UNSETTLED {
+                    // Whoever asks for it is told that it hasn't been reached.
+                    self.commits.pop_front();
+                }
+                self.commits.push_back(*commit);
             }
         }
         // Transactions come whole and in the order of their commits: before an event of one, every other that was
@@ -308,6 +347,9 @@ impl<S: Shelf> Tail<S> {
         let settled = self.accounts.settle();
         if let Some(why) = settled.lost {
             self.announce(why, false, now);
+            // They are of the log before what was lost.
+            self.commits.clear();
+            self.passed = None;
         } else if settled.began {
             self.engine.renew(&self.feed, now);
         }

@@ -1,8 +1,9 @@
-use super::{Accounts, Settled};
+use super::{Accounts, Numbers, Settled, UNSETTLED};
 use crate::{
-    change::{Change, TableId, TransactionId},
+    change::{Change, End, TableId, Transaction, TransactionId},
     continuity::Break,
     envelope::{StreamRole, read},
+    position::Commit,
     recorded::Recording,
 };
 
@@ -219,7 +220,7 @@ fn without_transaction_metadata_the_chain_of_commits_says_nothing() {
 fn a_backlog_that_is_too_long_to_count_is_told() {
     let mut accounts = books();
     accounts.follow(false, [].into());
-    for n in 0..=super::UNSETTLED {
+    for n in 0..UNSETTLED {
         accounts.note(&read(&StreamRole::Routed, &end(u32::try_from(n).unwrap() + 2, 200, &[])));
     }
     accounts.note(&Change::Other);
@@ -275,4 +276,37 @@ fn a_transactions_name_is_its_number_wherever_its_events_are() {
     assert_ne!(TransactionId::of("0-1-17"), TransactionId::of("0-1-18"));
     let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
     assert_ne!(TransactionId::of(&format!("{uuid}:1")), TransactionId::of(&format!("{uuid}:2")));
+}
+
+#[test]
+fn numbers_that_go_back_in_new_heartbeats_are_another_databases() {
+    let beat = |number: u64, at_ms: u64| {
+        let value = format!(
+            "{{\"after\":{{\"id\":1,\"beat\":{number},\"at_ms\":{at_ms}}},\"op\":\"u\",\"source\":{{\"db\":\"d\",\"table\":\"freshet_heartbeat\"}}}}"
+        );
+        entry("{\"id\":1}", &value)
+    };
+    let replayed = [beat(5, 100), beat(6, 200), beat(7, 300), beat(6, 200), beat(7, 300), beat(8, 400)];
+    assert_eq!(settle(&mut Accounts::default(), &replayed).lost, None);
+    for (number, at_ms) in [(4, 301), (7, 301)] {
+        let lost = settle(&mut Accounts::default(), &[&replayed[..3], &[beat(number, at_ms)]].concat()).lost;
+        assert_eq!(lost, Some(Break::DatabaseChanged), "{number}");
+    }
+    // The clock may be set back.
+    assert_eq!(settle(&mut Accounts::default(), &[beat(5, 100), beat(6, 50), beat(7, 60)]).lost, None);
+}
+
+#[test]
+fn what_waits_to_be_settled_is_bounded() {
+    let mut accounts = Accounts::default();
+    accounts.follow(false, [TableId::of("s.t")].into());
+    for xid in 0..u32::try_from(UNSETTLED).unwrap() * 2 {
+        let id = TransactionId(u64::from(xid));
+        let commit = Some(Commit::Postgres { lsn: u64::from(xid), xid: Some(xid) });
+        let end = Some(End { commit, events: Vec::new() });
+        accounts.note(&Change::Transaction(Transaction { id, gtid: None, end }));
+    }
+    let Numbers { open, ends, preceding, commits, .. } = &accounts.numbers;
+    assert!(open.len() + ends.len() + preceding.len() + commits.len() <= UNSETTLED + 2);
+    assert_eq!(accounts.settle().lost, Some(Break::Unaccounted));
 }

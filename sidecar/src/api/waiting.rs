@@ -19,9 +19,23 @@ pub(super) async fn get(
     mut wanted: Wanted<'_>,
     wait: Option<Duration>,
 ) -> Answer {
-    let first = engine.get(catalog, cache, key, wanted, Tick::now());
+    let began = Tick::now();
+    let look = |wanted: Wanted<'_>, now: Tick| {
+        let waits = wait.is_some_and(|wait| now < began + wait);
+        let mut wanted = wanted;
+        if waits && wanted.min_position.is_some() {
+            // Whoever waits for its position isn't loading, and takes nobody's place.
+            let early = engine.get(catalog, cache, key, Wanted { lease: false, ..wanted }, now);
+            if matches!(early, Answer::Hit(_) | Answer::Miss(Miss { pending: Some(Pending::Position), .. })) {
+                return early;
+            }
+            wanted.again = true;
+        }
+        engine.get(catalog, cache, key, wanted, now)
+    };
+    let first = look(wanted, began);
     let (Answer::Miss(Miss { pending: Some(_), .. }), Some(wait)) = (&first, wait) else { return first };
-    let deadline = Tick::now() + wait;
+    let deadline = began + wait;
     wanted.again = true;
     let (listening, mut moves) = (engine.listen(cache, key), cache.feed.moves());
     loop {
@@ -30,10 +44,10 @@ pub(super) async fn get(
         ring.as_mut().enable();
         moves.mark_unchanged();
         let now = Tick::now();
-        let answer = engine.get(catalog, cache, key, wanted, now);
-        let until = match &answer {
-            Answer::Miss(Miss { pending: Some(Pending::Load(until)), .. }) => deadline.min(*until),
-            Answer::Miss(Miss { pending: Some(Pending::Position), .. }) => deadline,
+        let answer = look(wanted, now);
+        let (until, behind) = match &answer {
+            Answer::Miss(Miss { pending: Some(Pending::Load(until)), .. }) => (deadline.min(*until), false),
+            Answer::Miss(Miss { pending: Some(Pending::Position), .. }) => (deadline, true),
             _ => return answer,
         };
         if now >= deadline {
@@ -42,7 +56,7 @@ pub(super) async fn get(
         tokio::select! {
             () = &mut ring => {}
             // The feed lives as long as its cache.
-            _ = moves.changed() => {}
+            _ = moves.changed(), if behind => {}
             () = tokio::time::sleep(until.since(now)) => {}
         }
     }

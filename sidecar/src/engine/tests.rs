@@ -135,6 +135,7 @@ impl Bench {
     }
 }
 
+mod definitions;
 mod images;
 
 const ROWS: &str = "{name: rows, table: s.t, ttl: 1m}";
@@ -445,25 +446,6 @@ fn another_database_server_begins_a_new_epoch() {
     assert_eq!(bench.apply("{\"id\":7}", &event(1)), None);
     assert_eq!(bench.apply("{\"id\":7}", &event(1)), None);
     assert_eq!(bench.apply("{\"id\":7}", &event(2)), Some(Break::DatabaseChanged));
-}
-
-#[test]
-fn a_changed_definition_starts_empty_and_an_unchanged_one_stays() {
-    let caches =
-        |ttl: &str| format!("{{name: rows, table: s.t, ttl: {ttl}}}, {{name: pages, dependsOn: [s.t]}}");
-    let bench = Bench::new(&caches("1m"), "");
-    bench.fill("rows/7", "one");
-    bench.fill("pages/home", "page");
-    let lease = bench.lease("rows/8").unwrap();
-    bench.install(&caches("2m"), "");
-    assert_eq!(bench.get("rows/7"), "stale starting", "until its streams are positioned");
-    let catalog = bench.engine.catalog().unwrap();
-    bench.engine.attach(catalog.caches.values(), bench.now.tick);
-    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
-    assert_eq!(bench.get("pages/home"), "hit page table-never-seen");
-    assert_eq!(bench.put("rows/8", &lease, "x"), Ok(false), "a lease of the old definition");
-    bench.install(&caches("2m"), ", epoch: '2026'");
-    assert_eq!(bench.get("pages/home"), "stale starting", "a new epoch text voids everything");
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Follower {
             states: plan.streams.keys().map(|name| (name.clone(), redis.state(name))).collect(),
         });
         let recent = |(name, role): (&String, _)| {
-            let count = Tail::<MapShelf>::look_back(role)?;
+            let count = Tail::<MapShelf>::look_back(role).filter(|_| self.tail.lacks_position(name))?;
             let all = &redis.streams.get(name)?.entries;
             Some((name.clone(), all[all.len().saturating_sub(count)..].to_vec()))
         };

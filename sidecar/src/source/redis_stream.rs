@@ -24,7 +24,7 @@ use crate::{
     feed::Feed,
     position::EntryId,
     store::Store,
-    tail::{Entries, Plan, Survey, Tail},
+    tail::{Entries, Plan, RawEntry, Survey, Tail},
 };
 
 /// How long a read waits for the first entry. Half of the continuity period, as a deleted stream leaves its
@@ -134,7 +134,9 @@ impl Follower {
         if self.tail.lacks_positions(plan) {
             let (survey, _) = self.survey(redis, plan, None).await?;
             for (stream, state) in &survey.states {
-                if let Some(state) = state.filter(|state| state.added > 0) {
+                if let Some(state) = state.filter(|state| state.added > 0)
+                    && self.tail.lacks_position(stream)
+                {
                     self.look_back(redis, plan, stream, state.last).await?;
                 }
             }
@@ -152,10 +154,20 @@ impl Follower {
         stream: &str,
         last: EntryId,
     ) -> Result<(), SessionError> {
-        let Some(count) = Tail::<Store>::look_back(&plan.streams[stream]) else { return Ok(()) };
-        let mut look = redis::cmd("XREVRANGE");
-        look.arg(stream).arg(last.to_string()).arg("-").arg("COUNT").arg(count);
-        let mut entries = reply::entries(ask(redis, &look, REPLY).await?)?;
+        let mut entries: Vec<RawEntry> = Vec::new();
+        let mut newest = last.to_string();
+        while let Some(count) = Tail::<Store>::look_further_back(&plan.streams[stream], &entries) {
+            let mut look = redis::cmd("XREVRANGE");
+            look.arg(stream).arg(newest).arg("-").arg("COUNT").arg(count);
+            let older = reply::entries(ask(redis, &look, REPLY).await?)?;
+            let Some((oldest, _)) = older.last().filter(|_| older.len() == count) else {
+                entries.extend(older);
+                break;
+            };
+            // Only what is older still.
+            newest = format!("({oldest}");
+            entries.extend(older);
+        }
         // Oldest first, so that the newest has the last word.
         entries.reverse();
         self.tail.recall(plan, stream, &entries, Tick::now());

@@ -3,11 +3,13 @@
 /// Bytes of entries that a reply should stay within. `XREAD` limits entries per stream only, so the size of
 /// the entries that come is learned: a reply is larger where they suddenly grow, and the next one isn't.
 const REPLY_BYTES: usize = 8 << 20;
-/// Most entries per stream: enough to amortize the round trip.
-const MOST: usize = 1000;
+/// Most entries per stream: enough to amortize the round trip, and few enough where entries suddenly grow.
+const MOST: usize = 500;
 /// Fewest entries per stream. A busy stream must be read to its end in one reply now and then, because
 /// nothing is vouched for before; with very large entries in many streams at once this is the bound.
-const FEWEST: usize = 16;
+const FEWEST: usize = 4;
+/// Entries looked back at in one step.
+const STEP: usize = 16;
 /// What an entry is taken to need before any was seen: a row of some size with its schema.
 const FIRST_GUESS: usize = 8 << 10;
 
@@ -34,17 +36,30 @@ impl Pace {
 
     /// Learns from the entries of one reply; of none there is nothing to learn.
     pub(super) fn learn<'a>(&mut self, entries: impl Iterator<Item = &'a [(Vec<u8>, Vec<u8>)]>) {
-        let size =
-            |fields: &[(Vec<u8>, Vec<u8>)]| fields.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
         if let Some(largest) = entries.map(size).max() {
             self.entry = largest.max(self.entry / 8 * 7);
         }
     }
 }
 
+/// How many entries to look back at next, of so many in all, when these were seen: none once a reply's bytes are.
+pub(super) fn further<'a>(
+    all: usize,
+    seen: impl ExactSizeIterator<Item = &'a [(Vec<u8>, Vec<u8>)]>,
+) -> Option<usize> {
+    let left = all.saturating_sub(seen.len());
+    let bytes: usize = seen.map(size).sum();
+    (left > 0 && bytes < REPLY_BYTES).then_some(left.min(STEP))
+}
+
+/// Bytes of an entry.
+fn size(fields: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{FEWEST, MOST, Pace, REPLY_BYTES};
+    use super::{FEWEST, MOST, Pace, REPLY_BYTES, STEP, further};
 
     fn entry(bytes: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
         vec![(b"{}".to_vec(), vec![b'x'; bytes - 2])]
@@ -63,6 +78,16 @@ mod tests {
             assert!(count * streams * bytes <= REPLY_BYTES, "{streams} streams of {bytes}: {count}");
             assert!(count == MOST || count * streams * bytes * 2 > REPLY_BYTES, "and isn't needlessly small");
         }
+    }
+
+    #[test]
+    fn looking_back_ends_with_enough_entries_or_bytes() {
+        let next = |seen: usize, bytes: usize| {
+            let entry = entry(bytes);
+            further(40, vec![entry.as_slice(); seen].into_iter())
+        };
+        assert_eq!([0, 16, 32, 40].map(|seen| next(seen, 100)), [Some(STEP), Some(STEP), Some(8), None]);
+        assert_eq!(next(16, REPLY_BYTES / 16), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     continuity::ServerIdentity,
     engine::Engine,
     position::EntryId,
+    store::count,
 };
 
 /// A tail that is positioned before the first entry, fed by hand.
@@ -87,4 +88,48 @@ fn a_stream_that_is_dropped_loses_its_place_connected_or_not() {
     let plan = tail.plan().unwrap();
     assert!(!tail.continuity.cursors().contains_key("shop.s.t"), "what happened in between is unknown");
     assert!(tail.continuity.lacks(plan.streams.keys()));
+}
+
+#[test]
+fn what_is_behind_a_streams_position_is_not_looked_back_at() {
+    let (mut tail, plan) = tail("stream: shop.cdc");
+    let beat = |n: u64| {
+        let value = format!(
+            "{{\"after\":{{\"id\":1,\"beat\":{n},\"at_ms\":{n}}},\"op\":\"u\",\"source\":{{\"db\":\"d\",\"table\":\"freshet_heartbeat\"}}}}"
+        );
+        entry(n, "{\"id\":1}", &value)
+    };
+    let read = |tail: &mut Tail, beats: &[u64]| {
+        let entries = beats.iter().copied().map(beat).collect();
+        assert_eq!(tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()), Ok(true));
+        tail.feed.with_report(|r| r.breaks.len())
+    };
+    assert_eq!(read(&mut tail, &[5]), 0);
+    // A reload looks back at a new stream, while 6 was lost and 7 is unread.
+    tail.recall(&plan, "shop.cdc", &[beat(7)], Tick(2));
+    assert_eq!(read(&mut tail, &[7]), 1, "one is missing");
+}
+
+#[test]
+fn no_image_from_before_a_cache_was_there_becomes_its_value() {
+    let layout = "stream: shop.cdc";
+    let (mut tail, plan) = tail(layout);
+    let image = |n: u64, lsn: u64| {
+        let value = format!(
+            "{{\"after\":{{\"id\":7}},\"op\":\"u\",\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"lsn\":{lsn},\"ts_ms\":1}}}}"
+        );
+        vec![("shop.cdc".to_owned(), vec![entry(n, "{\"id\":7}", &value)])]
+    };
+    assert_eq!(tail.apply(image(1, 100), 20, &plan, Now::read()), Ok(true));
+    install(&tail.engine, layout, "{name: rows, table: s.t}, {name: images, table: s.t, onChange: Hydrate}");
+    let plan = tail.plan().unwrap();
+    tail.attach(&plan, Tick(2));
+    let hydrated = |tail: &Tail| {
+        let catalog = tail.engine.catalog().unwrap();
+        count(&catalog.caches["images"].stats.hydrated)
+    };
+    assert_eq!(tail.apply(image(2, 90), 20, &plan, Now::read()), Ok(true));
+    assert_eq!(hydrated(&tail), 0, "Debezium wrote it once more");
+    assert_eq!(tail.apply(image(3, 110), 20, &plan, Now::read()), Ok(true));
+    assert_eq!(hydrated(&tail), 1);
 }

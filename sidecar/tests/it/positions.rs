@@ -4,7 +4,7 @@ use std::thread;
 
 use freshet_e2e::process::http::Response;
 
-use crate::{log::Log, shop::outcome};
+use crate::{log::Log, shop::outcome, stampede::until_waiting};
 
 const CACHES: &str = "
   - {name: products, table: inventory.product}";
@@ -99,4 +99,24 @@ fn a_position_that_has_seen_the_commit_ends_the_hold_off() {
     let unseen = format!("cdc=\"snap:{0}:{1}:{0}\"", log.xid(), log.xid() + 1);
     assert_eq!(fill(&log, Some(&unseen)), (204, "hold-off".to_owned()));
     assert_eq!(fill(&log, Some(&seen)), (204, String::new()));
+}
+
+#[test]
+fn whoever_has_waited_for_its_position_is_told_to_load_what_is_not_there() {
+    let mut log = Log::open(CACHES, "  freshness: {readLag: 0s, maxStaleness: 1m}");
+    let (entries, position) = log.transaction("product", &[8]);
+    let waiting = thread::spawn({
+        let target = log.shop.sidecar.tcp();
+        move || {
+            let headers = [("freshet-min-position", position.as_str()), ("prefer", "wait=60")];
+            freshet_e2e::process::http::Connection::open(&target)
+                .unwrap()
+                .request("GET", "/v1/products/9", &headers, b"")
+                .unwrap()
+        }
+    });
+    until_waiting(&mut log.shop, 1);
+    log.send(&entries);
+    let answer = waiting.join().unwrap();
+    assert_eq!((outcome(&answer).as_str(), answer.header("freshet-fill")), ("miss", Some("you")));
 }

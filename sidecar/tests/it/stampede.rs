@@ -25,14 +25,14 @@ fn first(shop: &Shop) -> String {
     answer.header("freshet-lease").unwrap().to_owned()
 }
 
-/// Waits until so many connections are open: each waiting reader holds one.
-fn until_waiting(shop: &mut Shop, readers: usize) {
+/// Waits until so many reads have missed. Whoever waits is counted once.
+pub(crate) fn until_waiting(shop: &mut Shop, misses: usize) {
     shop.sidecar
         .until("the readers wait", SOON, |sidecar| {
             let metrics = sidecar.metrics()?;
-            let misses = "freshet_cache_requests_total{cache=\"products\",outcome=\"miss\"} ";
-            let count = metrics.lines().find_map(|line| line.strip_prefix(misses)?.parse::<usize>().ok());
-            ensure!(count == Some(readers + 1), "{count:?}");
+            let name = "freshet_cache_requests_total{cache=\"products\",outcome=\"miss\"} ";
+            let count = metrics.lines().find_map(|line| line.strip_prefix(name)?.parse::<usize>().ok());
+            ensure!(count == Some(misses), "{count:?}");
             Ok(())
         })
         .unwrap();
@@ -43,7 +43,7 @@ fn those_who_wait_get_what_the_first_one_loads() {
     let mut shop = Shop::open();
     let lease = first(&shop);
     let readers: Vec<_> = (0..16).map(|_| waiting(&shop, "15")).collect();
-    until_waiting(&mut shop, readers.len());
+    until_waiting(&mut shop, readers.len() + 1);
     assert_eq!(shop.put(KEY, &lease, "loaded"), 204);
     for reader in readers {
         assert_eq!(outcome(&reader.join().unwrap()), "hit loaded");
@@ -55,7 +55,7 @@ fn when_the_loader_is_fenced_one_of_those_who_wait_loads() {
     let mut shop = Shop::open();
     let lease = first(&shop);
     let mut readers: Vec<_> = (0..8).map(|_| waiting(&shop, "15")).collect();
-    until_waiting(&mut shop, readers.len());
+    until_waiting(&mut shop, readers.len() + 1);
     shop.change("product", "{\"id\":7}", "u", "{\"id\":7}");
     // The change makes the first one's read void, and one of those who wait the loader: it is answered, nobody else.
     let told = shop
