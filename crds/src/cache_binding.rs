@@ -282,7 +282,8 @@ pub struct Freshness {
 /// What proves that changes arrive.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// A logical message with the prefix `freshet-hb` that came through the database's log.
+    /// What the database wrote into its own log: in Postgres a logical message with the prefix `freshet-hb`, in MariaDB
+    /// the row of `freshet_heartbeat`.
     #[default]
     Database,
     /// Debezium's own timer. It bounds silence only: it doesn't prove that the database's log was read.

@@ -30,7 +30,7 @@ pub struct RedisServer {
     /// Whether it is a Cluster.
     pub cluster: bool,
     /// The database's number, if it isn't 0.
-    pub database: Option<u8>,
+    pub database: Option<u16>,
     /// Whether it is reached by TLS.
     pub tls: bool,
     /// The user and the password, or where they are taken from.
@@ -74,22 +74,22 @@ impl RedisServer {
     #[must_use]
     pub fn of(url: &UrlSpec) -> Self {
         let UrlSpec::Plain(url) = url else { return Self::unknown() };
-        match (&url.place, u8::try_from(url.database)) {
-            (Place::Server(at), Ok(number)) => Self {
+        match &url.place {
+            Place::Server(at) => Self {
                 address: at.to_string(),
                 cluster: false,
-                database: Some(number).filter(|number| *number > 0),
+                database: Some(url.database).filter(|number| *number > 0),
                 tls: url.tls,
                 credentials: None,
             },
-            (Place::Cluster(nodes), _) => Self {
+            Place::Cluster(nodes) => Self {
                 address: nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
                 cluster: true,
                 database: None,
                 tls: url.tls,
                 credentials: None,
             },
-            _ => Self { tls: url.tls, ..Self::unknown() },
+            Place::Sentinel { .. } => Self { tls: url.tls, ..Self::unknown() },
         }
     }
 }

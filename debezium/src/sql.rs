@@ -17,6 +17,14 @@ const POSTGRES_HEARTBEAT: &str = "SELECT pg_logical_emit_message(true, 'freshet-
 /// Unix time in ms by MariaDB's clock.
 const MARIADB_NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
+/// The statement that makes the table of this name for heartbeats (MariaDB).
+#[must_use]
+pub fn heartbeat_table(name: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {name} (id INT PRIMARY KEY, beat BIGINT NOT NULL, at_ms BIGINT NOT NULL)"
+    )
+}
+
 // === impl Pipeline ===
 
 impl Pipeline {
@@ -81,9 +89,7 @@ impl Pipeline {
         ));
         if self.queries() {
             let table = self.quoted(&self.heartbeat_table());
-            all.push(format!(
-                "CREATE TABLE IF NOT EXISTS {table} (id INT PRIMARY KEY, beat BIGINT NOT NULL, at_ms BIGINT NOT NULL)"
-            ));
+            all.push(heartbeat_table(&table));
             all.push(format!("GRANT SELECT, INSERT, UPDATE ON {table} TO {user}"));
         }
     }
@@ -116,11 +122,12 @@ impl Pipeline {
     }
 
     /// A name with dots, each part of it quoted where it has to be.
-    fn quoted(&self, name: &str) -> String {
+    pub(crate) fn quoted(&self, name: &str) -> String {
         name.split('.').map(|part| self.quoted_part(part)).collect::<Vec<_>>().join(".")
     }
 
-    fn quoted_part(&self, part: &str) -> String {
+    /// A name, quoted where it has to be.
+    pub(crate) fn quoted_part(&self, part: &str) -> String {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         let begins = part.bytes().next().is_some_and(|b| !b.is_ascii_digit());
         if begins && part.bytes().all(plain) && !RESERVED.contains(&part) {

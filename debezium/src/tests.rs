@@ -49,6 +49,7 @@ fn redis_is_where_the_binding_says() {
     for (url, address, others) in [
         ("url: redis://redis", "redis:6379", ""),
         ("url: redis://redis:7000/3", "redis:7000", "sink.redis.db.index=3"),
+        ("url: redis://redis/300", "redis:6379", "sink.redis.db.index=300"),
         ("url: redis://[::1]", "[::1]:6379", ""),
         ("url: rediss://redis", "redis:6379", "sink.redis.ssl.enabled=true"),
         ("url: rediss+sentinel://s/m", "${REDIS_ADDRESS}", "sink.redis.ssl.enabled=true"),

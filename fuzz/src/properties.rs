@@ -1,6 +1,6 @@
 //! Debezium's own file, as the operator's `check` reads it.
 
-use freshet_debezium::check::Properties;
+use freshet_debezium::check::{Properties, Said};
 
 use crate::Bound;
 
@@ -15,7 +15,7 @@ pub(crate) fn run(input: &[u8]) {
     assert!(properties.count() <= lines);
     for name in properties.beginning("") {
         assert!(properties.line(name).is_some_and(|line| (1..=lines).contains(&line)));
-        assert!(properties.get(name).is_some() != properties.is_open(name), "{name}");
+        assert_ne!(properties.said(name), Said::Nothing, "{name}");
     }
 }
 

@@ -86,6 +86,8 @@ fn a_real_postgres_is_compared() {
         .execute(
             "CREATE SCHEMA inventory; CREATE TABLE inventory.category (id int, name text); \
              CREATE TABLE inventory.product (id int PRIMARY KEY, note text) PARTITION BY RANGE (id); \
+             CREATE TABLE inventory.\"Product_0\" PARTITION OF inventory.product FOR VALUES FROM (100) TO (200); \
+             ALTER TABLE inventory.\"Product_0\" REPLICA IDENTITY NOTHING; \
              CREATE TABLE inventory.product_1 PARTITION OF inventory.product FOR VALUES FROM (0) TO (100); \
              CREATE TABLE inventory.other (id int PRIMARY KEY); \
              CREATE PUBLICATION bad FOR TABLE inventory.product, inventory.other WITH (publish = 'insert, update'); \
@@ -111,13 +113,18 @@ fn a_real_postgres_is_compared() {
         "error: database: inventory.category isn't in the publication bad",
         "error: database: inventory.category has no replica identity",
         "error: database: inventory.product is partitioned",
+        "error: database: inventory.Product_0, a partition of inventory.product, has no replica identity",
+        "ALTER TABLE inventory.\"Product_0\" REPLICA IDENTITY FULL",
         "hint: database: the replication slot isn't there yet",
     ] {
         says(&lines, wanted);
     }
-    assert_eq!(lines.len(), 7, "{lines:#?}");
+    assert_eq!(lines.len(), 8, "{lines:#?}");
     postgres
-        .execute("CREATE SEQUENCE public.freshet_hb; ALTER TABLE inventory.category REPLICA IDENTITY FULL")
+        .execute(
+            "CREATE SEQUENCE public.freshet_hb; ALTER TABLE inventory.category REPLICA IDENTITY FULL; \
+             ALTER TABLE inventory.\"Product_0\" REPLICA IDENTITY DEFAULT",
+        )
         .unwrap();
     let (code, lines) = found("filtered");
     assert_eq!(code, 1);
@@ -132,4 +139,25 @@ fn a_real_postgres_is_compared() {
     postgres.query("SELECT pg_create_logical_replication_slot('good', 'pgoutput')").unwrap();
     postgres.execute("ALTER TABLE inventory.category ADD PRIMARY KEY (id)").unwrap();
     assert_eq!(found("good"), (0, vec![]));
+}
+
+#[test]
+fn a_postgres_that_wants_tls_is_told_apart() {
+    let postgres = Postgres::start().unwrap();
+    let folder = folder("freshet_shop");
+    let says = |url: &str, wanted: &str| {
+        let (code, lines) = check(folder.path(), &["--database-url", url]);
+        assert!(code == 2 && lines[0].contains("connects without TLS: let it in so"), "{lines:?}");
+        assert!(lines[0].contains(wanted), "{lines:?}");
+    };
+    let url = postgres.url();
+    says(&format!("{url}?sslmode=require"), "the database can't be asked");
+    let rules = postgres.query("SHOW hba_file").unwrap()[0][0].clone().unwrap();
+    fs::write(rules, "hostssl all all all trust\n").unwrap();
+    postgres.query("SELECT pg_reload_conf()").unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while check(folder.path(), &["--database-url", &url]).0 != 2 {
+        assert!(std::time::Instant::now() < deadline, "the rules aren't read");
+    }
+    says(&url, "no pg_hba.conf entry");
 }

@@ -1,6 +1,9 @@
 //! Whether Postgres sends what the settings ask for.
 
-use super::{Report, Severity, Subject};
+use super::{Report, Said, Severity, Subject};
+
+pub(super) const PUBLICATION: &str = "debezium.source.publication.name";
+pub(super) const SLOT: &str = "debezium.source.slot.name";
 
 /// What a Postgres says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +43,6 @@ pub struct Slot {
 }
 
 /// A table of the binding's.
-#[expect(clippy::struct_excessive_bools, reason = "the catalogue's own facts, independent of each other")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// `schema.table`.
@@ -57,10 +59,31 @@ pub struct Table {
     pub left_out: Vec<String>,
     /// Whether it has a primary key.
     pub primary_key: bool,
+    /// What has its rows: itself, or its partitions, down to those that have none themselves.
+    pub parts: Vec<Part>,
+}
+
+/// What has rows of a table: the table itself or a partition. What is logged of a row is up to this, and not to the
+/// partitioned table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// `schema.table`.
+    pub name: String,
+    /// Whether it has a primary key.
+    pub primary_key: bool,
     /// `pg_class.relreplident`: `d`, `n`, `f` or `i`.
     pub identity: char,
     /// Whether values may be stored apart from their row, and left out of an update's event.
     pub toasted: bool,
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Whether nothing tells which row an update or a delete is about.
+    fn is_anonymous(&self) -> bool {
+        self.identity == 'n' || (self.identity == 'd' && !self.primary_key)
+    }
 }
 
 pub(super) fn check(subject: &Subject<'_>, facts: &Facts, report: &mut Report<'_>) {
@@ -71,30 +94,49 @@ pub(super) fn check(subject: &Subject<'_>, facts: &Facts, report: &mut Report<'_
             "set wal_level=logical and restart Postgres",
         );
     }
-    slot(facts, report);
-    let name = "debezium.source.heartbeat.action.query";
-    let query = report.properties.get(name).unwrap_or_default();
-    if query.contains("freshet_hb") && !facts.sequence {
+    let (named, slot_named) = super::publication_and_slot(report.properties);
+    match slot_named {
+        Some(_) => slot(facts, report),
+        None => report.elsewhere(SLOT, "the slot is there, by pgoutput, and hasn't lost log"),
+    }
+    let query = report.properties.said("debezium.source.heartbeat.action.query");
+    if matches!(query, Said::Value(query) if query.contains("freshet_hb")) && !facts.sequence {
         report.database(
             Severity::Error,
             "the heartbeat's sequence isn't there: no heartbeat comes",
             format!("{}, and GRANT USAGE on it to Debezium's user", crate::HEARTBEAT_SEQUENCE),
         );
     }
-    let Some(publication) = &facts.publication else {
-        let mode = "debezium.source.publication.autocreate.mode";
-        let disabled = report.properties.get(mode).is_some_and(|mode| mode.eq_ignore_ascii_case("disabled"));
-        let severity = if disabled { Severity::Error } else { Severity::Hint };
-        // The last of the statements makes it, under the name that would be generated.
-        let sql = subject.wanted.statements().pop().unwrap_or_default();
-        let (named, _) = super::publication_and_slot(report.properties);
-        let sql = sql.replacen(&subject.wanted.slot(), named, 1);
-        report.database(severity, "the publication isn't there", sql);
-        for table in &facts.tables {
-            of_table(subject, table, report);
-        }
+    for table in &facts.tables {
+        of_table(subject, table, report);
+    }
+    let Some(named) = named else {
+        report.elsewhere(PUBLICATION, "it is a publication of all rows and columns of the binding's tables");
         return;
     };
+    let Some(publication) = &facts.publication else {
+        absent(subject, named, report);
+        return;
+    };
+    publishes(subject, publication, report);
+    for table in facts.tables.iter().filter(|table| table.exists) {
+        in_publication(subject, publication, table, report);
+    }
+}
+
+fn absent(subject: &Subject<'_>, named: &str, report: &mut Report<'_>) {
+    let mode = report.properties.said("debezium.source.publication.autocreate.mode");
+    let severity = match mode {
+        Said::Value(mode) if mode.eq_ignore_ascii_case("disabled") => Severity::Error,
+        _ => Severity::Hint,
+    };
+    // The last of the statements makes it, under the name that would be generated.
+    let sql = subject.wanted.statements().pop().unwrap_or_default();
+    let sql = sql.replacen(&subject.wanted.slot(), &subject.wanted.quoted_part(named), 1);
+    report.database(severity, "the publication isn't there", sql);
+}
+
+fn publishes(subject: &Subject<'_>, publication: &Publication, report: &mut Report<'_>) {
     for operation in &publication.without {
         report.database(
             Severity::Error,
@@ -104,15 +146,9 @@ pub(super) fn check(subject: &Subject<'_>, facts: &Facts, report: &mut Report<'_
             ),
             format!(
                 "ALTER PUBLICATION {} SET (publish = 'insert, update, delete, truncate')",
-                publication.name
+                subject.wanted.quoted_part(&publication.name)
             ),
         );
-    }
-    for table in &facts.tables {
-        of_table(subject, table, report);
-        if table.exists {
-            in_publication(publication, table, report);
-        }
     }
 }
 
@@ -147,14 +183,15 @@ fn of_table(subject: &Subject<'_>, table: &Table, report: &mut Report<'_>) {
         );
         return;
     }
-    let full = format!("ALTER TABLE {name} REPLICA IDENTITY FULL");
-    if table.identity == 'n' || (table.identity == 'd' && !table.primary_key) {
+    let anonymous: Vec<_> = table.parts.iter().filter(|part| part.is_anonymous()).collect();
+    if !anonymous.is_empty() {
         report.database(
             Severity::Error,
             format!(
-                "{name} has no replica identity: once published, Postgres refuses updates and deletes of it"
+                "{} no replica identity: once published, Postgres refuses updates and deletes there",
+                have(table, &anonymous)
             ),
-            format!("give it a primary key, or {full}"),
+            format!("give it a primary key, or {}", with_full_identity(subject, &anonymous)),
         );
     } else if !table.primary_key {
         report.database(
@@ -163,27 +200,56 @@ fn of_table(subject: &Subject<'_>, table: &Table, report: &mut Report<'_>) {
             "give it a primary key",
         );
     }
-    if table.toasted && table.identity != 'f' && subject.wanted.hydrated.contains(name) {
+    let toasted: Vec<_> = table.parts.iter().filter(|part| part.toasted && part.identity != 'f').collect();
+    if !toasted.is_empty() && subject.wanted.hydrated.contains(name) {
         report.database(
             Severity::Hint,
             format!(
                 "{name} is hydrated and can have values of more than 2 kB: an update that leaves them as they are has \
                  an event without them and only voids the row"
             ),
-            format!("if it has such values: {full}"),
+            format!("if it has such values: {}", with_full_identity(subject, &toasted)),
         );
     }
 }
 
-fn in_publication(publication: &Publication, table: &Table, report: &mut Report<'_>) {
-    let (name, publication_name) = (&table.name, &publication.name);
+/// How many parts are named before the others are counted.
+const NAMED: usize = 3;
+
+/// "so and so has", of a table or of its partitions.
+fn have(table: &Table, parts: &[&Part]) -> String {
+    let named: Vec<_> = parts.iter().take(NAMED).map(|part| part.name.as_str()).collect();
+    let named = named.join(", ");
+    match (table.partitioned, parts.len()) {
+        (false, _) => format!("{named} has"),
+        (true, 1) => format!("{named}, a partition of {}, has", table.name),
+        (true, ..=NAMED) => format!("{named}, partitions of {}, have", table.name),
+        (true, all) => format!("{named} and {} further partitions of {} have", all - NAMED, table.name),
+    }
+}
+
+fn with_full_identity(subject: &Subject<'_>, parts: &[&Part]) -> String {
+    let alter =
+        |part: &&Part| format!("ALTER TABLE {} REPLICA IDENTITY FULL", subject.wanted.quoted(&part.name));
+    let mut all = parts.iter().take(NAMED).map(alter).collect::<Vec<_>>().join("; ");
+    if parts.len() > NAMED {
+        all += ", and so the others";
+    }
+    all
+}
+
+fn in_publication(subject: &Subject<'_>, publication: &Publication, table: &Table, report: &mut Report<'_>) {
+    let name = &table.name;
+    let quoted = subject.wanted.quoted(name);
+    let alter = format!("ALTER PUBLICATION {}", subject.wanted.quoted_part(&publication.name));
     if !table.published {
         report.database(
             Severity::Error,
             format!(
-                "{name} isn't in the publication {publication_name}: what is cached of it is never voided"
+                "{name} isn't in the publication {}: what is cached of it is never voided",
+                publication.name
             ),
-            format!("ALTER PUBLICATION {publication_name} ADD TABLE {name}"),
+            format!("{alter} ADD TABLE {quoted}"),
         );
         return;
     }
@@ -193,21 +259,22 @@ fn in_publication(publication: &Publication, table: &Table, report: &mut Report<
             format!(
                 "{name} is partitioned, and its changes bear the partitions' names, which no cache depends on"
             ),
-            format!("ALTER PUBLICATION {publication_name} SET (publish_via_partition_root = true)"),
+            format!("{alter} SET (publish_via_partition_root = true)"),
         );
     }
+    let whole = format!("BEGIN; {alter} DROP TABLE {quoted}; {alter} ADD TABLE {quoted}; COMMIT");
     if let Some(filter) = &table.row_filter {
         report.database(
             Severity::Error,
             format!("only rows of {name} with {filter} are published: changes of others are never heard of"),
-            format!("ALTER PUBLICATION {publication_name} SET TABLE … without WHERE"),
+            whole.as_str(),
         );
     }
     if !table.left_out.is_empty() {
         report.database(
             Severity::Warning,
             format!("columns of {name} aren't published: {}", table.left_out.join(", ")),
-            format!("ALTER PUBLICATION {publication_name} SET TABLE … without a list of columns"),
+            whole,
         );
     }
 }

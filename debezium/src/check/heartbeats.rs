@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use freshet_crds::Heartbeat;
 
-use super::{Report, Severity, Subject};
+use super::{Report, Severity, Subject, patterns::List};
 use crate::Database;
 
 const INTERVAL: &str = "debezium.source.heartbeat.interval.ms";
@@ -13,14 +13,18 @@ const SKIP: &str = "debezium.sink.redis.skip.heartbeat.messages";
 const KEEP_ALIVE: &str = "debezium.source.connect.keep.alive.interval.ms";
 const SOCKET: &str = "debezium.source.driver.socketTimeout";
 const POLL: &str = "debezium.source.poll.interval.ms";
+const MESSAGES: &str = "debezium.source.message.prefix.include.list";
+const NO_MESSAGES: &str = "debezium.source.message.prefix.exclude.list";
+const BINARY: &str = "debezium.source.binary.handling.mode";
+
+/// The prefix of the messages that are heartbeats (Postgres).
+const PREFIX: &str = "freshet-hb";
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     silence(subject, report);
-    let declared = subject.freshness.map(|bound| bound.heartbeat);
-    let worse = |kind| if declared == Some(kind) { Severity::Error } else { Severity::Warning };
-    let interval = report.number(INTERVAL, 0);
-    if interval == 0 {
-        let severity = if declared.is_some() { Severity::Error } else { Severity::Warning };
+    let interval = report.number(INTERVAL, 0, "it is 1000, or as much less as maxStaleness needs");
+    if interval == Some(0) {
+        let severity = if subject.freshness.is_some() { Severity::Error } else { Severity::Warning };
         report.setting(
             severity,
             INTERVAL,
@@ -29,16 +33,21 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
         );
         return;
     }
-    timely(subject, interval, report);
-    query(subject, worse(Heartbeat::Database), report);
+    if let Some(interval) = interval {
+        timely(subject, interval, report);
+    }
+    query(subject, report);
+    if subject.is(Database::Postgres) {
+        messages(subject, report);
+    }
     report.has_to_be(
-        worse(Heartbeat::Debezium),
+        subject.without(Heartbeat::Debezium),
         SKIP,
         "true",
         "false",
         "the sink skips Debezium's own heartbeats",
     );
-    let poll = report.number(POLL, 500);
+    let poll = report.number(POLL, 500, "it is 5").unwrap_or(0);
     if poll > 100 {
         report.setting(
             Severity::Warning,
@@ -55,7 +64,7 @@ fn silence(subject: &Subject<'_>, report: &mut Report<'_>) {
         Some(Database::MariaDb) => "20000",
         None => return,
     };
-    if report.number(SOCKET, 0) == 0 {
+    if report.number(SOCKET, 0, format_args!("it is {remedy}")) == Some(0) {
         report.setting(
             Severity::Warning,
             SOCKET,
@@ -67,7 +76,11 @@ fn silence(subject: &Subject<'_>, report: &mut Report<'_>) {
 
 fn timely(subject: &Subject<'_>, interval: u64, report: &mut Report<'_>) {
     // While nothing changes, the binlog connector does nothing between the server's own signs of life.
-    let silence = if subject.is(Database::MariaDb) { report.number(KEEP_ALIVE, 60_000) / 10 * 8 } else { 0 };
+    let silence = if subject.is(Database::MariaDb) {
+        report.number(KEEP_ALIVE, 60_000, "it is 2500").unwrap_or(0) / 10 * 8
+    } else {
+        0
+    };
     let (name, between) = if silence > interval { (KEEP_ALIVE, silence) } else { (INTERVAL, interval) };
     let Some(bound) = subject.freshness else { return };
     let most = bound.max_staleness;
@@ -89,27 +102,72 @@ fn timely(subject: &Subject<'_>, interval: u64, report: &mut Report<'_>) {
     );
 }
 
-fn query(subject: &Subject<'_>, severity: Severity, report: &mut Report<'_>) {
-    if report.properties.is_open(QUERY) {
-        return;
-    }
-    let (mark, remedy) = match subject.database {
-        Some(Database::Postgres) => ("freshet-hb", "postgres"),
+/// The query that has the database write heartbeats.
+fn query(subject: &Subject<'_>, report: &mut Report<'_>) {
+    let (mark, database) = match subject.database {
+        Some(Database::Postgres) => (PREFIX, "postgres"),
         Some(Database::MariaDb) => (crate::HEARTBEAT_TABLE, "mariadb"),
         None => return,
     };
-    let has = report.properties.get(QUERY).map(|query| query.contains(mark));
-    let what = match has {
-        Some(true) => return,
-        Some(false) => format!("the heartbeat's query doesn't write what sidecars look for ({mark})"),
-        None => {
-            "no heartbeat goes through the database's log: entries that Redis never got don't show".into()
-        }
+    let generated = format!("`freshet-operator debezium --database {database}`");
+    let Some(query) = report.value(QUERY, "", format_args!("it is that of {generated}")) else { return };
+    let severity = subject.without(Heartbeat::Database);
+    let (severity, what) = if query.is_empty() {
+        (
+            severity,
+            "no heartbeat goes through the database's log: entries that Redis never got don't show".into(),
+        )
+    } else if !query.contains(mark) {
+        (severity, format!("the heartbeat's query doesn't write what sidecars look for ({mark})"))
+    } else if let Some(what) = lacks(query, subject) {
+        (Severity::Warning, what.to_owned())
+    } else {
+        return;
     };
-    report.setting(
-        severity,
-        QUERY,
-        what,
-        format!("take {QUERY} from `freshet-operator debezium --database {remedy}`"),
-    );
+    report.setting(severity, QUERY, what, format!("take {QUERY} from {generated}"));
+}
+
+/// What a query that writes heartbeats does without.
+fn lacks(query: &str, subject: &Subject<'_>) -> Option<&'static str> {
+    let plain: String =
+        query.to_ascii_lowercase().chars().filter(|c| !c.is_whitespace() && *c != '`').collect();
+    let (number, unnumbered) = match subject.database? {
+        Database::Postgres => ("nextval(", "heartbeats have no numbers: a lost one doesn't show"),
+        Database::MariaDb => ("beat=beat+1", "heartbeats aren't counted: a lost one doesn't show"),
+    };
+    if !plain.contains(number) {
+        Some(unnumbered)
+    } else if subject.is(Database::Postgres) && !plain.contains("pg_logical_emit_message(true,") {
+        Some("heartbeats are no transactions: one that was lost before them doesn't show")
+    } else {
+        None
+    }
+}
+
+/// What keeps the messages of the heartbeat's query from sidecars.
+fn messages(subject: &Subject<'_>, report: &mut Report<'_>) {
+    let severity = subject.without(Heartbeat::Database);
+    for (name, has_to) in [(MESSAGES, true), (NO_MESSAGES, false)] {
+        match List::of(report.properties, name) {
+            Ok(Some(list)) if list.names(PREFIX) != has_to => report.setting(
+                severity,
+                name,
+                format!(
+                    "messages with the prefix {PREFIX} are left out: the database's heartbeats don't come"
+                ),
+                if has_to { format!("add {PREFIX}") } else { format!("remove {PREFIX}") },
+            ),
+            Ok(_) => {}
+            Err(unjudged) => report.unjudged(name, unjudged, "messages with the prefix freshet-hb come"),
+        }
+    }
+    let binary = report.value(BINARY, "bytes", "it is bytes");
+    if binary.is_some_and(|mode| mode.eq_ignore_ascii_case("hex")) {
+        report.setting(
+            severity,
+            BINARY,
+            "messages are written in hexadecimal: the database's heartbeats can't be read",
+            format!("set {BINARY}=bytes"),
+        );
+    }
 }

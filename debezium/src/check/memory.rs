@@ -1,6 +1,6 @@
 //! Whether Debezium finds again where it was.
 
-use super::{Report, Severity, Subject};
+use super::{Report, Said, Severity, Subject};
 use crate::{Database, Routing};
 
 const OFFSETS: &str = "debezium.source.offset.storage";
@@ -20,7 +20,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     );
     key(subject, &format!("{OFFSETS}.redis.key"), "offsets", report);
     let flush = "debezium.source.offset.flush.interval.ms";
-    if report.number(flush, 60_000) > 5_000 {
+    if report.number(flush, 60_000, "it is 0").is_some_and(|flush| flush > 5_000) {
         report.setting(
             Severity::Hint,
             flush,
@@ -38,7 +38,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
         );
         key(subject, &format!("{HISTORY}.redis.key"), "schema_history", report);
     }
-    if report.number(FILL_RATE, 30_000) > 5_000 {
+    if report.number(FILL_RATE, 30_000, "it is 1000").is_some_and(|rate| rate > 5_000) {
         report.setting(
             Severity::Hint,
             FILL_RATE,
@@ -49,10 +49,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
 }
 
 fn store(name: &str, what: &str, lost: &str, redis: &str, report: &mut Report<'_>) {
-    if report.properties.is_open(name) {
-        return;
-    }
-    let class = report.properties.get(name).unwrap_or_default().to_owned();
+    let Some(class) = report.value(name, "", format_args!("it is {redis}")) else { return };
     let class = class.rsplit('.').next().unwrap_or_default();
     if class.is_empty() {
         report.setting(
@@ -81,11 +78,12 @@ fn store(name: &str, what: &str, lost: &str, redis: &str, report: &mut Report<'_
 /// A key of Debezium's own in Redis, which has to be no stream that is followed, or trimmed.
 fn key(subject: &Subject<'_>, name: &str, what: &str, report: &mut Report<'_>) {
     let storage = if what == "offsets" { OFFSETS } else { HISTORY };
-    if !report.properties.get(storage).is_some_and(|class| class.contains(".redis.")) {
+    if !matches!(report.properties.said(storage), Said::Value(class) if class.contains(".redis.")) {
         return;
     }
     let wanted = format!("{OURS}{what}:{}", subject.wanted.prefix);
-    let Some(key) = report.properties.get(name).map(str::to_owned) else {
+    let Some(key) = report.value(name, "", format_args!("it is {wanted}")) else { return };
+    if key.is_empty() {
         report.setting(
             Severity::Hint,
             name,
@@ -95,7 +93,7 @@ fn key(subject: &Subject<'_>, name: &str, what: &str, report: &mut Report<'_>) {
             format!("set {name}={wanted}, once: with another key a running Debezium begins anew"),
         );
         return;
-    };
+    }
     let followed = match &subject.wanted.routing {
         Routing::OneStream(stream) => key == *stream,
         Routing::PerTable => {

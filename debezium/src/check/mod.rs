@@ -9,16 +9,21 @@ mod memory;
 mod patterns;
 mod properties;
 mod streams;
+mod topics;
 mod values;
 
 use std::fmt;
 
-use freshet_crds::binding::{Binding, StalenessBound};
+use freshet_crds::{
+    Heartbeat,
+    binding::{Binding, StalenessBound},
+};
 
-pub use database::{Facts, Publication, Slot, Table};
-pub use properties::{Properties, Unreadable};
+pub use database::{Facts, Part, Publication, Slot, Table};
+pub use properties::{Properties, Said, Unreadable};
 
 use crate::{Database, Pipeline, Unfit, Wanted};
+use patterns::Unjudged;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +71,7 @@ pub fn check(
     let subject = Subject::of(binding, source, properties)?;
     let mut report = Report { properties, findings: Vec::new() };
     streams::check(&subject, &mut report);
+    topics::check(&subject, &mut report);
     captured::check(&subject, &mut report);
     values::check(&subject, &mut report);
     heartbeats::check(&subject, &mut report);
@@ -90,11 +96,15 @@ pub fn tables(
     Subject::of(binding, source, properties).map(|subject| subject.tables)
 }
 
-/// The publication and the slot that these settings name (Postgres).
+/// The publication and the slot that these settings name (Postgres); `None`: the environment does.
 #[must_use]
-pub fn publication_and_slot(properties: &Properties) -> (&str, &str) {
-    let or = |name, default| properties.get(name).unwrap_or(default);
-    (or("debezium.source.publication.name", "dbz_publication"), or("debezium.source.slot.name", "debezium"))
+pub fn publication_and_slot(properties: &Properties) -> (Option<&str>, Option<&str>) {
+    let or = |name, default| match properties.said(name) {
+        Said::Nothing => Some(default),
+        Said::Elsewhere => None,
+        Said::Value(value) => Some(value),
+    };
+    (or(database::PUBLICATION, "dbz_publication"), or(database::SLOT, "debezium"))
 }
 
 /// What is compared with the settings.
@@ -118,12 +128,13 @@ struct Report<'p> {
 
 impl<'b> Subject<'b> {
     fn of(binding: &'b Binding, source: Option<&str>, properties: &Properties) -> Result<Self, Unfit> {
-        let class = properties.get("debezium.source.connector.class").unwrap_or_default();
-        let class = class.rsplit('.').next().unwrap_or_default();
-        let database = match class {
-            "PostgresConnector" => Some(Database::Postgres),
-            "MariaDbConnector" | "MySqlConnector" => Some(Database::MariaDb),
-            _ => None,
+        let database = match properties.said("debezium.source.connector.class") {
+            Said::Value(class) => match class.rsplit('.').next().unwrap_or_default() {
+                "PostgresConnector" => Some(Database::Postgres),
+                "MariaDbConnector" | "MySqlConnector" => Some(Database::MariaDb),
+                _ => None,
+            },
+            Said::Nothing | Said::Elsewhere => None,
         };
         let wanted = Wanted {
             database: database.unwrap_or(Database::Postgres),
@@ -141,6 +152,12 @@ impl<'b> Subject<'b> {
         Ok(Self { wanted, database, tables, freshness: binding.freshness.bound.as_ref() })
     }
 
+    /// How bad it is that what proves freshness is missing: only what the binding declares has to be there.
+    fn without(&self, proof: Heartbeat) -> Severity {
+        let declared = self.freshness.is_some_and(|bound| bound.heartbeat == proof);
+        if declared { Severity::Error } else { Severity::Warning }
+    }
+
     fn is(&self, database: Database) -> bool {
         self.database == Some(database)
     }
@@ -153,7 +170,7 @@ impl<'b> Subject<'b> {
 
 // === impl Report ===
 
-impl Report<'_> {
+impl<'p> Report<'p> {
     /// Something about a setting, which may be missing.
     fn setting(
         &mut self,
@@ -175,32 +192,65 @@ impl Report<'_> {
         });
     }
 
-    /// A setting that has to have a value: its own or the default. What is left to the environment isn't judged.
-    fn has_to_be(&mut self, severity: Severity, name: &str, default: &str, value: &str, what: &str) {
-        if self.properties.is_open(name) {
-            self.setting(
-                Severity::Hint,
-                name,
-                format!("{name} comes from the environment and wasn't looked at"),
-                format!("see to it that it is {value}"),
-            );
-        } else if !self.properties.get(name).unwrap_or(default).eq_ignore_ascii_case(value) {
+    /// A setting that the environment has, with what is expected of it; once, however often it is looked at.
+    fn elsewhere(&mut self, name: &str, expected: impl fmt::Display) {
+        let what = format!("{name} comes from the environment and wasn't looked at");
+        if !self.findings.iter().any(|finding| finding.what == what) {
+            self.setting(Severity::Hint, name, what, format!("see to it that {expected}"));
+        }
+    }
+
+    /// A setting's value, or the default. `None`: the environment has it, so that it can't be judged.
+    fn value(&mut self, name: &str, default: &'p str, expected: impl fmt::Display) -> Option<&'p str> {
+        match self.properties.said(name) {
+            Said::Nothing => Some(default),
+            Said::Value(value) => Some(value),
+            Said::Elsewhere => {
+                self.elsewhere(name, expected);
+                None
+            }
+        }
+    }
+
+    /// A setting that has to have a value: its own or the default.
+    fn has_to_be(&mut self, severity: Severity, name: &str, default: &'p str, value: &str, what: &str) {
+        let found = self.value(name, default, format!("it is {value}"));
+        if found.is_some_and(|found| !found.eq_ignore_ascii_case(value)) {
             self.setting(severity, name, what, format!("set {name}={value}"));
         }
     }
 
-    /// A number, or the default where there is none.
-    fn number(&mut self, name: &str, default: u64) -> u64 {
-        let Some(text) = self.properties.get(name) else { return default };
-        text.parse().unwrap_or_else(|_| {
-            self.setting(
-                Severity::Error,
+    /// A number, or the default. `None`: it can't be judged, or is none, which is told.
+    fn number(&mut self, name: &str, default: u64, expected: impl fmt::Display) -> Option<u64> {
+        let text = match self.properties.said(name) {
+            Said::Nothing => return Some(default),
+            Said::Value(text) => text,
+            Said::Elsewhere => {
+                self.elsewhere(name, expected);
+                return None;
+            }
+        };
+        let number = text.parse().ok();
+        if number.is_none() {
+            let what = format!("{name} is no number: {text}");
+            self.setting(Severity::Error, name, what, "write a whole number");
+        }
+        number
+    }
+
+    /// Expressions that can't be judged, in the setting `name`, and where to look instead.
+    fn unjudged(&mut self, name: &str, unjudged: Unjudged, instead: &str) {
+        match unjudged {
+            Unjudged::Elsewhere(name) => self.elsewhere(&name, instead),
+            Unjudged::Form(expression) => self.setting(
+                Severity::Warning,
                 name,
-                format!("{name} is no number: {text}"),
-                "write a whole number",
-            );
-            default
-        })
+                format!(
+                    "{expression} can't be judged: Java's expressions have forms that this program lacks"
+                ),
+                format!("see to it that {instead}"),
+            ),
+        }
     }
 }
 

@@ -2,11 +2,16 @@
 
 use regex::{Captures, Regex, RegexBuilder};
 
-use super::Properties;
+use super::{Properties, Said};
 
-/// A regular expression that this program can't judge: Java's have forms that ours lack.
+/// Why expressions can't be judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unjudged(pub(super) String);
+pub(super) enum Unjudged {
+    /// Java's have forms that ours lack, as this one.
+    Form(String),
+    /// The environment has the setting of this name.
+    Elsewhere(String),
+}
 
 /// A list of expressions, each of which means whole names, in upper or lower case.
 pub(super) struct List(Vec<Regex>);
@@ -30,13 +35,17 @@ pub(super) struct Route {
 impl List {
     /// The list of a setting; `None` if it isn't set.
     pub(super) fn of(properties: &Properties, name: &str) -> Result<Option<Self>, Unjudged> {
-        let Some(text) = properties.get(name) else { return Ok(None) };
+        let text = match properties.said(name) {
+            Said::Nothing => return Ok(None),
+            Said::Elsewhere => return Err(Unjudged::Elsewhere(name.to_owned())),
+            Said::Value(text) => text,
+        };
         let expressions = text.split(',').map(str::trim).filter(|expression| !expression.is_empty());
         let compile = |expression: &str| {
             RegexBuilder::new(&format!("^(?:{expression})$"))
                 .case_insensitive(true)
                 .build()
-                .map_err(|_| Unjudged(expression.to_owned()))
+                .map_err(|_| Unjudged::Form(expression.to_owned()))
         };
         expressions.map(compile).collect::<Result<_, _>>().map(|list| Some(Self(list)))
     }
@@ -51,28 +60,40 @@ impl List {
 impl Route {
     /// The renamings of a file, in order.
     pub(super) fn of(properties: &Properties) -> Result<Self, Unjudged> {
+        let said = |name: &str| match properties.said(name) {
+            Said::Nothing => Ok(None),
+            Said::Value(value) => Ok(Some(value)),
+            Said::Elsewhere => Err(Unjudged::Elsewhere(name.to_owned())),
+        };
         let mut route = Self { renamings: Vec::new(), unknown: Vec::new() };
-        let names = properties.get("debezium.transforms").unwrap_or_default();
+        let names = said("debezium.transforms")?.unwrap_or_default();
         for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let of = |what: &str| properties.get(&format!("debezium.transforms.{name}.{what}"));
-            let class = of("type").unwrap_or_default();
+            let of = |what: &str| said(&format!("debezium.transforms.{name}.{what}"));
+            let class = of("type")?.unwrap_or_default();
             let class = class.rsplit('.').next().unwrap_or_default();
             let (regex, replacement) = match class {
-                "RegexRouter" => (of("regex"), of("replacement")),
-                "ByLogicalTableRouter" => (of("topic.regex"), of("topic.replacement")),
-                // It changes values, and no topics.
-                "ExtractNewRecordState" => continue,
+                "RegexRouter" => (of("regex")?, of("replacement")?),
+                "ByLogicalTableRouter" => (of("topic.regex")?, of("topic.replacement")?),
+                // It changes values, and topics only by a column's.
+                "ExtractNewRecordState" if of("route.by.field")?.is_none() => continue,
                 _ => (None, None),
             };
-            match (regex, replacement, of("predicate")) {
+            match (regex, replacement, of("predicate")?) {
                 (Some(regex), Some(replacement), None) => route.renamings.push(Renaming {
-                    regex: Regex::new(&format!("^(?:{regex})$")).map_err(|_| Unjudged(regex.to_owned()))?,
+                    regex: Regex::new(&format!("^(?:{regex})$"))
+                        .map_err(|_| Unjudged::Form(regex.to_owned()))?,
                     replacement: replacement.to_owned(),
                 }),
                 _ => route.unknown.push(name.to_owned()),
             }
         }
         Ok(route)
+    }
+
+    /// Whether every topic comes to this stream, whatever its name.
+    pub(super) fn sends_all_to(&self, stream: &str) -> bool {
+        // A name that no expression means in particular.
+        self.unknown.is_empty() && self.stream("\u{1}") == stream
     }
 
     /// The stream of what would be in this topic.
@@ -159,5 +180,31 @@ mod tests {
         assert_eq!(route.stream("shop.inventory.product"), "x.product.inventory$");
         assert_eq!(route.stream("shop.message"), "shop.message");
         assert_eq!(route.unknown, ["c"]);
+    }
+
+    #[test]
+    fn what_the_environment_has_is_not_judged() {
+        for name in ["debezium.transforms", "debezium.transforms.a.type", "debezium.transforms.a.regex"] {
+            let text = format!(
+                "debezium.transforms=a\ndebezium.transforms.a.type=RegexRouter\n\
+                 debezium.transforms.a.regex=.*\ndebezium.transforms.a.replacement=s\n{name}=${{X}}\n"
+            );
+            let unjudged = Route::of(&properties(&text)).unwrap_err();
+            assert_eq!(unjudged, Unjudged::Elsewhere(name.into()));
+        }
+        let open = List::of(&properties("l=a,${B}"), "l").err();
+        assert_eq!(open, Some(Unjudged::Elsewhere("l".into())));
+    }
+
+    #[test]
+    fn all_topics_or_some_come_to_a_stream() {
+        for (regex, all) in [(".*", true), (".+", true), ("shop.*", false), ("(.*)", true)] {
+            let text = format!(
+                "debezium.transforms=a\ndebezium.transforms.a.type=RegexRouter\n\
+                 debezium.transforms.a.regex={regex}\ndebezium.transforms.a.replacement=s\n"
+            );
+            let route = Route::of(&properties(&text)).unwrap();
+            assert_eq!((route.sends_all_to("s"), route.sends_all_to("t")), (all, false), "{regex}");
+        }
     }
 }

@@ -6,6 +6,17 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, Setting>);
 
+/// What a file says of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<'p> {
+    /// Nothing: Debezium takes its default.
+    Nothing,
+    /// That the environment says it, in whole or in part (`${…}`): no judgement is possible.
+    Elsewhere,
+    /// Its value.
+    Value(&'p str),
+}
+
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Setting {
@@ -45,16 +56,14 @@ impl Properties {
         Ok(Self(settings))
     }
 
-    /// A setting's value, if it is there and not left to the environment.
+    /// What the file says of a setting.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        Some(self.0.get(name)?.value.trim()).filter(|value| !value.contains("${"))
-    }
-
-    /// Whether a setting is there and left to the environment, in whole or in part.
-    #[must_use]
-    pub fn is_open(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|setting| setting.value.contains("${"))
+    pub fn said(&self, name: &str) -> Said<'_> {
+        match self.0.get(name).map(|setting| setting.value.trim()) {
+            None => Said::Nothing,
+            Some(value) if value.contains("${") => Said::Elsewhere,
+            Some(value) => Said::Value(value),
+        }
     }
 
     /// A setting's line, counted from 1.
@@ -147,6 +156,9 @@ mod tests {
     #[test]
     fn what_is_left_to_the_environment_is_not_guessed() {
         let read = Properties::read("a=${A:1}\nb=2").unwrap();
-        assert_eq!((read.get("a"), read.is_open("a"), read.get("b")), (None, true, Some("2")));
+        assert_eq!(
+            ["a", "b", "c"].map(|name| read.said(name)),
+            [Said::Elsewhere, Said::Value("2"), Said::Nothing]
+        );
     }
 }

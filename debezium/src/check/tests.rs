@@ -2,6 +2,12 @@ use freshet_crds::manifest;
 
 use super::*;
 
+mod database;
+mod faults;
+
+use database::facts;
+use faults::{Fault, MARIADB, PER_TABLE, POSTGRES};
+
 const SHOP: &str = include_str!("../../../crds/tests/shop.yaml");
 
 /// A binding of one stream that hydrates rows and takes the database's heartbeat.
@@ -30,147 +36,27 @@ fn found(binding: &Binding, file: &str, facts: Option<&Facts>) -> Vec<String> {
 
 #[test]
 fn what_is_generated_has_no_fault() {
-    for binding in [binding(), per_table()] {
+    let elsewhere = |url: &str| {
+        let text = SHOP.replace("url: redis://redis:6379", url);
+        manifest::read(&text).unwrap().binding().unwrap()
+    };
+    for binding in [
+        binding(),
+        per_table(),
+        elsewhere("url: redis://redis/300"),
+        elsewhere("url: rediss+sentinel://sentinel/master"),
+        elsewhere("urlFrom: {secretKeyRef: {name: redis, key: url}}"),
+    ] {
         for database in [Database::Postgres, Database::MariaDb] {
             assert_eq!(found(&binding, &generated(&binding, database), None), [""; 0]);
         }
     }
 }
 
-/// Settings, the faulty values they are given, and what must be said of each.
-const POSTGRES: &[(&str, &str, &str)] = &[
-    ("sink.type", "kafka", "error: f:LINE: the sink isn't Redis"),
-    ("sink.redis.address", "other:6379", "warning: f:LINE: Debezium writes to other:6379"),
-    ("sink.redis.db.index", "3", "error: f:LINE: Debezium writes to database 3"),
-    ("sink.redis.message.format", "", "hint: f: compact entries"),
-    ("sink.redis.message.format", "xml", "error: f:LINE: xml is no format"),
-    ("source.topic.prefix", "", "error: f: there is no topic prefix"),
-    (
-        "transforms",
-        "",
-        "error: f: changes of inventory.product go to shop.inventory.product, the binding looks for them in shop.cdc",
-    ),
-    (
-        "transforms.one.replacement",
-        "shop.other",
-        "error: f:TRANSFORMS: changes of inventory.category go to shop.other",
-    ),
-    (
-        "transforms.one.regex",
-        "shop[.]inventory.*",
-        "error: f:TRANSFORMS: the database's heartbeats go to shop.message",
-    ),
-    ("transforms.one.regex", "(?!x).*", "warning: f:TRANSFORMS: (?!x).* can't be judged"),
-    ("source.table.include.list", "inventory[.]product", "error: f:LINE: inventory.category isn't captured"),
-    ("source.table.exclude.list", "inventory[.]p.*", "error: f:LINE: inventory.product isn't captured"),
-    ("source.schema.include.list", "sales", "error: f:LINE: inventory.product isn't captured"),
-    ("source.schema.exclude.list", "INVENTORY", "error: f:LINE: inventory.product isn't captured"),
-    ("source.table.include.list", "(?<=a)b", "warning: f:LINE: (?<=a)b can't be judged"),
-    ("source.skipped.operations", "", "error: f: truncates are skipped"),
-    ("source.skipped.operations", "u,d", "error: f:LINE: deletes are skipped"),
-    ("source.plugin.name", "", "warning: f: the log isn't decoded by"),
-    ("source.slot.drop.on.stop", "true", "error: f:LINE: what changes while Debezium is away"),
-    ("source.publication.autocreate.mode", "", "warning: f: Debezium makes a publication of all tables"),
-    ("source.message.key.columns", "inventory.product:name", "hint: f:LINE: events have other keys"),
-    ("format.value", "avro", "error: f:LINE: values aren't JSON"),
-    ("format.value.replace.null.with.default", "", "error: f: a column's DEFAULT"),
-    (
-        "format.value.replace.null.with.default",
-        "${NULLS}",
-        "hint: f:LINE: debezium.format.value.replace.null.with.default comes from",
-    ),
-    ("format.value.schemas.enable", "", "hint: f: each entry carries its schema"),
-    (
-        "source.tombstones.on.delete",
-        "",
-        "warning: f: each delete is followed by an entry that, in one stream",
-    ),
-    ("source.decimal.handling.mode", "", "warning: f: exact numbers are base64"),
-    ("source.decimal.handling.mode", "double", "warning: f:LINE: exact numbers lose digits"),
-    ("source.provide.transaction.metadata", "", "warning: f: transactions don't say"),
-    (
-        "source.column.exclude.list",
-        "inventory.product.note",
-        "warning: f:LINE: debezium.source.column.exclude.list: hydrated",
-    ),
-    ("source.heartbeat.interval.ms", "", "error: f: there are no heartbeats"),
-    (
-        "source.heartbeat.interval.ms",
-        "often",
-        "error: f:LINE: debezium.source.heartbeat.interval.ms is no number",
-    ),
-    (
-        "source.heartbeat.interval.ms",
-        "6000",
-        "warning: f:LINE: while nothing changes, heartbeats are 6000 ms apart",
-    ),
-    (
-        "source.heartbeat.interval.ms",
-        "10000",
-        "error: f:LINE: while nothing changes, heartbeats are 10000 ms apart",
-    ),
-    ("source.heartbeat.action.query", "", "error: f: no heartbeat goes through the database's log"),
-    ("source.heartbeat.action.query", "SELECT 1", "error: f:LINE: the heartbeat's query doesn't write"),
-    ("sink.redis.skip.heartbeat.messages", "", "warning: f: the sink skips Debezium's own heartbeats"),
-    ("source.poll.interval.ms", "", "warning: f: a change waits up to 500 ms"),
-    ("source.offset.storage", "", "error: f: nothing says where the position in the log is kept"),
-    (
-        "source.offset.storage",
-        "org.apache.kafka.connect.storage.MemoryOffsetBackingStore",
-        "error: f:LINE: the position in the log is gone with the process",
-    ),
-    (
-        "source.offset.storage",
-        "org.apache.kafka.connect.storage.FileOffsetBackingStore",
-        "hint: f:LINE: the position in the log is in a file",
-    ),
-    ("source.offset.storage.redis.key", "", "hint: f: the default key is shared"),
-    ("source.offset.flush.interval.ms", "", "hint: f: a restart repeats"),
-    ("sink.redis.buffer.fill.rate", "", "hint: f: with a maxmemory"),
-    (
-        "source.connector.class",
-        "io.debezium.connector.oracle.OracleConnector",
-        "warning: f:LINE: what is particular to this connector",
-    ),
-];
-const MARIADB: &[(&str, &str, &str)] = &[
-    ("source.driver.socketTimeout", "", "warning: f: a connection to the database that is half open"),
-    ("source.database.server.id", "", "error: f: Debezium has no id"),
-    ("source.include.schema.changes", "false", "warning: f:LINE: an altered or dropped table"),
-    (
-        "source.table.include.list",
-        "inventory[.](product|category)",
-        "error: f:LINE: inventory.freshet_heartbeat isn't captured",
-    ),
-    ("source.database.exclude.list", "inventory", "error: f:LINE: inventory.product isn't captured"),
-    (
-        "source.connect.keep.alive.interval.ms",
-        "",
-        "error: f: while nothing changes, heartbeats are 48000 ms apart",
-    ),
-    (
-        "source.schema.history.internal",
-        "io.debezium.relational.history.MemorySchemaHistory",
-        "error: f:LINE: how tables looked",
-    ),
-    (
-        "source.schema.history.internal.redis.key",
-        "shop.cdc",
-        "error: f:LINE: shop.cdc is a stream of the binding's",
-    ),
-    (
-        "source.schema.history.internal.redis.key",
-        "history",
-        "hint: f:LINE: whoever trims streams has to leave history alone",
-    ),
-    ("source.heartbeat.action.query", "SELECT 1", "error: f:LINE: the heartbeat's query doesn't write"),
-];
-
 /// Each fault put into the generated file, and what must be said of it: with the line, where the setting is there.
 #[test]
 fn every_fault_is_told_with_its_place() {
-    let binding = binding();
-    for (database, faults) in [(Database::Postgres, POSTGRES), (Database::MariaDb, MARIADB)] {
+    for (binding, database, faults) in tables() {
         for (name, value, wanted) in faults {
             let (file, line) = with(&generated(&binding, database), name, value);
             let (_, transforms) = with(&file, "transforms", "one");
@@ -180,6 +66,51 @@ fn every_fault_is_told_with_its_place() {
             assert!(found.iter().any(|line| line.starts_with(&wanted)), "{name}={value}: {found:#?}");
         }
     }
+}
+
+fn tables() -> [(Binding, Database, &'static [Fault]); 3] {
+    [
+        (binding(), Database::Postgres, POSTGRES),
+        (binding(), Database::MariaDb, MARIADB),
+        (per_table(), Database::Postgres, PER_TABLE),
+    ]
+}
+
+/// Whatever the environment has, of all that is generated and of all that is looked at, is at most pointed out.
+#[test]
+fn what_the_environment_has_is_never_judged() {
+    for (binding, database, faults) in tables() {
+        let good = generated(&binding, database);
+        let generated = good.lines().filter_map(|line| line.strip_prefix("debezium.")?.split_once('='));
+        for name in generated.map(|(name, _)| name).chain(faults.iter().map(|(name, ..)| *name)) {
+            let (file, line) = with(&good, name, "${SOMEWHERE}");
+            let facts = (database == Database::Postgres).then(facts);
+            let told =
+                format!("hint: f:{line}: debezium.{name} comes from the environment and wasn't looked at");
+            for finding in found(&binding, &file, facts.as_ref()) {
+                assert!(
+                    finding.starts_with(&told) || name == "source.message.key.columns",
+                    "{name}: {finding}"
+                );
+            }
+        }
+    }
+    let binding = binding();
+    for name in ["transforms.one.replacement", "source.table.include.list", "source.topic.prefix"] {
+        let (file, _) = with(&generated(&binding, Database::Postgres), name, "a${B:c}");
+        let found = found(&binding, &file, None);
+        assert_eq!(found.len(), usize::from(name != "source.topic.prefix"), "{name}: {found:#?}");
+    }
+}
+
+#[test]
+fn debezium_s_heartbeats_have_to_come_where_they_are_the_proof() {
+    let text = SHOP.replace("topicPrefix: shop", "stream: shop.cdc");
+    let binding = manifest::read(&text).unwrap().binding().unwrap();
+    let (file, _) = with(&generated(&binding, Database::Postgres), "transforms.one.regex", "shop[.].*");
+    let found = found(&binding, &file, None);
+    assert!(found.len() == 1 && found[0].starts_with("error: f:"), "{found:#?}");
+    assert!(found[0].contains("Debezium's heartbeats go to __debezium-heartbeat.shop"), "{found:#?}");
 }
 
 /// The file with another value of a setting, or without it, and the setting's line.
@@ -192,17 +123,6 @@ fn with(file: &str, name: &str, value: &str) -> (String, usize) {
     });
     lines[place] = if value.is_empty() { String::new() } else { format!("{begins}{value}") };
     (lines.join("\n"), place + 1)
-}
-
-#[test]
-fn a_stream_per_table_has_the_binding_s_prefix() {
-    let binding = per_table();
-    let (file, line) = with(&generated(&binding, Database::Postgres), "source.topic.prefix", "erp");
-    let found = found(&binding, &file, None);
-    let wanted = format!(
-        "error: f:{line}: changes of inventory.product go to erp.inventory.product, the binding looks"
-    );
-    assert!(found.iter().any(|line| line.starts_with(&wanted)), "{found:#?}");
 }
 
 #[test]
@@ -237,77 +157,31 @@ fn a_row_without_its_event_needs_what_tells_its_version() {
                   debezium.transforms.u.add.fields=op,table:t,lsn\n";
     let binding = binding();
     let found = found(&binding, &(generated(&binding, Database::Postgres) + unwrap), None);
-    for wanted in ["error: f: ExtractNewRecordState writes a column's DEFAULT", "don't carry source.ts_ms:"] {
+    for wanted in [
+        "error: f: ExtractNewRecordState writes a column's DEFAULT",
+        "ExtractNewRecordState drops truncates: ",
+        "don't carry source.ts_ms:",
+    ] {
         assert!(found.iter().any(|line| line.contains(wanted)), "{wanted}: {found:#?}");
     }
     assert!(!found.iter().any(|line| line.contains("don't carry table")), "{found:#?}");
+    assert!(!found.iter().any(|line| line.contains("drops deletes")), "{found:#?}");
+    let drop = format!("{unwrap}debezium.transforms.u.delete.tombstone.handling.mode=drop\n");
+    let found = self::found(&binding, &(generated(&binding, Database::Postgres) + &drop), None);
+    assert!(found.iter().any(|line| line.contains("drops deletes")), "{found:#?}");
 }
 
-type Break = fn(&mut Facts);
-
-fn facts() -> Facts {
-    let table = |name: &str| Table {
-        name: name.into(),
-        exists: true,
-        published: true,
-        primary_key: true,
-        identity: 'd',
-        ..Table::default()
-    };
-    Facts {
-        wal_level: "logical".into(),
-        publication: Some(Publication { name: "freshet_shop".into(), via_root: true, without: vec![] }),
-        slot: Some(Slot { name: "freshet_shop".into(), plugin: "pgoutput".into(), lost: false }),
-        tables: vec![table("inventory.product"), table("inventory.category")],
-        sequence: true,
-    }
-}
-
+/// Updates of columns that no event has are left out only where both settings say so.
 #[test]
-fn what_the_database_lacks_is_told() {
-    let binding = binding();
-    let file = generated(&binding, Database::Postgres);
-    assert_eq!(found(&binding, &file, Some(&facts())), [""; 0]);
-    let cases: &[(Break, &str)] = &[
-        (|f| f.wal_level = "replica".into(), "error: database: wal_level is replica"),
-        (|f| f.sequence = false, "error: database: the heartbeat's sequence isn't there"),
-        (
-            |f| f.publication = None,
-            "error: database: the publication isn't there: CREATE PUBLICATION freshet_shop FOR",
-        ),
-        (|f| f.publication.as_mut().unwrap().without.push("truncate".into()), "doesn't send truncates"),
-        (|f| f.slot = None, "hint: database: the replication slot isn't there yet"),
-        (|f| f.slot.as_mut().unwrap().lost = true, "error: database: the slot freshet_shop has lost log"),
-        (
-            |f| f.slot.as_mut().unwrap().plugin = "decoderbufs".into(),
-            "warning: database: the slot freshet_shop is decoded by",
-        ),
-        (|f| f.tables[1].exists = false, "error: database: there is no table inventory.category"),
-        (|f| f.tables[0].published = false, "error: database: inventory.product isn't in the publication"),
-        (
-            |f| f.tables[0].row_filter = Some("(id > 5)".into()),
-            "error: database: only rows of inventory.product with (id > 5)",
-        ),
-        (
-            |f| f.tables[0].left_out.push("note".into()),
-            "warning: database: columns of inventory.product aren't published: note",
-        ),
-        (|f| f.tables[0].primary_key = false, "error: database: inventory.product has no replica identity"),
-        (|f| f.tables[0].identity = 'n', "error: database: inventory.product has no replica identity"),
-        (
-            |f| (f.tables[0].primary_key, f.tables[0].identity) = (false, 'f'),
-            "hint: database: inventory.product has no primary key",
-        ),
-        (|f| f.tables[0].toasted = true, "hint: database: inventory.product is hydrated and can have values"),
-        (
-            |f| (f.tables[0].partitioned, f.publication.as_mut().unwrap().via_root) = (true, false),
-            "error: database: inventory.product is partitioned",
-        ),
-    ];
-    for (fault, wanted) in cases {
-        let mut broken = facts();
-        fault(&mut broken);
-        let found = found(&binding, &file, Some(&broken));
-        assert!(found.len() == 1 && found[0].contains(wanted), "{wanted}: {found:#?}");
+fn updates_of_left_out_columns_are_missed() {
+    let binding = per_table();
+    let good = generated(&binding, Database::Postgres);
+    let (left_out, _) = with(&good, "source.column.exclude.list", "inventory.product.note");
+    let (skipping, _) = with(&good, "source.skip.messages.without.change", "true");
+    for file in [&left_out, &skipping] {
+        assert_eq!(found(&binding, file, None), [""; 0]);
     }
+    let (both, _) = with(&left_out, "source.skip.messages.without.change", "true");
+    let found = found(&binding, &both, None);
+    assert!(found[0].starts_with("error: f:") && found[0].contains("updates of columns"), "{found:#?}");
 }

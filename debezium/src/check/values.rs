@@ -1,7 +1,10 @@
 //! Whether events say what is true of a row.
 
-use super::{Report, Severity, Subject};
+use super::{Report, Said, Severity, Subject};
 use crate::Routing;
+
+/// What Debezium writes for a large value that the database didn't log because it stayed as it was.
+const PLACEHOLDER: &str = "__debezium_unavailable_value";
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     let worse = if subject.hydrates() { Severity::Error } else { Severity::Warning };
@@ -42,15 +45,13 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     };
     report.has_to_be(tombstones.0, "debezium.source.tombstones.on.delete", "true", "false", tombstones.1);
     let decimals = "debezium.source.decimal.handling.mode";
-    if !report.properties.is_open(decimals) {
-        let what = match report.properties.get(decimals).unwrap_or("precise") {
-            "string" => None,
-            "double" => Some("exact numbers lose digits"),
-            _ => Some("exact numbers are base64 of an integer without its scale"),
-        };
-        if let Some(what) = what {
-            report.setting(Severity::Warning, decimals, what, format!("set {decimals}=string"));
-        }
+    let what = match report.value(decimals, "precise", "it is string") {
+        None | Some("string") => None,
+        Some("double") => Some("exact numbers lose digits"),
+        Some(_) => Some("exact numbers are base64 of an integer without its scale"),
+    };
+    if let Some(what) = what {
+        report.setting(Severity::Warning, decimals, what, format!("set {decimals}=string"));
     }
     report.has_to_be(
         Severity::Warning,
@@ -61,29 +62,43 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     );
     if subject.hydrates() {
         columns(report);
+        report.has_to_be(
+            Severity::Error,
+            "debezium.source.unavailable.value.placeholder",
+            PLACEHOLDER,
+            PLACEHOLDER,
+            "a value that the database didn't log is written in a way that sidecars take for the value itself",
+        );
     }
     unwrapped(worse, report);
 }
 
-/// Settings that leave out columns, or change what is in them.
+/// Settings that leave out columns, or change what is in some.
 fn columns(report: &mut Report<'_>) {
     let names: Vec<_> = report
         .properties
         .beginning("debezium.source.column.")
         .filter(|name| !name.contains("propagate"))
         .map(str::to_owned)
+        .chain(CHANGING.iter().filter(|name| report.properties.line(name).is_some()).map(ToString::to_string))
         .collect();
     for name in names {
+        if report.value(&name, "", "it changes no values").is_none_or(str::is_empty) {
+            continue;
+        }
         report.setting(
             Severity::Warning,
             &name,
             format!(
-                "{name}: hydrated values are without these columns, or have them otherwise than the database"
+                "{name}: hydrated values are without some columns, or have them otherwise than the database"
             ),
             "leave it out, or use onChange: Invalidate",
         );
     }
 }
+
+/// Programs that change values.
+const CHANGING: [&str; 2] = ["debezium.source.converters", "debezium.source.post.processors"];
 
 /// `ExtractNewRecordState` has settings of its own for what is lost with the event around the row.
 fn unwrapped(worse: Severity, report: &mut Report<'_>) {
@@ -91,7 +106,7 @@ fn unwrapped(worse: Severity, report: &mut Report<'_>) {
         .properties
         .beginning("debezium.transforms.")
         .filter(|name| {
-            report.properties.get(name).is_some_and(|class| class.ends_with("ExtractNewRecordState"))
+            matches!(report.properties.said(name), Said::Value(class) if class.ends_with("ExtractNewRecordState"))
         })
         .filter_map(|name| name.strip_suffix(".type").map(str::to_owned))
         .collect();
@@ -103,8 +118,24 @@ fn unwrapped(worse: Severity, report: &mut Report<'_>) {
             "false",
             "ExtractNewRecordState writes a column's DEFAULT where a row has NULL",
         );
+        report.setting(
+            Severity::Error,
+            &format!("{name}.type"),
+            "ExtractNewRecordState drops truncates: caches never hear of them",
+            "leave it out: sidecars read whole events",
+        );
+        let deletes = format!("{name}.delete.tombstone.handling.mode");
+        let mode = report.value(&deletes, "tombstone", "it is rewrite");
+        if mode.is_some_and(|mode| mode.eq_ignore_ascii_case("drop")) {
+            report.setting(
+                Severity::Error,
+                &deletes,
+                "ExtractNewRecordState drops deletes: caches never hear of them",
+                format!("set {deletes}=rewrite"),
+            );
+        }
         let fields = format!("{name}.add.fields");
-        let has = report.properties.get(&fields).unwrap_or_default().to_owned();
+        let Some(has) = report.value(&fields, "", "it is op,table,lsn,source.ts_ms") else { continue };
         for field in ["op", "table", "lsn", "source.ts_ms"] {
             if !has.split(',').any(|has| has.trim().split(':').next() == Some(field)) {
                 report.setting(

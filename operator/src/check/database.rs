@@ -1,7 +1,7 @@
 //! Asks a Postgres for what the check compares. It writes nothing and needs no rights of its own.
 
-use freshet_debezium::check::{Facts, Publication, Slot, Table};
-use postgres::{Client, Config, NoTls};
+use freshet_debezium::check::{Facts, Part, Publication, Slot, Table};
+use postgres::{Client, Config, NoTls, Row, error::SqlState};
 
 /// Why there is no answer. None of its texts carries the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ const PUBLICATION: &str = "SELECT pubviaroot, pubinsert, pubupdate, pubdelete, p
      WHERE pubname = $1";
 const SLOT: &str = "SELECT coalesce(plugin, ''), coalesce(wal_status = 'lost', false) FROM pg_replication_slots WHERE slot_name = $1";
 /// A partitioned table is published as itself or by its partitions.
-const TABLE: &str = "SELECT c.relkind = 'p', c.relreplident::text, c.reltoastrelid <> 0, \
+const TABLE: &str = "SELECT c.oid, c.relkind = 'p', \
      EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), \
      EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = $3 AND (p.schemaname, p.tablename) = ($1, $2)) \
        OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_publication_tables p JOIN pg_partition_tree(c.oid) t \
@@ -27,14 +27,25 @@ const TABLE: &str = "SELECT c.relkind = 'p', c.relreplident::text, c.reltoastrel
           WHERE p.pubname = $3) \
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
      WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
+/// What has rows of a table: a partitioned one has none itself, and its own settings aren't its partitions'.
+const ROWS: &str = "SELECT n.nspname || '.' || c.relname, c.relreplident::text, c.reltoastrelid <> 0, \
+     EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) \
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.relkind = 'r' AND (c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1) WHERE isleaf)) \
+     ORDER BY 1";
 /// Since Postgres 15 a publication can leave out rows and columns.
 const PARTS: &str = "SELECT p.rowfilter, (SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{}') \
        FROM pg_attribute a WHERE a.attrelid = to_regclass(quote_ident($1) || '.' || quote_ident($2)) \
        AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND NOT a.attname = ANY (p.attnames)) \
      FROM pg_publication_tables p WHERE p.pubname = $3 AND (p.schemaname, p.tablename) = ($1, $2)";
 
-/// Asks for a publication, a slot, and tables (`schema.table`).
-pub(super) fn ask(url: &str, publication: &str, slot: &str, tables: &[String]) -> Result<Facts, NoAnswer> {
+/// Asks for a publication and a slot, where their names are known, and for tables (`schema.table`).
+pub(super) fn ask(
+    url: &str,
+    publication: Option<&str>,
+    slot: Option<&str>,
+    tables: &[String],
+) -> Result<Facts, NoAnswer> {
     let mut config: Config = url.parse().map_err(|_| NoAnswer::Url)?;
     if config.get_password().is_none()
         && let Ok(password) = std::env::var("PGPASSWORD")
@@ -47,7 +58,7 @@ pub(super) fn ask(url: &str, publication: &str, slot: &str, tables: &[String]) -
     let server = client.query_one(SERVER, &[])?;
     let version: i32 = server.get(1);
     let published = client.query_opt(PUBLICATION, &[&publication])?.map(|row| Publication {
-        name: publication.to_owned(),
+        name: publication.unwrap_or_default().to_owned(),
         via_root: row.get(0),
         without: ["insert", "update", "delete", "truncate"]
             .iter()
@@ -57,7 +68,7 @@ pub(super) fn ask(url: &str, publication: &str, slot: &str, tables: &[String]) -
             .collect(),
     });
     let slot = client.query_opt(SLOT, &[&slot])?.map(|row| Slot {
-        name: slot.to_owned(),
+        name: slot.unwrap_or_default().to_owned(),
         plugin: row.get(0),
         lost: row.get(1),
     });
@@ -71,20 +82,19 @@ pub(super) fn ask(url: &str, publication: &str, slot: &str, tables: &[String]) -
     })
 }
 
-fn table(client: &mut Client, name: &str, publication: &str, parts: bool) -> Result<Table, NoAnswer> {
+fn table(client: &mut Client, name: &str, publication: Option<&str>, parts: bool) -> Result<Table, NoAnswer> {
     let (schema, relation) = name.split_once('.').unwrap_or(("public", name));
     let asked = client.query_opt(TABLE, &[&schema, &relation, &publication])?;
     let Some(row) = asked else { return Ok(Table { name: name.to_owned(), ..Table::default() }) };
     let mut table = Table {
         name: name.to_owned(),
         exists: true,
-        partitioned: row.get(0),
-        identity: row.get::<_, String>(1).chars().next().unwrap_or('d'),
-        toasted: row.get(2),
-        primary_key: row.get(3),
-        published: row.get(4),
+        partitioned: row.get(1),
+        primary_key: row.get(2),
+        published: row.get(3),
         row_filter: None,
         left_out: Vec::new(),
+        parts: client.query(ROWS, &[&row.get::<_, u32>(0)])?.iter().map(part).collect(),
     };
     if parts && let Some(row) = client.query_opt(PARTS, &[&schema, &relation, &publication])? {
         (table.row_filter, table.left_out) = (row.get(0), row.get(1));
@@ -92,11 +102,28 @@ fn table(client: &mut Client, name: &str, publication: &str, parts: bool) -> Res
     Ok(table)
 }
 
+fn part(row: &Row) -> Part {
+    Part {
+        name: row.get(0),
+        identity: row.get::<_, String>(1).chars().next().unwrap_or('d'),
+        toasted: row.get(2),
+        primary_key: row.get(3),
+    }
+}
+
+/// What is to be done where a server speaks TLS alone.
+const WITHOUT_TLS: &str = "this program connects without TLS: let it in so from where it runs, or reach the server through a tunnel";
+
 /// What Postgres says, or what kept it from saying anything.
 fn said(error: &postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
-        return db.message().to_owned();
+        let message = db.message();
+        // So Postgres words it where it lets in only those who encrypt.
+        let encrypted =
+            *db.code() == SqlState::INVALID_AUTHORIZATION_SPECIFICATION && message.ends_with("no encryption");
+        return if encrypted { format!("{message}; {WITHOUT_TLS}") } else { message.to_owned() };
     }
-    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    format!("{error}{}", cause.unwrap_or_default())
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let remedy = if error.to_string().contains("TLS") { format!("; {WITHOUT_TLS}") } else { String::new() };
+    format!("{error}{cause}{remedy}")
 }

@@ -18,7 +18,7 @@ use super::{Child, MariaDb, Port, Postgres, Redis};
 pub use as_written::AsWritten;
 pub use distribution::{VERSION, distribution, java_home};
 pub use freshet_debezium::{Database as Connector, Format, HEARTBEAT_SEQUENCE, Heartbeat};
-pub use settings::{MARIADB_HEARTBEAT_TABLE, Routing, Settings};
+pub use settings::{Routing, Settings, mariadb_heartbeat_table};
 
 /// How long Debezium may take from its start to following the database; 6 s are usual.
 const START: Duration = Duration::from_mins(3);
@@ -60,7 +60,7 @@ impl Captured for MariaDb {
     }
 
     fn prepare_heartbeat(&self) -> Result<()> {
-        self.execute(MARIADB_HEARTBEAT_TABLE)
+        self.execute(&mariadb_heartbeat_table())
     }
 
     fn is_followed(&self, _: &Settings) -> Result<()> {

@@ -56,8 +56,11 @@ const OFFSETS: &str = "debezium.source.offset.storage.redis.key";
 const HEARTBEAT_DATABASE: &str = "shop";
 
 /// What makes the table behind MariaDB's heartbeat; in the database `shop`, which must be captured.
-pub const MARIADB_HEARTBEAT_TABLE: &str = "CREATE DATABASE IF NOT EXISTS shop; CREATE TABLE IF NOT EXISTS \
-     shop.freshet_heartbeat (id INT PRIMARY KEY, beat BIGINT NOT NULL, at_ms BIGINT NOT NULL)";
+#[must_use]
+pub fn mariadb_heartbeat_table() -> String {
+    let table = freshet_debezium::heartbeat_table("shop.freshet_heartbeat");
+    format!("CREATE DATABASE IF NOT EXISTS shop; {table}")
+}
 
 impl Settings {
     /// The recommended settings for a MariaDB, but that the history of its tables is kept in a file of the server's
