@@ -4,10 +4,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use freshet_e2e::cargo::build_for_e2e;
 use freshet_e2e::torture::{self, Options, Source, faults};
+
+/// Seconds of a week.
+const LONGEST: u64 = 7 * 24 * 3600;
 
 /// What is to be done.
 #[derive(clap::Args)]
@@ -43,8 +46,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let drawn =
         || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| u64::from(since.subsec_nanos()));
     let seed = args.seed.unwrap_or_else(drawn);
-    ensure!(args.minutes > 0.0 && args.minutes.is_finite(), "--minutes is to be more than zero");
-    let time = Duration::from_secs_f64(args.minutes * 60.0);
+    let time = Duration::try_from_secs_f64(args.minutes * 60.0).ok().filter(|time| time.as_secs() < LONGEST);
+    let time =
+        time.filter(|time| !time.is_zero()).context("--minutes is more than zero and at most a week's")?;
     let sidecar = args.sidecar.clone().map_or_else(|| build_for_e2e("freshet-sidecar"), Ok)?;
     let mut options = Options::new(sidecar, seed, time);
     if let Some(database) = args.only {

@@ -73,11 +73,6 @@ impl Client {
         self.query(sql).map(drop)
     }
 
-    /// Bounds how long the server may take for the next bytes of an answer; 30 s otherwise.
-    pub fn set_patience(&self, patience: Duration) -> Result<()> {
-        Ok(self.stream.set_read_timeout(Some(patience))?)
-    }
-
     /// Reads one result; whether another follows.
     fn result(&mut self, rows: &mut Vec<Row>) -> Result<bool> {
         let head = self.receive()?;
