@@ -119,8 +119,8 @@ fn postgres(report: &mut Report<'_>) {
         "what changes while Debezium is away is lost: the slot is dropped when it stops",
     );
     let mode = "debezium.source.publication.autocreate.mode";
-    let made = report.value(mode, "all_tables", "it is disabled");
-    if made.is_some_and(|made| made.eq_ignore_ascii_case("all_tables")) {
+    let value = report.value(mode, "all_tables", "it is disabled");
+    if value.is_some_and(|value| value.eq_ignore_ascii_case("all_tables")) {
         report.setting(
             Severity::Warning,
             mode,

@@ -43,6 +43,7 @@ pub struct Slot {
 }
 
 /// A table of the binding's.
+#[expect(clippy::struct_excessive_bools, reason = "the catalogue's own facts, independent of each other")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// `schema.table`.

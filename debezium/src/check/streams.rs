@@ -83,7 +83,12 @@ fn redis(wanted: &RedisServer, report: &mut Report<'_>) {
         ),
         Said::Value(_) => {}
         Said::Nothing => {
-            report.setting(Severity::Error, address, "there is no address of Redis", format!("set {address}"))
+            report.setting(
+                Severity::Error,
+                address,
+                "there is no address of Redis",
+                format!("set {address}"),
+            );
         }
     }
     let index = "debezium.sink.redis.db.index";
