@@ -218,6 +218,15 @@ pub enum UnfitUrl {
     NeedsStream,
 }
 
+// === impl CacheSpec ===
+
+impl CacheSpec {
+    /// The tables it uses: that of its rows, and those that it depends on.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.table.iter().chain(&self.depends_on).map(String::as_str)
+    }
+}
+
 // === impl Binding ===
 
 impl Binding {

@@ -201,7 +201,7 @@ impl Cache {
     fn new(id: u32, spec: CacheSpec, feed: Arc<Feed>) -> Self {
         let declared: Option<Box<[Form]>> =
             spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
-        let seen = spec.table.iter().chain(&spec.depends_on).map(|table| feed.seen(table)).collect();
+        let seen = spec.tables().map(|table| feed.seen(table)).collect();
         let shape = Shape { forms: declared.clone(), shown: None, declared };
         Self {
             id,
@@ -235,6 +235,13 @@ impl Cache {
     #[must_use]
     pub fn has_unseen_table(&self) -> bool {
         self.seen.iter().any(|seen| !seen.load(Ordering::Relaxed))
+    }
+
+    /// The tables it uses that were never seen in an event.
+    #[must_use]
+    pub fn unseen_tables(&self) -> BTreeSet<&str> {
+        let unseen = self.spec.tables().zip(&self.seen).filter(|(_, seen)| !seen.load(Ordering::Relaxed));
+        unseen.map(|(table, _)| table).collect()
     }
 }
 

@@ -147,6 +147,7 @@ fn cache(cache: &Cache, held_off: bool) -> Value {
             .filter(|(_, n)| *n > 0)
             .collect::<std::collections::BTreeMap<_, _>>(),
         "tableSeen": !cache.has_unseen_table(),
+        "unseenTables": cache.unseen_tables(),
         "heldOff": held_off,
     })
 }

@@ -1,6 +1,7 @@
 //! What the API answers when all is well.
 
 use freshet_e2e::process::{Redis, Sidecar, http::Connection};
+use serde_json::json;
 
 use crate::bad_input::problem;
 use crate::shop::{CACHES, SOON, Shop, ask, event, executable, manifest, outcome};
@@ -250,4 +251,21 @@ fn the_admin_listener_tells_health_metrics_and_status_but_no_values() {
     let mut connection = Connection::open(&admin).unwrap();
     assert_eq!(connection.request("PUT", "/log-level", &[], b"debug").unwrap().status, 200);
     assert_eq!(connection.request("PUT", "/log-level", &[], b"loud").unwrap().status, 400);
+}
+
+#[test]
+fn tables_of_which_no_event_was_seen_are_named() {
+    let redis = Redis::start().unwrap();
+    redis.xadd("shop.inventory.product", &[("{\"id\":1}", &event("product", "u", "null"))]).unwrap();
+    let sidecar = Sidecar::builder(executable(), &manifest(&redis, CACHES, ""));
+    let mut shop = Shop::with(redis, sidecar);
+    let told = |shop: &mut Shop, cache: &str| {
+        let told = shop.sidecar.status().unwrap()["caches"][cache].clone();
+        (told["tableSeen"].clone(), told["unseenTables"].clone())
+    };
+    assert_eq!(told(&mut shop, "products"), (json!(true), json!([])));
+    assert_eq!(told(&mut shop, "pages"), (json!(false), json!(["inventory.category"])));
+    assert_eq!(told(&mut shop, "stock"), (json!(false), json!(["inventory.stock"])));
+    shop.settle();
+    assert_eq!(told(&mut shop, "stock"), (json!(true), json!([])));
 }
