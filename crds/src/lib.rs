@@ -23,7 +23,7 @@ pub use cache_binding::{
 };
 pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};
-pub use status::{CacheBindingStatus, PodCounts};
+pub use status::{CacheBindingStatus, PodCounts, WorstLag};
 
 /// The CRD as YAML, as committed in `crds/cachebindings.yaml` and shipped by the chart.
 ///

@@ -13,7 +13,7 @@ pub struct CacheBindingStatus {
     /// The generation of the spec that this status speaks about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Accepted`, `SourcesReachable`, `Injected` and their sum `Ready`, each with a reason and a sentence.
+    /// What holds of the binding (`Ready`, `Fresh` and others), each with a reason and a sentence.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -21,6 +21,33 @@ pub struct CacheBindingStatus {
     /// The pods that ask for this binding, counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCounts>,
+    /// The longest way of a change from its stream to a cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_lag: Option<WorstLag>,
+    /// How many of all reads were hits, over all pods since their sidecars' start, in whole percent such as `87%`; not
+    /// there before the first read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4))]
+    pub hit_ratio: Option<String>,
+    /// Values held, over all caches and pods, to two digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Bytes held, over all caches and pods, keys and overhead included, to two digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+/// The longest way of a change, of the newest one in each sidecar.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorstLag {
+    /// How long it took, rounded up to 1, 2 or 5 times a power of ten, at least 100.
+    pub milliseconds: u64,
+    /// The change's source.
+    #[schemars(length(max = 63))]
+    pub source: String,
+    /// The pod of the sidecar.
+    #[schemars(length(max = 253))]
+    pub pod: String,
 }
 
 /// Pods of a binding, counted. Finished pods don't count.

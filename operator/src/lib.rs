@@ -17,4 +17,5 @@ pub mod retention;
 pub mod run;
 pub mod serve;
 pub mod sources;
+pub mod survey;
 pub mod webhook;

@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::injection::SkipReason;
+use crate::{injection::SkipReason, survey::NoAnswer};
 
 const BUILD: &str = "freshet_build";
 const INJECTIONS: &str = "freshet_injections";
@@ -21,6 +21,7 @@ const STATUS_WRITES: &str = "freshet_status_writes";
 const EVENTS_DROPPED: &str = "freshet_events_dropped";
 const TRIMMED_ENTRIES: &str = "freshet_trimmed_entries";
 const TRIM_FAILURES: &str = "freshet_trim_failures";
+const SIDECARS_ASKED: &str = "freshet_sidecars_asked";
 const PODS: &str = "freshet_pods";
 const LEADER: &str = "freshet_leader";
 const LEAF_NOT_AFTER: &str = "freshet_webhook_certificate_not_after_timestamp_seconds";
@@ -40,6 +41,13 @@ pub struct InjectionLabels {
 pub struct FailureLabels {
     /// `api`, `refused`, `conflict` or `timeout`.
     reason: &'static str,
+}
+
+/// What became of a question to a sidecar.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct AskedLabels {
+    /// `answered`, `no-connection`, `timeout` or `unreadable`.
+    outcome: &'static str,
 }
 
 /// The state of pods that ask for a binding, over all bindings.
@@ -69,6 +77,7 @@ pub struct Metrics {
     pub trimmed_entries: Counter,
     /// Sources whose streams couldn't be trimmed, each time anew.
     pub trim_failures: Counter,
+    sidecars_asked: Family<AskedLabels, Counter>,
     pods: Family<PodLabels, Gauge>,
     /// Whether this replica holds the Lease.
     pub leader: Gauge<i64, AtomicI64>,
@@ -96,6 +105,7 @@ impl Metrics {
             events_dropped: Counter::default(),
             trimmed_entries: Counter::default(),
             trim_failures: Counter::default(),
+            sidecars_asked: Family::default(),
             pods: Family::default(),
             leader: Gauge::default(),
             leaf_not_after: Gauge::default(),
@@ -124,6 +134,7 @@ impl Metrics {
             self.trimmed_entries.clone(),
         );
         r.register(TRIM_FAILURES, "Sources whose streams could not be trimmed", self.trim_failures.clone());
+        r.register(SIDECARS_ASKED, "Questions to sidecars about their state", self.sidecars_asked.clone());
         r.register(PODS, "Pods that ask for a binding, as the Lease's holder counts them", self.pods.clone());
         r.register(LEADER, "1 on the replica that holds the Lease", self.leader.clone());
         r.register(LEAF_NOT_AFTER, "End of the webhook's certificate", self.leaf_not_after.clone());
@@ -141,6 +152,12 @@ impl Metrics {
     /// Counts a reconcile that failed.
     pub fn reconcile_failure(&self, reason: &'static str) {
         self.reconcile_failures.get_or_create(&FailureLabels { reason }).inc();
+    }
+
+    /// Counts a question to a sidecar that was answered (`None`) or not.
+    pub fn asked(&self, failed: Option<NoAnswer>) {
+        let outcome = failed.map_or("answered", NoAnswer::as_str);
+        self.sidecars_asked.get_or_create(&AskedLabels { outcome }).inc();
     }
 
     /// Sets how many pods are in a state, over all bindings.

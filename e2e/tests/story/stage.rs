@@ -111,6 +111,19 @@ impl Place {
         })
         .unwrap();
     }
+
+    /// Waits until the binding's condition `Fresh` is so, for one of these reasons.
+    pub(crate) fn until_fresh(&self, status: &str, reasons: &[&str]) {
+        let path = "{range .status.conditions[?(@.type==\"Fresh\")]}{.status} {.reason}: {.message}{end}";
+        let output = format!("jsonpath={path}");
+        until(&format!("Fresh={status}"), ROLLOUT, || {
+            let told = self.kubectl(&["get", "cachebinding", "shop", "--output", &output])?;
+            let is = |reason: &&str| told.starts_with(&format!("{status} {reason}: "));
+            ensure!(reasons.iter().any(is), "{told}");
+            Ok(())
+        })
+        .unwrap();
+    }
 }
 
 impl Drop for Place {

@@ -24,7 +24,7 @@ use crate::{
     fleet::{FleetStore, watch_fleet},
     injection::Defaults,
     metrics::Metrics,
-    ours, retention,
+    ours, retention, survey,
 };
 
 /// The least time between two looks at a namespace because of its pods.
@@ -38,11 +38,12 @@ const TOUCHED: usize = 1024;
 pub async fn run(client: Client, defaults: Defaults, events: Events, metrics: Arc<Metrics>) {
     let fleet = FleetStore::new();
     let (touch, touched) = mpsc::channel(TOUCHED);
-    let watching = watch_fleet(client.clone(), fleet.clone(), events.clone(), touch);
+    let watching = watch_fleet(client.clone(), fleet.clone(), events.clone(), touch.clone());
     let reconciling = async {
         // Before all pods are known, every count would be too low.
         fleet.until_whole().await;
-        reconcile_all(client, defaults, fleet.clone(), events, metrics, touched).await;
+        let touching = (touch, touched);
+        reconcile_all(client, defaults, fleet.clone(), events, metrics, touching).await;
     };
     tokio::join!(watching, reconciling);
 }
@@ -53,7 +54,7 @@ async fn reconcile_all(
     fleet: FleetStore,
     events: Events,
     metrics: Arc<Metrics>,
-    touched: mpsc::Receiver<String>,
+    (touch, touched): (mpsc::Sender<String>, mpsc::Receiver<String>),
 ) {
     let (bindings, writer) = reflector::store();
     let context = Arc::new(Context::new(client.clone(), bindings.clone(), defaults, fleet, events, metrics));
@@ -70,6 +71,7 @@ async fn reconcile_all(
     let stays = |binding: &Guarded| binding.meta().deletion_timestamp.is_none();
     let uids = || there.state_filter(stays).iter().filter_map(|binding| binding.uid()).collect();
     let trimming = retention::keep(&context.ledger, uids, &context.metrics);
+    let surveying = survey::keep(&context.survey, &touch, &context.metrics);
     let mut done = pin!(applier(
         |object, context| reconcile(object, context).boxed(),
         error_policy,
@@ -91,6 +93,7 @@ async fn reconcile_all(
     tokio::select! {
         () = reconciling => {}
         () = trimming => {}
+        () = surveying => {}
     }
 }
 

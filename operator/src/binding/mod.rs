@@ -4,7 +4,8 @@
 //! 2. `validate`: check everything that can go wrong (no client required)
 //! 3. `build`: render the ConfigMap; it can't fail (no client required)
 //! 4. `apply`: make the cluster hold it (client required)
-//! 5. `observe`: ask the sources, count the pods (no client required; Redis and the fleet's index)
+//! 5. `observe`: ask the sources, count the pods, read what their sidecars said (no client required; Redis and the
+//!    fleet's index)
 //! 6. `status`: say how it stands (pure; writing it requires the client)
 //!
 //! A binding that can't be accepted is a condition, never an error: what was rendered before stays.
@@ -45,6 +46,7 @@ use crate::{
     metrics::Metrics,
     ours,
     retention::Ledger,
+    survey::Survey,
 };
 
 /// A binding, or why it can't be read: one bad object must not stop the watch of all others.
@@ -69,6 +71,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// What bindings want removed from their streams, and what became of it.
     pub ledger: Ledger,
+    /// What sidecars say.
+    pub survey: Survey,
     memory: Memory,
 }
 
@@ -104,6 +108,7 @@ impl Context {
             events,
             metrics,
             ledger: Ledger::default(),
+            survey: Survey::default(),
             memory: Memory::default(),
         }
     }
@@ -161,6 +166,7 @@ async fn steps(object: &Guarded, context: &Context) -> Result<Action, ReconcileE
         sources: &observed.sources,
         kept: &observed.kept,
         tally: &observed.tally,
+        findings: &observed.findings,
     };
     let (before, age) = context.memory.last_status(object);
     let after = status::status(&outcome, before.as_ref(), Timestamp::now());

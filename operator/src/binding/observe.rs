@@ -1,4 +1,5 @@
-//! Step 5: ask the sources and count the pods, and remember what needn't be asked again at once.
+//! Step 5: ask the sources, count the pods and read what their sidecars said, and remember what needn't be asked
+//! again at once.
 
 use std::{
     collections::HashMap,
@@ -12,17 +13,24 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use tokio::time::Instant;
 
-use super::{Context, Guarded, status::Kept, validate::Validated};
+use super::{
+    Context, Guarded,
+    status::{self, Kept},
+    validate::Validated,
+};
 use crate::{
     fleet::Tally,
     injection::{Shape, last_rendered},
     sources::{self, Reached, Target, Unreachable},
+    survey::{Findings, Tables},
 };
 
 /// How often sources that answer are asked.
 const PROBE: Duration = Duration::from_mins(1);
 /// How often it is looked again at what doesn't answer or isn't accepted.
 const RETRY: Duration = Duration::from_secs(10);
+/// How often the numbers that sidecars say are looked at; what isn't a number is heard of at once.
+const NUMBERS: Duration = status::PACE;
 /// How long our own watch may take to show us our own write.
 const ECHO: Duration = Duration::from_secs(5);
 
@@ -34,6 +42,8 @@ pub(super) struct Observed {
     pub(super) kept: Vec<Kept>,
     /// The pods.
     pub(super) tally: Tally,
+    /// What their sidecars say.
+    pub(super) findings: Findings,
     /// When to look again.
     pub(super) next_probe: Duration,
 }
@@ -78,15 +88,20 @@ pub(super) async fn observe(
     // Pods of a binding that isn't accepted get what was rendered last.
     let rendered = rendered.filter(|_| validated.is_none());
     let tally = tally(object, rendered, context);
+    let findings = findings(object, validated, context);
     context.memory.with(object, |remembered| {
         remembered.probed.clone_from(&probed);
         remembered.tally = tally.clone();
     });
     context.count_what_is_left();
     // What keeps a binding from being accepted may be nothing that is watched: a ConfigMap in the way.
-    let next_probe = probed.as_ref().map_or(RETRY, Probed::left);
+    let mut next_probe = probed.as_ref().map_or(RETRY, Probed::left);
+    if findings.started > 0 {
+        next_probe = next_probe.min(NUMBERS);
+    }
     let kept = kept(object, validated, context);
-    Observed { kept, sources: probed.map(|probed| probed.said).unwrap_or_default(), tally, next_probe }
+    let sources = probed.map(|probed| probed.said).unwrap_or_default();
+    Observed { sources, kept, tally, findings, next_probe }
 }
 
 /// Tells the ledger what is wanted, and reads there what became of it.
@@ -103,6 +118,14 @@ fn kept(object: &Guarded, validated: Option<&Validated>, context: &Context) -> V
             became: became.remove(&want.source),
         })
         .collect()
+}
+
+/// Tells the survey which sidecars there are, and reads there what they say.
+fn findings(object: &Guarded, validated: Option<&Validated>, context: &Context) -> Findings {
+    let (uid, namespace) = (object.uid().unwrap_or_default(), object.namespace().unwrap_or_default());
+    context.survey.know(&uid, &namespace, context.fleet.sidecars(&namespace, &object.name_any()));
+    let none = Tables::new();
+    context.survey.findings(&uid, validated.map_or(&none, |validated| &validated.tables), status::lag)
 }
 
 async fn probe(validated: &Validated) -> Probed {
@@ -166,6 +189,7 @@ impl Memory {
             let uids: std::collections::HashSet<_> =
                 context.bindings.state().iter().filter_map(|object| object.uid()).collect();
             memory.retain(|uid, _| uids.contains(uid));
+            context.survey.keep_only(&uids);
         }
     }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use freshet_connect::{ConnectError, Unusable};
-use freshet_crds::{CacheBindingStatus, PodCounts};
+use freshet_crds::CacheBindingStatus;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -14,9 +13,19 @@ use crate::{
     fleet::Tally,
     retention::Became,
     sources::{Reached, Unreachable},
+    survey::Findings,
 };
 
+mod captured;
+mod fresh;
+mod injected;
 mod kept;
+mod numbers;
+mod reason;
+mod sources;
+
+pub use numbers::lag;
+pub use reason::Reason;
 
 /// The least time between two writes, but for what people and programs wait for: see [`write()`].
 pub const PACE: Duration = Duration::from_secs(30);
@@ -32,71 +41,14 @@ pub enum ConditionType {
     SourcesReachable,
     /// Entries stay in the streams as long as the binding says, and no longer.
     StreamsKept,
+    /// Events of every table that caches use have been seen.
+    TablesCaptured,
     /// All pods that ask for it have a sidecar.
     Injected,
+    /// The sidecars vouch for what they serve.
+    Fresh,
     /// The sum of the others.
     Ready,
-}
-
-/// Why a condition is as it is. One word each, for programs and for `kubectl get`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// `Accepted`: the sidecars' configuration is rendered.
-    Rendered,
-    /// `Accepted`: the object can't be read by this version.
-    Unreadable,
-    /// `Accepted`: the spec has faults.
-    Invalid,
-    /// `Accepted`: the ConfigMap's name is taken.
-    ConfigMapTaken,
-    /// `Accepted`: the API server refuses what rendering takes, for a quota or a policy, say.
-    RenderFailed,
-    /// `SourcesReachable`: all answered.
-    Reached,
-    /// `SourcesReachable`: not looked at, because the binding isn't accepted.
-    NotAccepted,
-    /// `SourcesReachable`: a Secret or its key is missing.
-    SecretMissing,
-    /// `SourcesReachable`: a Secret's value is no URL that can be used.
-    InvalidUrl,
-    /// `SourcesReachable`: the host has no address, doesn't answer, or the connection breaks.
-    Unreachable,
-    /// `SourcesReachable`: wrong credentials.
-    CredentialsRefused,
-    /// `SourcesReachable`: the user may not do what sidecars need.
-    NotPermitted,
-    /// `SourcesReachable`: something there can't be worked with.
-    Unusable,
-    /// `SourcesReachable`: a ConfigMap or its key is missing.
-    ConfigMapMissing,
-    /// `SourcesReachable`: the certificates that are given can't be used.
-    CertificateInvalid,
-    /// `SourcesReachable`: the server's certificate isn't trusted.
-    Untrusted,
-    /// `SourcesReachable`: the server wants a client's certificate, or another one.
-    ClientCertificateRefused,
-    /// `SourcesReachable`: the server doesn't speak TLS, or not with us.
-    TlsFailed,
-    /// `SourcesReachable`: Sentinels or the Cluster don't lead to a master.
-    NoMaster,
-    /// `StreamsKept`: nothing but the binding's retention removes entries.
-    Kept,
-    /// `StreamsKept`: Redis removes whole streams when its memory is full.
-    MayEvict,
-    /// `StreamsKept`: entries that are older than the retention can't be removed.
-    NotTrimmed,
-    /// `StreamsKept`: another binding on the same stream sets no retention.
-    Held,
-    /// `Injected`: every pod that asks for it has a sidecar.
-    AllInjected,
-    /// `Injected`: every pod has a sidecar, but some are not what would be injected now.
-    Outdated,
-    /// `Injected`: a pod that asks for it has no sidecar.
-    MissedInjection,
-    /// `Injected` and `Ready`: no pod asks for it.
-    NoPods,
-    /// `Ready`: nothing is wrong.
-    Serving,
 }
 
 /// One condition without its times.
@@ -133,6 +85,8 @@ pub struct Outcome<'o> {
     pub kept: &'o [Kept],
     /// The pods.
     pub tally: &'o Tally,
+    /// What their sidecars say.
+    pub findings: &'o Findings,
 }
 
 /// What to do with a new status.
@@ -154,19 +108,35 @@ pub fn status(
     now: Timestamp,
 ) -> CacheBindingStatus {
     let accepted = accepted(outcome);
-    let sources = sources(outcome);
+    let sources = sources::sources(outcome);
     let kept = kept::kept(outcome);
-    let injected = injected(outcome.tally);
+    let injected = injected::injected(outcome.tally);
     let ready = ready(&accepted, &sources, &injected);
+    let captured = captured::captured(outcome);
+    let fresh = fresh::fresh(outcome.tally.counts.injected, outcome.findings);
     let verdicts = [
-        (ConditionType::Accepted, accepted),
-        (ConditionType::SourcesReachable, sources),
-        (ConditionType::StreamsKept, kept),
-        (ConditionType::Injected, injected),
-        (ConditionType::Ready, ready),
+        (ConditionType::Accepted, Some(accepted)),
+        (ConditionType::SourcesReachable, Some(sources)),
+        (ConditionType::StreamsKept, Some(kept)),
+        (ConditionType::TablesCaptured, captured),
+        (ConditionType::Injected, Some(injected)),
+        (ConditionType::Fresh, fresh),
+        (ConditionType::Ready, Some(ready)),
     ];
     let conditions = verdicts.into_iter().map(|(kind, verdict)| {
         let last = before.and_then(|status| status.conditions.iter().find(|c| c.type_ == kind.as_str()));
+        let verdict = match (verdict, last) {
+            (Some(verdict), _) => verdict,
+            // It stays as it was.
+            (None, Some(last)) => {
+                return Condition { observed_generation: outcome.generation, ..last.clone() };
+            }
+            (None, None) => Verdict {
+                holds: None,
+                reason: Reason::Asking,
+                message: "the sidecars are being asked".into(),
+            },
+        };
         let status = verdict.status();
         let since = last.filter(|last| last.status == status).map(|last| last.last_transition_time.clone());
         Condition {
@@ -179,16 +149,19 @@ pub fn status(
             last_transition_time: since.unwrap_or_else(|| Time(whole_second(now))),
         }
     });
-    CacheBindingStatus {
+    let mut status = CacheBindingStatus {
         observed_generation: outcome.generation,
         conditions: conditions.collect(),
         pods: Some(outcome.tally.counts),
-    }
+        ..CacheBindingStatus::default()
+    };
+    numbers::add(&mut status, outcome.findings, before);
+    status
 }
 
 /// Whether to write `after` over `before`, of which the last write was so long ago. At once goes the answer to a new
-/// generation, what breaks, and what was broken in the binding or its sources. The rest may change with every pod: a
-/// Job's come and go all the time, and some can't be injected.
+/// generation, what breaks, and what was broken in the binding or its sources, or made its sidecars' values not fresh.
+/// The rest may change with every pod: a Job's come and go all the time, and some can't be injected.
 #[must_use]
 pub fn write(
     before: Option<&CacheBindingStatus>,
@@ -217,6 +190,7 @@ fn is_urgent(before: &CacheBindingStatus, after: &CacheBindingStatus) -> bool {
     turns(ConditionType::Accepted)
         || turns(ConditionType::SourcesReachable)
         || turns(ConditionType::StreamsKept)
+        || turns(ConditionType::Fresh)
         || breaks(ConditionType::Ready)
 }
 
@@ -245,86 +219,6 @@ fn accepted(outcome: &Outcome<'_>) -> Verdict {
             Verdict::new(false, reason, format!("{rejected}; {note}"))
         }
     }
-}
-
-fn sources(outcome: &Outcome<'_>) -> Verdict {
-    if outcome.accepted.is_err() {
-        let message = "sources are looked at once the binding is accepted";
-        return Verdict { holds: None, reason: Reason::NotAccepted, message: message.into() };
-    }
-    let failed: Vec<_> =
-        outcome.sources.iter().filter_map(|(name, said)| Some((name, said.as_ref().err()?))).collect();
-    if let Some((_, first)) = failed.first() {
-        let messages: Vec<_> = failed.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-        return Verdict::new(false, meaning(first), messages.join("; "));
-    }
-    let absent =
-        outcome.sources.iter().filter_map(|(_, said)| said.as_ref().ok()).flat_map(|said| &said.absent);
-    let absent: Vec<_> = absent.map(String::as_str).collect();
-    let message = if absent.is_empty() {
-        "all sources and streams are there".into()
-    } else {
-        format!("all sources are there; no event yet in {}", absent.join(", "))
-    };
-    Verdict::new(true, Reason::Reached, message)
-}
-
-fn meaning(error: &Unreachable) -> Reason {
-    match error {
-        Unreachable::NoSecret(_) | Unreachable::NoSecretKey(..) => Reason::SecretMissing,
-        Unreachable::NoConfigMap(_) | Unreachable::NoConfigMapKey(..) => Reason::ConfigMapMissing,
-        Unreachable::Timeout => Reason::Unreachable,
-        Unreachable::Connect(error) => no_connection(error),
-        Unreachable::NotAStream(_) | Unreachable::TooOld => Reason::Unusable,
-    }
-}
-
-fn no_connection(error: &ConnectError) -> Reason {
-    match error {
-        ConnectError::Url(_) => Reason::InvalidUrl,
-        ConnectError::NoAddress(_)
-        | ConnectError::Timeout(_)
-        | ConnectError::NoConnection(..)
-        | ConnectError::Closed(_)
-        | ConnectError::Redis(Unusable::Lost(_)) => Reason::Unreachable,
-        ConnectError::BadAuthorities(_) | ConnectError::BadClientCertificate(_) => Reason::CertificateInvalid,
-        ConnectError::Untrusted(..) => Reason::Untrusted,
-        ConnectError::ClientRefused(..) => Reason::ClientCertificateRefused,
-        ConnectError::NotTls(_) | ConnectError::Tls(..) => Reason::TlsFailed,
-        ConnectError::NoMaster(_) | ConnectError::NoNode(_) => Reason::NoMaster,
-        ConnectError::Redis(Unusable::Refused(_)) => Reason::CredentialsRefused,
-        ConnectError::Redis(Unusable::NotPermitted(_)) => Reason::NotPermitted,
-        ConnectError::NotRedis(_) | ConnectError::Redis(Unusable::Other(_)) => Reason::Unusable,
-    }
-}
-
-fn injected(tally: &Tally) -> Verdict {
-    let PodCounts { matched, missing, outdated, .. } = tally.counts;
-    if matched == 0 {
-        return Verdict {
-            holds: None,
-            reason: Reason::NoPods,
-            message: "no pod asks for this binding".into(),
-        };
-    }
-    if missing > 0 {
-        let message = format!(
-            "{missing} of {matched} pods that ask for this binding have no sidecar. Where something about a pod stood \
-             against it, an Event of its owner, or of the pod, said so when it was made; pods that were made before \
-             the binding, or while injection was switched off, get one when they are made anew"
-        );
-        return Verdict::new(false, Reason::MissedInjection, message);
-    }
-    if outdated > 0 {
-        let fields: Vec<_> = tally.fields.iter().map(ToString::to_string).collect();
-        let message = format!(
-            "{outdated} of {matched} pods have a sidecar that differs from what would be injected now ({}): it \
-             changes when they are made anew",
-            fields.join(", ")
-        );
-        return Verdict::new(true, Reason::Outdated, message);
-    }
-    Verdict::new(true, Reason::AllInjected, "every pod that asks for this binding has its sidecar")
 }
 
 /// Accepted, sources reachable, and no injection missed. A binding without pods is ready.
@@ -371,7 +265,7 @@ impl Verdict {
     }
 }
 
-// === impl ConditionType and Reason ===
+// === impl ConditionType ===
 
 impl ConditionType {
     /// As it is written.
@@ -381,45 +275,13 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::SourcesReachable => "SourcesReachable",
             Self::StreamsKept => "StreamsKept",
+            Self::TablesCaptured => "TablesCaptured",
             Self::Injected => "Injected",
+            Self::Fresh => "Fresh",
             Self::Ready => "Ready",
         }
     }
 }
 
-impl Reason {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rendered => "Rendered",
-            Self::Unreadable => "Unreadable",
-            Self::Invalid => "Invalid",
-            Self::ConfigMapTaken => "ConfigMapTaken",
-            Self::RenderFailed => "RenderFailed",
-            Self::Reached => "Reached",
-            Self::NotAccepted => "NotAccepted",
-            Self::SecretMissing => "SecretMissing",
-            Self::InvalidUrl => "InvalidUrl",
-            Self::Unreachable => "Unreachable",
-            Self::CredentialsRefused => "CredentialsRefused",
-            Self::NotPermitted => "NotPermitted",
-            Self::Unusable => "Unusable",
-            Self::ConfigMapMissing => "ConfigMapMissing",
-            Self::CertificateInvalid => "CertificateInvalid",
-            Self::Untrusted => "Untrusted",
-            Self::ClientCertificateRefused => "ClientCertificateRefused",
-            Self::TlsFailed => "TlsFailed",
-            Self::NoMaster => "NoMaster",
-            Self::Kept => "Kept",
-            Self::MayEvict => "MayEvict",
-            Self::NotTrimmed => "NotTrimmed",
-            Self::Held => "Held",
-            Self::AllInjected => "AllInjected",
-            Self::Outdated => "Outdated",
-            Self::MissedInjection => "MissedInjection",
-            Self::NoPods => "NoPods",
-            Self::Serving => "Serving",
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,7 @@ use crate::{
     injection::Field,
     retention::{Became, NotTrimmed},
     sources::{Reached, Unreachable},
+    survey::Findings,
 };
 
 fn shop() -> CacheBinding {
@@ -202,7 +203,8 @@ fn status_of(
     sources: &[(String, Result<Reached, Unreachable>)],
     tally: &Tally,
 ) -> CacheBindingStatus {
-    status(&Outcome { generation: Some(3), accepted, sources, kept: &[], tally }, None, now())
+    let findings = &Findings::default();
+    status(&Outcome { generation: Some(3), accepted, sources, kept: &[], tally, findings }, None, now())
 }
 
 fn condition<'s>(status: &'s CacheBindingStatus, kind: &str) -> &'s Condition {
@@ -220,7 +222,9 @@ fn ready_is_the_sum_of_the_others() {
         "Accepted=True Rendered",
         "SourcesReachable=True Reached",
         "StreamsKept=True Kept",
+        "TablesCaptured=Unknown Starting",
         "Injected=True AllInjected",
+        "Fresh=Unknown Starting",
         "Ready=True Serving",
     ];
     assert_eq!(short(&fine), all);
@@ -241,7 +245,9 @@ fn ready_is_the_sum_of_the_others() {
         "Accepted=False ConfigMapTaken",
         "SourcesReachable=Unknown NotAccepted",
         "StreamsKept=Unknown NotAccepted",
+        "TablesCaptured=Unknown NotAccepted",
         "Injected=True AllInjected",
+        "Fresh=Unknown Starting",
         "Ready=False ConfigMapTaken",
     ];
     assert_eq!(short(&broken), all);
@@ -280,8 +286,14 @@ fn what_loses_or_holds_entries_is_told_and_the_worst_first() {
         let retention = Some(Duration::from_hours(24));
         let kept = [Kept { source: "cdc".into(), retention, became }];
         let (sources, tally) = (sources(evicting), tally(0, 0, 0));
-        let outcome =
-            Outcome { generation: None, accepted: Ok(()), sources: &sources, kept: &kept, tally: &tally };
+        let outcome = Outcome {
+            generation: None,
+            accepted: Ok(()),
+            sources: &sources,
+            kept: &kept,
+            tally: &tally,
+            findings: &Findings::default(),
+        };
         let status = status(&outcome, None, now());
         let kept = condition(&status, "StreamsKept");
         assert_eq!(condition(&status, "Ready").status, "True", "sidecars serve all the same");
@@ -328,7 +340,14 @@ fn a_condition_keeps_its_time_until_it_turns() {
     let later = now() + Duration::from_secs(90);
     let next = |tally: &Tally| {
         let sources = reached();
-        let outcome = Outcome { generation: Some(4), accepted: Ok(()), sources: &sources, kept: &[], tally };
+        let outcome = Outcome {
+            generation: Some(4),
+            accepted: Ok(()),
+            sources: &sources,
+            kept: &[],
+            tally,
+            findings: &Findings::default(),
+        };
         status(&outcome, Some(&first), later)
     };
     let same = next(&tally(0, 0, 0));

@@ -15,6 +15,7 @@ use crate::{
     injection::is_of,
     retention::{Want, plan::written},
     sources::{Target, Unreachable},
+    survey::Tables,
 };
 
 /// A binding that can be rendered.
@@ -31,6 +32,8 @@ pub struct Validated {
     pub targets: Vec<(String, Result<Target, Unreachable>)>,
     /// What is to be removed from the sources' streams.
     pub wants: Vec<Want>,
+    /// The tables that its caches use.
+    pub tables: Tables,
 }
 
 /// Why a binding is not rendered. What was rendered before stays.
@@ -68,8 +71,11 @@ pub fn validate(object: &CacheBinding, found: Found) -> Result<Validated, Reject
         streams: written(&binding, index, source),
         retention: source.retention,
     });
+    let tables =
+        binding.caches.iter().map(|cache| (cache.name.clone(), cache.tables().map(str::to_owned).collect()));
     Ok(Validated {
         wants: wants.collect(),
+        tables: tables.collect(),
         targets,
         namespace: object.namespace().unwrap_or_default(),
         config_map: found.config_map,

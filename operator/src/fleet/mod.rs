@@ -7,7 +7,10 @@
 mod mistaken;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+};
 
 use freshet_crds::{PodCounts, names};
 use k8s_openapi::{
@@ -17,7 +20,7 @@ use k8s_openapi::{
 
 pub use watch::{FleetStore, watch_fleet};
 
-use crate::injection::{Ask, CONTAINER, Field, Injected};
+use crate::injection::{ADMIN_PORT, ADMIN_PORT_NAME, Ask, CONTAINER, Field, Injected};
 
 /// What matters about a pod that asks for a binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Sidecar {
     pub injected: Option<Injected>,
     /// Whether it has started.
     pub started: bool,
+    /// Its admin listener, once the pod has an address.
+    pub admin: Option<SocketAddr>,
 }
 
 /// The pods of one binding, counted.
@@ -97,8 +102,10 @@ impl Pod {
         let started = statuses.filter(|s| s.name == CONTAINER).any(|s| s.started == Some(true));
         let annotation = pod.metadata.annotations.as_ref().and_then(|a| a.get(names::INJECTED));
         let injected = annotation.and_then(|text| serde_json::from_str(text).ok());
-        (pod.metadata.deletion_timestamp.is_none())
-            .then(|| Self { asks: Ask::Named(label.clone()), sidecar: Some(Sidecar { injected, started }) })
+        (pod.metadata.deletion_timestamp.is_none()).then(|| Self {
+            asks: Ask::Named(label.clone()),
+            sidecar: Some(Sidecar { injected, started, admin: admin(pod) }),
+        })
     }
 
     /// What matters about a pod that has no sidecar.
@@ -107,6 +114,18 @@ impl Pod {
         let asks = Ask::of_annotations(metadata.annotations.as_ref()?)?;
         (metadata.deletion_timestamp.is_none() && asks != Ask::Never).then_some(Self { asks, sidecar: None })
     }
+}
+
+/// Where the sidecar of a pod answers, on whatever port it was given. Sidecars aren't injected into pods that share the
+/// node's network, so what is there is something else.
+fn admin(pod: &core::Pod) -> Option<SocketAddr> {
+    let spec = pod.spec.as_ref().filter(|spec| spec.host_network != Some(true))?;
+    let address = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let ports = containers.filter(|it| it.name == CONTAINER).flat_map(|it| it.ports.iter().flatten());
+    let mut named = ports.filter(|port| port.name.as_deref() == Some(ADMIN_PORT_NAME));
+    let port = named.next().and_then(|port| u16::try_from(port.container_port).ok());
+    Some(SocketAddr::new(address, port.unwrap_or(ADMIN_PORT)))
 }
 
 // === impl Fleet ===
@@ -146,6 +165,18 @@ impl Fleet {
             }
         }
         BTreeSet::new()
+    }
+
+    /// The admin listeners of a binding's sidecars that have started, by their pods' names.
+    #[must_use]
+    pub fn sidecars(&self, namespace: &str, binding: &str) -> BTreeMap<String, SocketAddr> {
+        let pods = self.halves[Half::Labelled as usize].get(namespace).into_iter().flatten();
+        let ours = pods.filter(|(_, pod)| matches!(&pod.asks, Ask::Named(name) if name == binding));
+        let started = ours.filter_map(|(name, pod)| {
+            let sidecar = pod.sidecar.as_ref().filter(|sidecar| sidecar.started)?;
+            Some((name.clone(), sidecar.admin?))
+        });
+        started.collect()
     }
 
     /// Counts the pods of a binding. `only`: it is its namespace's only one. `now`: what would be injected, if that

@@ -59,6 +59,41 @@ fn outdated_sidecars_are_told_with_the_field() {
 }
 
 #[test]
+fn sidecars_that_have_started_are_found_where_they_listen() {
+    let mut fleet = Fleet::default();
+    let mut of = |name: &str, change: fn(&mut core::Pod)| {
+        let mut pod = injected(true);
+        pod.status.as_mut().unwrap().pod_ip = Some("10.0.0.7".into());
+        change(&mut pod);
+        put(&mut fleet, Half::Labelled, name, Pod::labelled(&pod));
+    };
+    let port = |pod: &mut core::Pod, name: &str| {
+        let port = json!([{ "name": "other", "containerPort": 1 }, { "name": name, "containerPort": 4000 }]);
+        let spec = pod.spec.as_mut().unwrap();
+        spec.init_containers.as_mut().unwrap()[0].ports = Some(serde_json::from_value(port).unwrap());
+    };
+    of("usual", |_| {});
+    of("six", |pod| pod.status.as_mut().unwrap().pod_ip = Some("fd00::7".into()));
+    of("no-address", |pod| pod.status.as_mut().unwrap().pod_ip = None);
+    of("node", |pod| pod.spec.as_mut().unwrap().host_network = Some(true));
+    of("other-binding", |pod| {
+        pod.metadata.labels.as_mut().unwrap().insert(names::BINDING.into(), "blog".into());
+    });
+    of("not-started", |pod| {
+        pod.status.as_mut().unwrap().init_container_statuses.as_mut().unwrap()[0].started = Some(false);
+    });
+    let mut pod = injected(true);
+    pod.status.as_mut().unwrap().pod_ip = Some("10.0.0.8".into());
+    port(&mut pod, "freshet-admin");
+    put(&mut fleet, Half::Labelled, "port", Pod::labelled(&pod));
+    put(&mut fleet, Half::Others, "without", Pod::other(&asking("shop")));
+    let found = fleet.sidecars("ns", "shop");
+    let found: Vec<_> = found.iter().map(|(name, at)| (name.as_str(), at.to_string())).collect();
+    let wanted = [("port", "10.0.0.8:4000"), ("six", "[fd00::7]:3738"), ("usual", "10.0.0.7:3738")];
+    assert_eq!(found, wanted.map(|(name, at)| (name, at.to_owned())));
+}
+
+#[test]
 fn what_does_not_matter_is_not_kept() {
     assert_eq!(Pod::other(&ObjectMeta::default()), None);
     assert_eq!(Pod::other(&asking("false")), None);

@@ -1,6 +1,10 @@
 //! The two watches that feed the index.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use freshet_crds::names;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
@@ -42,6 +46,12 @@ impl FleetStore {
     #[must_use]
     pub fn tally(&self, namespace: &str, binding: &str, only: bool, now: Option<&Injected>) -> Tally {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner).tally(namespace, binding, only, now)
+    }
+
+    /// The sidecars of a binding; see [`Fleet::sidecars`].
+    #[must_use]
+    pub fn sidecars(&self, namespace: &str, binding: &str) -> BTreeMap<String, SocketAddr> {
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner).sidecars(namespace, binding)
     }
 
     /// Waits until both halves have been listed once: before that, counts would be too low.

@@ -25,7 +25,7 @@ pub use obstacle::obstacle;
 pub use patch::Patch;
 pub use rendered::{is_accepted, is_of, last_rendered};
 pub use shape::{Defaults, Field, Injected, Shape};
-pub use sidecar::CONTAINER;
+pub use sidecar::{ADMIN_PORT, ADMIN_PORT_NAME, CONTAINER};
 pub use skip::{Skip, SkipReason};
 
 use freshet_crds::{CacheBinding, names};

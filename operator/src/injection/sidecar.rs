@@ -10,7 +10,9 @@ pub const CONTAINER: &str = "freshet";
 /// The application-facing port, on loopback.
 pub(super) const API_PORT: u16 = 3737;
 /// The port of probes and metrics, on all addresses of the pod.
-pub(super) const ADMIN_PORT: u16 = 3738;
+pub const ADMIN_PORT: u16 = 3738;
+/// The name of that port in the pod.
+pub const ADMIN_PORT_NAME: &str = "freshet-admin";
 /// Where the socket's folder is, in every container.
 pub(super) const RUN_FOLDER: &str = "/run/freshet";
 /// The names of all volumes that are added.
@@ -118,7 +120,7 @@ fn container(pod: &Value, shape: &Shape) -> Value {
             { "name": "FRESHET_SECRETS", "value": SECRETS_FOLDER },
             { "name": "FRESHET_CONFIG_MAPS", "value": CONFIG_MAPS_FOLDER },
         ],
-        "ports": [{ "name": "freshet-admin", "containerPort": ADMIN_PORT, "protocol": "TCP" }],
+        "ports": [{ "name": ADMIN_PORT_NAME, "containerPort": ADMIN_PORT, "protocol": "TCP" }],
         "resources": resources(pod, shape),
         "securityContext": {
             "runAsNonRoot": true,

@@ -5,6 +5,7 @@ mod admission;
 mod bindings;
 mod chart;
 mod control_plane;
+mod fleet;
 mod pods;
 mod replica;
 mod rights;
@@ -64,6 +65,7 @@ fn story() -> Result<()> {
     chapter("a binding that never comes", || admission::never_comes(&plane))?;
     chapter("a deleted binding's ConfigMap goes", || bindings::deletes(&plane))?;
     let (mut leader, mut other) = if a.metric("freshet_leader")? > 0.5 { (a, b) } else { (b, a) };
+    chapter("what sidecars say is told", || fleet::listens(&plane, &leader))?;
     chapter("a killed leader is followed by the other", || {
         install(&plane, other.webhook.number())?;
         until("the API server asks the other", SOON, || {
