@@ -3,7 +3,7 @@
 //! Reconciles tell which sidecars a binding has and read what they say; the asking goes on beside them, so that none
 //! waits for a sidecar. Bindings whose sidecars say something new, numbers aside, are looked at again at once.
 //!
-//! What it costs: at most [`AT_ONCE`] questions under way and 128 a second, each a connection of its own and some KiB.
+//! What it costs: at most 64 questions under way and 128 a second, each a connection of its own and some KiB.
 //! With more than 1280 sidecars over all bindings each is asked less often, 10 000 of them every 80 s; sidecars that
 //! don't answer at all leave 32 questions a second.
 
