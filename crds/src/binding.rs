@@ -10,6 +10,7 @@ use crate::{
     manifest::Newer,
     names,
     redis_url::{self, InvalidUrl, RedisUrl},
+    refusals,
 };
 
 mod check;
@@ -244,10 +245,7 @@ impl Binding {
             faults.add("metadata.name", "a binding has a name of at most 52 characters");
         }
         if matches!(name.as_str(), "true" | "false") {
-            faults.add(
-                "metadata.name",
-                "a binding isn't named true or false: in a pod's annotation these don't mean a binding of that name",
-            );
+            faults.add("metadata.name", refusals::BINDING_NAMED_AS_ANSWER);
         }
         if (spec.sources.is_empty() && newer.sources.is_empty()) || spec.sources.len() > 8 {
             faults.add("spec.sources", "a binding has one to eight sources");

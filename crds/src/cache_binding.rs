@@ -32,13 +32,13 @@ use crate::{CacheBindingStatus, Sidecar};
     printcolumn(name = "Hits", type_ = "string", json_path = ".status.hitRatio", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 52").message("a binding's name has at most 52 characters: freshet-<name> names the objects made for it"),
-    validation = Rule::new("!(self.metadata.name in ['true', 'false'])").message("a binding isn't named true or false: in a pod's annotation these don't mean a binding of that name")
+    validation = Rule::new("!(self.metadata.name in ['true', 'false'])").message(crate::refusals::BINDING_NAMED_AS_ANSWER)
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.sources.size() == 1 || self.caches.all(c, has(c.source))")
-        .message("with several sources, every cache names its source"),
+        .message(crate::refusals::WHICH_SOURCE),
     validation = Rule::new("self.caches.all(c, !has(c.source) || self.sources.exists(s, s.name == c.source))")
         .message("a cache's source must be the name of one of the sources"),
     validation = Rule::new(r"self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || self.caches.all(c, (has(c.source) && c.source != s.name) || ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))))))")
@@ -82,13 +82,13 @@ pub struct CacheBindingSpec {
 /// One place that changes come from, of exactly one kind.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.redisStream)").message("a source has exactly one kind: set redisStream"))]
+#[x_kube(validation = Rule::new("has(self.redisStream)").message(crate::refusals::ONE_KIND))]
 pub struct Source {
     /// The name by which caches and positions refer to this source.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(
         validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-            .message("a source's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit")
+            .message(crate::refusals::SOURCE_NAME_FORM)
     )]
     pub name: String,
     /// The Redis Streams that Debezium Server writes.
@@ -101,9 +101,9 @@ pub struct Source {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.url) != has(self.urlFrom)")
-        .message("a redisStream has exactly one of url and urlFrom"),
+        .message(crate::refusals::ONE_URL),
     validation = Rule::new("has(self.topicPrefix) != has(self.stream)")
-        .message("a redisStream has exactly one of topicPrefix (one stream per table) and stream (all in one)"),
+        .message(crate::refusals::ONE_LAYOUT),
     validation = Rule::new("!has(self.url) || !self.url.contains('+cluster:') || has(self.stream)")
         .message(crate::redis_url::CLUSTER_NEEDS_STREAM),
     validation = Rule::new("!has(self.url) || self.url.startsWith('rediss') || !(has(self.caFrom) || has(self.clientCertificateFrom))")
@@ -240,7 +240,7 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(self.onStale == 'Serve') == has(self.serveStaleFor)")
-        .message("serveStaleFor goes with onStale: Serve, and onStale: Serve needs it")
+        .message(crate::refusals::SERVE_NEEDS_BOUND)
 )]
 pub struct Freshness {
     /// How long we may be unable to vouch for a value.
@@ -309,22 +309,22 @@ pub enum OnStale {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0)")
-        .message("a cache has a table, or tables it dependsOn"),
+        .message(crate::refusals::NO_TABLES),
     validation = Rule::new("!has(self.key) || has(self.table)")
-        .message("key names columns of the cache's table: a cache without a table has no key"),
+        .message(crate::refusals::KEY_NEEDS_TABLE),
     validation = Rule::new("self.onChange != 'Hydrate' || has(self.table)")
-        .message("onChange: Hydrate needs a table, whose rows become the values"),
+        .message(crate::refusals::HYDRATE_NEEDS_TABLE),
     validation = Rule::new("self.onChange != 'Hydrate' || !has(self.dependsOn) || self.dependsOn.size() == 0")
-        .message("a hydrated value is one row: it can't depend on other tables")
+        .message(crate::refusals::HYDRATED_IS_ONE_ROW)
 )]
 pub struct Cache {
     /// The name under which applications use it: `/v1/<name>/`.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(
         validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-            .message("a cache's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit"),
+            .message(crate::refusals::CACHE_NAME_FORM),
         validation = Rule::new("!(self in ['status', 'views', 'events'])")
-            .message("status, views and events are taken by the API: choose another name")
+            .message(crate::refusals::CACHE_NAME_TAKEN)
     )]
     pub name: String,
     /// The source whose changes concern it; required when there are several.
@@ -336,7 +336,7 @@ pub struct Cache {
     #[schemars(length(min = 1, max = 255))]
     #[x_kube(
         validation = Rule::new(r"self.matches('^[^. \\t\\r\\n\\f]+([.][^. \\t\\r\\n\\f]+){1,2}$')")
-            .message("a table is written schema.table (Postgres) or database.table (MariaDB)")
+            .message(crate::refusals::TABLE_FORM)
     )]
     pub table: Option<String>,
     /// The columns that make the key, in order. Default: the change event's key.
@@ -373,7 +373,7 @@ pub struct Cache {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.collation == 'Binary' || self.type == 'Text'")
-        .message("collation: CaseInsensitive goes with type: Text")
+        .message(crate::refusals::CASE_IS_OF_TEXT)
 )]
 pub struct KeyColumn {
     /// The column's name.

@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod names;
 pub mod quantity;
 pub mod redis_url;
+mod refusals;
 pub mod resources;
 pub mod sidecar;
 pub mod status;

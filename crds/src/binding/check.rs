@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Cache, Collation, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, names::SECRET_NAME_FORM,
-    quantity, resources::ResourcesSpec,
+    quantity, refusals, resources::ResourcesSpec,
 };
 
 mod redis;
@@ -59,13 +59,10 @@ impl Faults {
     pub(super) fn source(&mut self, source: &Source) -> Option<SourceSpec> {
         let path = format!("spec.sources[{}]", source.name);
         if !is_name(&source.name) {
-            self.add(
-                format!("{path}.name"),
-                "a source's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit",
-            );
+            self.add(format!("{path}.name"), refusals::SOURCE_NAME_FORM);
         }
         let Some(redis) = &source.redis_stream else {
-            self.add(path, "a source has exactly one kind: set redisStream");
+            self.add(path, refusals::ONE_KIND);
             return None;
         };
         let path = format!("{path}.redisStream");
@@ -88,10 +85,7 @@ impl Faults {
             }
             (None, Some(stream)) if !stream.is_empty() => StreamLayout::Routed { stream: stream.clone() },
             _ => {
-                self.add(
-                    path,
-                    "a redisStream has exactly one of topicPrefix (one stream per table) and stream (all in one)",
-                );
+                self.add(path, refusals::ONE_LAYOUT);
                 return None;
             }
         };
@@ -109,21 +103,15 @@ impl Faults {
     pub(super) fn cache(&mut self, cache: &Cache, sources: &[Source]) -> Option<CacheSpec> {
         let path = format!("spec.caches[{}]", cache.name);
         if !is_name(&cache.name) {
-            self.add(
-                format!("{path}.name"),
-                "a cache's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit",
-            );
+            self.add(format!("{path}.name"), refusals::CACHE_NAME_FORM);
         }
         if matches!(cache.name.as_str(), "status" | "views" | "events") {
-            self.add(
-                format!("{path}.name"),
-                "status, views and events are taken by the API: choose another name",
-            );
+            self.add(format!("{path}.name"), refusals::CACHE_NAME_TAKEN);
         }
         let source = match &cache.source {
             None if sources.len() == 1 => Some(0),
             None => {
-                self.add(format!("{path}.source"), "with several sources, every cache names its source");
+                self.add(format!("{path}.source"), refusals::WHICH_SOURCE);
                 None
             }
             Some(name) => {
@@ -139,12 +127,7 @@ impl Faults {
             if !(2..=3).contains(&parts.len())
                 || parts.iter().any(|p| p.is_empty() || p.contains(|c: char| c.is_ascii_whitespace()))
             {
-                self.add(
-                    &path,
-                    format!(
-                        "`{table}`: a table is written schema.table (Postgres) or database.table (MariaDB)"
-                    ),
-                );
+                self.add(&path, format!("`{table}`: {}", refusals::TABLE_FORM));
             } else if parts.len() == 3
                 && let Some(Source { redis_stream: Some(redis), .. }) = source.and_then(|i| sources.get(i))
                 && redis.topic_prefix.is_some()
@@ -153,26 +136,17 @@ impl Faults {
             }
         }
         if cache.table.is_none() && cache.depends_on.is_empty() {
-            self.add(&path, "a cache has a table, or tables it dependsOn");
+            self.add(&path, refusals::NO_TABLES);
         }
         if cache.table.is_none() && cache.key.is_some() {
-            self.add(
-                format!("{path}.key"),
-                "key names columns of the cache's table: a cache without a table has no key",
-            );
+            self.add(format!("{path}.key"), refusals::KEY_NEEDS_TABLE);
         }
         if cache.on_change == OnChange::Hydrate {
             if cache.table.is_none() {
-                self.add(
-                    format!("{path}.onChange"),
-                    "onChange: Hydrate needs a table, whose rows become the values",
-                );
+                self.add(format!("{path}.onChange"), refusals::HYDRATE_NEEDS_TABLE);
             }
             if !cache.depends_on.is_empty() {
-                self.add(
-                    format!("{path}.dependsOn"),
-                    "a hydrated value is one row: it can't depend on other tables",
-                );
+                self.add(format!("{path}.dependsOn"), refusals::HYDRATED_IS_ONE_ROW);
             }
         }
         let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, quantity::MOMENT, "10m");
@@ -198,10 +172,7 @@ impl Faults {
             .map(|column| {
                 let fold_case = column.collation == Collation::CaseInsensitive;
                 if fold_case && column.kind != KeyType::Text {
-                    self.add(
-                        format!("{path}.key[{}].collation", column.column),
-                        "collation: CaseInsensitive goes with type: Text",
-                    );
+                    self.add(format!("{path}.key[{}].collation", column.column), refusals::CASE_IS_OF_TEXT);
                 }
                 ColumnSpec { column: column.column.clone(), kind: column.kind, fold_case }
             })
@@ -214,10 +185,7 @@ impl Faults {
             return FreshnessSpec { bound: None, read_lag: SECOND, clock_skew: SECOND };
         };
         if (f.on_stale == OnStale::Serve) != f.serve_stale_for.is_some() {
-            self.add(
-                "spec.freshness.serveStaleFor",
-                "serveStaleFor goes with onStale: Serve, and onStale: Serve needs it",
-            );
+            self.add("spec.freshness.serveStaleFor", refusals::SERVE_NEEDS_BOUND);
         }
         let max_staleness =
             self.duration("spec.freshness.maxStaleness", &f.max_staleness, quantity::MOMENT, "10s");

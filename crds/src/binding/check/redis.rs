@@ -8,6 +8,7 @@ use crate::{
     CaFrom, RedisStream, SecretKeyRef,
     names::{CONFIG_MAP_KEY_FORM, CONFIG_MAP_NAME_FORM, ONE_CA, SECRET_KEY_FORM, SECRET_NAME_FORM},
     redis_url::{RedisUrl, URL_FORM},
+    refusals,
 };
 
 impl Faults {
@@ -31,7 +32,7 @@ impl Faults {
                 self.secret_key(&format!("{path}.urlFrom"), &from.secret_key_ref).map(UrlSpec::Secret)
             }
             _ => {
-                self.add(path, "a redisStream has exactly one of url and urlFrom");
+                self.add(path, refusals::ONE_URL);
                 None
             }
         }

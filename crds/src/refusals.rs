@@ -1,0 +1,24 @@
+//! The sentences with which a binding is refused both by the CRD's rules and by the parser: one text for one fault.
+
+pub(crate) const BINDING_NAMED_AS_ANSWER: &str =
+    "a binding isn't named true or false: in a pod's annotation these don't mean a binding of that name";
+pub(crate) const ONE_KIND: &str = "a source has exactly one kind: set redisStream";
+pub(crate) const SOURCE_NAME_FORM: &str =
+    "a source's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit";
+pub(crate) const ONE_URL: &str = "a redisStream has exactly one of url and urlFrom";
+pub(crate) const ONE_LAYOUT: &str =
+    "a redisStream has exactly one of topicPrefix (one stream per table) and stream (all in one)";
+pub(crate) const SERVE_NEEDS_BOUND: &str =
+    "serveStaleFor goes with onStale: Serve, and onStale: Serve needs it";
+pub(crate) const CACHE_NAME_FORM: &str =
+    "a cache's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit";
+pub(crate) const CACHE_NAME_TAKEN: &str =
+    "status, views and events are taken by the API: choose another name";
+pub(crate) const WHICH_SOURCE: &str = "with several sources, every cache names its source";
+pub(crate) const NO_TABLES: &str = "a cache has a table, or tables it dependsOn";
+pub(crate) const TABLE_FORM: &str = "a table is written schema.table (Postgres) or database.table (MariaDB)";
+pub(crate) const KEY_NEEDS_TABLE: &str =
+    "key names columns of the cache's table: a cache without a table has no key";
+pub(crate) const HYDRATE_NEEDS_TABLE: &str = "onChange: Hydrate needs a table, whose rows become the values";
+pub(crate) const HYDRATED_IS_ONE_ROW: &str = "a hydrated value is one row: it can't depend on other tables";
+pub(crate) const CASE_IS_OF_TEXT: &str = "collation: CaseInsensitive goes with type: Text";
