@@ -5,7 +5,6 @@ mod cluster;
 mod codegen;
 mod demo;
 mod fuzz;
-mod images;
 mod record;
 mod setup;
 mod torture;
@@ -90,7 +89,7 @@ fn main() -> anyhow::Result<()> {
             fuzz::run(root, &targets, mode)
         }
         Chore::Cluster(verb) => cluster::run(verb),
-        Chore::Images => images::run(),
+        Chore::Images => freshet_e2e::cluster::build_images(),
         Chore::Demo { clean: false } => demo::run(),
         Chore::Demo { clean: true } => demo::clean(),
         Chore::E2e { names } => cluster::e2e(root, &names),
