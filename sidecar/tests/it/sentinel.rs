@@ -158,6 +158,33 @@ fn a_replica_is_never_taken_for_the_master() {
 }
 
 #[test]
+fn a_master_that_becomes_a_replica_under_its_reader_is_left() {
+    let mut stage = Stage::open();
+    stage.shop.fill("/v1/products/7", "x");
+    // Redis itself closes connections that wait at that instant; one between two reads it leaves open.
+    stage.shop.sidecar.process().pause().unwrap();
+    until("nobody waits for entries", SOON, || {
+        let clients: String = stage.shop.redis.command(&["CLIENT", "LIST"])?;
+        let waits = |client: &str| client.contains("cmd=xread") && client.contains("flags=b");
+        ensure!(!clients.lines().any(waits), "{clients}");
+        Ok(())
+    })
+    .unwrap();
+    stage.replica.follow(None).unwrap();
+    stage.shop.redis.follow(Some(stage.replica.socket_address())).unwrap();
+    stage.shop.sidecar.process().resume().unwrap();
+    stage
+        .shop
+        .sidecar
+        .until("it is left", SOON, |sidecar| {
+            ensure!(sidecar.log().contains("the server isn't a master any more"), "{}", sidecar.log());
+            Ok(())
+        })
+        .unwrap();
+    assert_ne!(stage.shop.get("/v1/products/7"), "hit x");
+}
+
+#[test]
 fn sentinels_and_master_are_asked_by_tls() {
     let authority = Authority::new("test").unwrap();
     let certificate = authority.issue(&["127.0.0.1"]).unwrap();
