@@ -87,7 +87,7 @@ impl RedisBuilder {
     /// Starts the server and waits until it answers.
     pub fn start(self) -> Result<Redis> {
         let folder = tempfile::Builder::new().prefix("freshet-redis-").tempdir()?;
-        let ports = Ports { plain: Port::free()?, tls: Port::free()? };
+        let ports = Ports { plain: Port::free()?, tls: Port::free()?, bus: Port::free()? };
         let child = spawn(&self, &folder, &ports)?;
         let mut redis = Redis { child, ports, folder, how: self };
         redis.await_ready()?;
@@ -108,8 +108,10 @@ pub struct Redis {
 #[derive(Debug)]
 struct Ports {
     plain: Port,
-    /// For TLS, or for a Cluster's nodes among each other, where one was asked for.
+    /// For TLS, where it was asked for.
     tls: Port,
+    /// For a Cluster's nodes among each other.
+    bus: Port,
 }
 
 impl Redis {
@@ -142,9 +144,14 @@ impl Redis {
         self.ports.tls.address().to_string()
     }
 
-    /// The port on which a Cluster's nodes speak with each other; without TLS its second port is unused.
+    /// Where a Cluster's nodes tell others that it is: with TLS where it listens so.
+    pub(super) fn node_address(&self) -> SocketAddr {
+        if self.how.tls.is_some() { self.ports.tls.address() } else { self.ports.plain.address() }
+    }
+
+    /// The port on which a Cluster's nodes speak with each other.
     pub(super) fn bus_port(&self) -> u16 {
-        self.ports.tls.number()
+        self.ports.bus.number()
     }
 
     /// The same as a socket's address.
@@ -254,7 +261,7 @@ fn spawn(how: &RedisBuilder, folder: &TempDir, ports: &Ports) -> Result<Child> {
         command.args(["--requirepass", password]);
     }
     if how.cluster {
-        command.args(["--cluster-enabled", "yes", "--cluster-port", &ports.tls.number().to_string()]);
+        command.args(["--cluster-enabled", "yes", "--cluster-port", &ports.bus.number().to_string()]);
     }
     if let Some(Tls { server, clients }) = &how.tls {
         let file = |name, text: &str| file(folder.path(), name, text);
@@ -263,6 +270,10 @@ fn spawn(how: &RedisBuilder, folder: &TempDir, ports: &Ports) -> Result<Child> {
         command.arg("--tls-key-file").arg(file("tls.key", &server.key)?);
         let authority = clients.as_ref().unwrap_or(&server.authority);
         command.arg("--tls-ca-cert-file").arg(file("ca.crt", authority)?);
+        if how.cluster {
+            // Before 7.2 it sends clients with TLS to plain ports otherwise.
+            command.args(["--tls-cluster", "yes", "--tls-replication", "yes"]);
+        }
         command.args(["--tls-auth-clients", if clients.is_some() { "yes" } else { "no" }]);
     }
     command.args(&how.arguments);

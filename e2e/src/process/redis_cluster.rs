@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Redis, until};
+use super::{Certificate, Redis, until};
 
 /// How long nodes may take to agree with each other.
 const AGREED: Duration = Duration::from_secs(30);
@@ -25,7 +25,15 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// A Cluster in which the master that has `key` has a replica.
     pub fn start(key: &str) -> Result<Self> {
-        let node = || Redis::builder().cluster().start();
+        Self::of(key, || Redis::builder().cluster().start())
+    }
+
+    /// The same, whose nodes listen with TLS, too, under this certificate, and speak so among each other.
+    pub fn start_tls(key: &str, server: &Certificate) -> Result<Self> {
+        Self::of(key, || Redis::builder().cluster().tls(server).start())
+    }
+
+    fn of(key: &str, node: impl Fn() -> Result<Redis>) -> Result<Self> {
         let masters: Vec<Redis> = (0..MASTERS).map(|_| node()).collect::<Result<_>>()?;
         let replica = node()?;
         let slot: u16 = masters[0].command(&["CLUSTER", "KEYSLOT", key])?;
@@ -40,7 +48,7 @@ impl RedisCluster {
         }
         let owner = usize::from(slot / share);
         for node in masters[1..].iter().chain([&replica]) {
-            let (at, bus) = (node.socket_address(), node.bus_port().to_string());
+            let (at, bus) = (node.node_address(), node.bus_port().to_string());
             let meet = ["CLUSTER", "MEET", &at.ip().to_string(), &at.port().to_string(), &bus];
             masters[0].command::<()>(&meet)?;
         }
@@ -100,7 +108,7 @@ impl RedisCluster {
         let (slot, from_id, to_id) = (self.slot.to_string(), id(from)?, id(to)?);
         to.command::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])?;
         from.command::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])?;
-        let at = to.socket_address();
+        let at = to.node_address();
         let migrate = ["MIGRATE", &at.ip().to_string(), &at.port().to_string(), key, "0", "5000"];
         from.command::<String>(&migrate).context("moving the key")?;
         for node in [to, from] {

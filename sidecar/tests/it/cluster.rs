@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use freshet_e2e::process::{Redis, RedisCluster, Sidecar, until};
+use freshet_e2e::process::{Authority, Redis, RedisCluster, Sidecar, until};
 
 use crate::shop::{CACHES, SOON, Shop, event, executable, manifest_of};
 
@@ -59,4 +59,27 @@ fn a_killed_node_s_replica_is_followed() {
     .unwrap();
     change(cluster.replica(), 8);
     shop.until_get("/v1/rows/8", "hit {\"id\":8}");
+}
+
+#[test]
+fn the_node_that_has_the_stream_is_found_and_followed_by_tls() {
+    let authority = Authority::new("test").unwrap();
+    let mut cluster = RedisCluster::start_tls(STREAM, &authority.issue(&["127.0.0.1"]).unwrap()).unwrap();
+    change(cluster.owner(), 1);
+    let url = format!("rediss+cluster://{}", cluster.other().tls_address());
+    let source =
+        format!("url: '{url}', stream: {STREAM}, caFrom: {{secretKeyRef: {{name: redis, key: ca.crt}}}}");
+    let builder = Sidecar::builder(executable(), &manifest_of(&source, CACHES, ""));
+    let mut shop = Shop::with(Redis::start().unwrap(), builder.secret("redis", "ca.crt", &authority.pem()));
+    change(cluster.owner(), 8);
+    shop.until_get("/v1/rows/8", "hit {\"id\":8}");
+    let port = cluster.owner().tls_address();
+    let clients: String = cluster.owner().command(&["CLIENT", "LIST"]).unwrap();
+    let reader = clients.lines().find(|client| client.contains("cmd=xread")).unwrap();
+    assert!(reader.contains(&format!("laddr={port}")), "its plain port is open, too: {reader}");
+    let epoch = shop.epoch();
+    cluster.move_slot(STREAM).unwrap();
+    shop.until_fresh_after(epoch);
+    change(cluster.owner(), 9);
+    shop.until_get("/v1/rows/9", "hit {\"id\":9}");
 }
