@@ -28,6 +28,9 @@ const SERIES: Duration = Duration::from_mins(6);
 /// So many Events are remembered for that.
 const REMEMBERED: usize = 1024;
 
+/// How long publishing one may take: the others wait behind it.
+const CALLS: Duration = Duration::from_secs(10);
+
 /// A warning about an object.
 #[derive(Clone, Debug)]
 pub struct Warning {
@@ -71,8 +74,10 @@ pub async fn publish(client: Client, instance: String, mut queue: mpsc::Receiver
     let mut series = HashMap::new();
     while let Some(warning) = queue.recv().await {
         let reason = warning.reason.clone();
-        if let Err(error) = publish_one(&client, &instance, warning, &mut series).await {
-            tracing::warn!(%error, reason, "can't publish an Event");
+        match tokio::time::timeout(CALLS, publish_one(&client, &instance, warning, &mut series)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, reason, "can't publish an Event"),
+            Err(_) => tracing::warn!(reason, "can't publish an Event in time"),
         }
     }
 }
@@ -163,6 +168,21 @@ mod tests {
     fn warning(name: &str, message: &str) -> Warning {
         let about = ObjectReference { name: Some(name.into()), ..ObjectReference::default() };
         Warning { about, reason: "R".into(), action: "A", message: message.into() }
+    }
+
+    /// An API server that takes what is asked and never answers holds up no more than the one Event.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_not_answered_is_given_up() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+        let (events, queue) = Events::new(Arc::new(Metrics::new("1")));
+        for name in ["one", "two"] {
+            events.warn(warning(name, "m"));
+        }
+        drop(events);
+        let publishing = publish(client, "i".into(), queue);
+        tokio::time::timeout(CALLS * 3, publishing).await.unwrap();
     }
 
     #[test]

@@ -216,20 +216,8 @@ struct Leader {
 impl Leader {
     /// Writes while we hold the Lease. Losing it drops everything at once; the process goes on, since its webhook is
     /// needed all the same.
-    async fn run(self, mut leading: watch::Receiver<bool>) {
-        while leading.wait_for(|leading| *leading).await.is_ok() {
-            self.metrics.leader.set(1);
-            let told = tokio::select! {
-                () = self.lead() => true,
-                lost = leading.wait_for(|leading| !*leading) => lost.is_ok(),
-            };
-            self.metrics.retire();
-            if !told {
-                // Nobody keeps the Lease anymore, so nobody may write.
-                break;
-            }
-        }
-        pending::<()>().await;
+    async fn run(self, leading: watch::Receiver<bool>) {
+        while_leading(leading, &self.metrics, || Box::pin(self.lead())).await;
     }
 
     async fn lead(&self) {
@@ -237,6 +225,73 @@ impl Leader {
         let bundle =
             keep_bundle(client.clone(), self.store.clone(), self.configuration.clone(), Arc::clone(&metrics));
         let reconciling = binding::run(client, self.defaults.clone(), self.events.clone(), metrics);
-        tokio::join!(bundle, reconciling);
+        tokio::select! {
+            () = bundle => {}
+            () = reconciling => {}
+        }
+    }
+}
+
+/// Leads whenever `leading` is true. Ends only if leading does while we hold the Lease: whoever leads has to do
+/// everything, or let another replica.
+async fn while_leading<L: Future<Output = ()>>(
+    mut leading: watch::Receiver<bool>,
+    metrics: &Metrics,
+    lead: impl Fn() -> L,
+) {
+    while leading.wait_for(|leading| *leading).await.is_ok() {
+        metrics.leader.set(1);
+        let told = tokio::select! {
+            () = lead() => None,
+            lost = leading.wait_for(|leading| !*leading) => Some(lost.is_ok()),
+        };
+        metrics.retire();
+        match told {
+            Some(true) => {}
+            // Nobody keeps the Lease anymore, so nobody may write.
+            Some(false) => break,
+            None => return,
+        }
+    }
+    pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+
+    /// What ends while we lead ends the process, which gives the Lease up; losing the Lease doesn't.
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_does_not_do_everything_is_none() {
+        let metrics = Metrics::new("1");
+        let (lease, leading) = watch::channel(true);
+        let terms = AtomicU32::new(0);
+        let lead = || async {
+            // Lost the first time, ended by itself the second time.
+            if terms.fetch_add(1, Ordering::Relaxed) == 0 {
+                lease.send_replace(false);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                lease.send_replace(true);
+            }
+        };
+        let ended = while_leading(leading, &metrics, lead);
+        let losing = async {
+            lease.subscribe().wait_for(|leading| !*leading).await.unwrap();
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            lease.send_replace(true);
+            pending::<()>().await;
+        };
+        let within = Duration::from_mins(5);
+        tokio::select! {
+            ended = tokio::time::timeout(within, ended) => ended.unwrap(),
+            () = losing => {}
+        }
+        assert_eq!(terms.load(Ordering::Relaxed), 2);
+        assert_eq!(metrics.leader.get(), 0);
     }
 }

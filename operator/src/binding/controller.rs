@@ -17,7 +17,7 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
-use super::{Context, Guarded, ReconcileError, pace::paced, reconcile};
+use super::{Context, Guarded, ReconcileError, pace::paced, reconcile, wants};
 use crate::{
     errors::is_conflict,
     events::Events,
@@ -45,7 +45,11 @@ pub async fn run(client: Client, defaults: Defaults, events: Events, metrics: Ar
         let touching = (touch, touched);
         reconcile_all(client, defaults, fleet.clone(), events, metrics, touching).await;
     };
-    tokio::join!(watching, reconciling);
+    // Each runs for good: a leader of which one has ended would do nothing and say nothing.
+    tokio::select! {
+        () = watching => {}
+        () = reconciling => {}
+    }
 }
 
 async fn reconcile_all(
@@ -69,8 +73,11 @@ async fn reconcile_all(
     let there = bindings.clone();
     // One that is being deleted isn't reconciled anymore.
     let stays = |binding: &Guarded| binding.meta().deletion_timestamp.is_none();
-    let uids = || there.state_filter(stays).iter().filter_map(|binding| binding.uid()).collect();
-    let trimming = retention::keep(&context.ledger, uids, &context.metrics);
+    let by_uid = || {
+        let staying = there.state_filter(stays);
+        staying.iter().filter_map(|binding| Some((binding.uid()?, wants::there(binding)))).collect()
+    };
+    let trimming = retention::keep(&context.ledger, by_uid, &context.metrics);
     let surveying = survey::keep(&context.survey, &touch, &context.metrics);
     let mut done = pin!(applier(
         |object, context| reconcile(object, context).boxed(),

@@ -28,8 +28,7 @@ pub struct Found {
 pub async fn dereference(client: &Client, binding: &CacheBinding) -> Result<Found, kube::Error> {
     let namespace = binding.namespace().unwrap_or_default();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
-    let name = format!("{}{}", names::CONFIG_MAP_PREFIX, binding.name_any());
-    let mut found = Found { config_map: config_maps.get_opt(&name).await?, ..Found::default() };
+    let mut found = Found { config_map: rendered(client, binding).await?, ..Found::default() };
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
     for redis in binding.spec.sources.iter().filter_map(|source| source.redis_stream.as_ref()) {
         let url = redis.url_from.as_ref().map(|from| &from.secret_key_ref.name);
@@ -48,6 +47,15 @@ pub async fn dereference(client: &Client, binding: &CacheBinding) -> Result<Foun
         }
     }
     Ok(found)
+}
+
+/// Fetches the ConfigMap under the name of the one to be rendered.
+pub async fn rendered(
+    client: &Client,
+    binding: &impl kube::ResourceExt,
+) -> Result<Option<ConfigMap>, kube::Error> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &binding.namespace().unwrap_or_default());
+    api.get_opt(&format!("{}{}", names::CONFIG_MAP_PREFIX, binding.name_any())).await
 }
 
 impl Found {

@@ -20,6 +20,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod validate;
+mod wants;
 
 use std::{sync::Arc, time::Duration};
 
@@ -136,7 +137,12 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
 async fn steps(object: &Guarded, context: &Context) -> Result<Action, ReconcileError> {
     let mut rendered = None;
     let mut validated = match &object.0 {
-        Err(invalid) => Err(Rejected::Unreadable(invalid.error.clone())),
+        Err(invalid) => {
+            // client required
+            let found = dereference::rendered(&context.client, object).await;
+            rendered = refused(found, context)?.ok().flatten();
+            Err(Rejected::Unreadable(invalid.error.clone()))
+        }
         Ok(binding) => {
             // client required
             let found = refused(dereference::dereference(&context.client, binding).await, context)?;
@@ -147,14 +153,17 @@ async fn steps(object: &Guarded, context: &Context) -> Result<Action, ReconcileE
             })
         }
     };
+    // Before what can fail: until it is known what every binding wants, nothing is removed from any stream.
+    wants::tell(&context.ledger, object, validated.as_ref(), rendered.as_ref());
     if let Ok(valid) = &validated {
         // no client required
         let wanted = build::build(valid, &context.defaults.version);
         // client required
         let applied =
             apply::apply(&context.client, &valid.namespace, valid.config_map.as_ref(), &wanted).await;
-        if let Err(rejected) = refused(applied, context)? {
-            validated = Err(rejected);
+        match refused(applied, context)? {
+            Ok(()) => wants::tell_rendered(&context.ledger, object, valid),
+            Err(rejected) => validated = Err(rejected),
         }
     }
     // no client required

@@ -100,16 +100,16 @@ pub(super) async fn observe(
         next_probe = next_probe.min(NUMBERS);
     }
     let kept = kept(object, validated, context);
+    if kept.iter().any(Kept::is_open) {
+        next_probe = next_probe.min(RETRY);
+    }
     let sources = probed.map(|probed| probed.said).unwrap_or_default();
     Observed { sources, kept, tally, findings, next_probe }
 }
 
-/// Tells the ledger what is wanted, and reads there what became of it.
+/// Reads in the ledger what became of what is wanted.
 fn kept(object: &Guarded, validated: Option<&Validated>, context: &Context) -> Vec<Kept> {
-    let (uid, namespace) = (object.uid().unwrap_or_default(), object.namespace().unwrap_or_default());
-    let wants = validated.map(|validated| validated.wants.clone());
-    context.ledger.want(&uid, &namespace, &object.name_any(), wants);
-    let mut became = context.ledger.became(&uid);
+    let mut became = context.ledger.became(&object.uid().unwrap_or_default());
     let wants = validated.into_iter().flat_map(|validated| &validated.wants);
     wants
         .map(|want| Kept {
@@ -212,18 +212,30 @@ mod tests {
     use std::sync::Arc;
 
     use freshet_crds::{PodCounts, manifest};
+    use hyper::{Method, Request, StatusCode, body::Incoming};
     use kube::{
         Client, Config,
         core::DeserializeGuard,
-        runtime::{reflector, watcher::Event},
+        runtime::{
+            reflector::{self, store::Writer},
+            watcher::Event,
+        },
     };
+    use serde_json::json;
+    use tokio::sync::watch;
 
     use super::*;
-    use crate::{events::Events, fleet::FleetStore, injection::Defaults, metrics::Metrics};
+    use crate::{
+        binding::{ReconcileError, reconcile},
+        events::Events,
+        fleet::FleetStore,
+        injection::Defaults,
+        metrics::Metrics,
+        serve::{answer, listen, serve},
+    };
 
-    #[tokio::test]
-    async fn a_deleted_binding_s_pods_are_counted_no_more() {
-        let metrics = Arc::new(Metrics::new("1.2.3"));
+    /// What reconciling one binding needs, which is there, and nothing else is.
+    fn context(url: &str, metrics: &Arc<Metrics>) -> (Arc<Context>, Writer<Guarded>, Guarded) {
         let (bindings, mut writer) = reflector::store();
         let defaults = Defaults {
             version: "1.2.3".into(),
@@ -231,14 +243,43 @@ mod tests {
             pull_policy: "IfNotPresent".into(),
             pull_secrets: vec![],
         };
-        let client = Client::try_from(Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
-        let (events, _) = Events::new(Arc::clone(&metrics));
+        let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+        let (events, _) = Events::new(Arc::clone(metrics));
         let context =
-            Context::new(client, bindings, defaults, FleetStore::new(), events, Arc::clone(&metrics));
+            Context::new(client, bindings, defaults, FleetStore::new(), events, Arc::clone(metrics));
         let mut binding = manifest::read(include_str!("../../../crds/tests/shop.yaml")).unwrap().object;
         binding.metadata.uid = Some("uid-1".into());
+        binding.metadata.namespace = Some("default".into());
         let object = DeserializeGuard(Ok(binding));
         writer.apply_watcher_event(&Event::Apply(object.clone()));
+        (Arc::new(context), writer, object)
+    }
+
+    /// A webhook of someone else's fails, say: that keeps one binding from being rendered, and no stream from being
+    /// trimmed.
+    #[tokio::test]
+    async fn what_a_binding_wants_is_known_before_it_is_rendered() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (_stop, stopped) = watch::channel(false);
+        let says = |request: Request<Incoming>| {
+            let get = request.method() == Method::GET;
+            let (code, reason) = if get { (404, "NotFound") } else { (500, "InternalError") };
+            let body = json!({ "kind": "Status", "status": "Failure", "reason": reason, "code": code });
+            let status = StatusCode::from_u16(code).unwrap();
+            std::future::ready(answer(status, "application/json", body.to_string()))
+        };
+        tokio::spawn(serve(listener, None, says, stopped));
+        let (context, _writer, object) = context(&url, &Arc::new(Metrics::new("1.2.3")));
+        let failed = reconcile(Arc::new(object), Arc::clone(&context)).await;
+        assert!(matches!(failed, Err(ReconcileError::Api(_))), "{failed:?}");
+        assert!(context.ledger.wanted("uid-1").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_deleted_binding_s_pods_are_counted_no_more() {
+        let metrics = Arc::new(Metrics::new("1.2.3"));
+        let (context, mut writer, object) = context("http://127.0.0.1:1", &metrics);
         context.memory.with(&object, |remembered| {
             remembered.tally.counts = PodCounts { injected: 2, ..PodCounts::default() };
         });

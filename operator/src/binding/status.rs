@@ -109,7 +109,10 @@ pub fn status(
 ) -> CacheBindingStatus {
     let accepted = accepted(outcome);
     let sources = sources::sources(outcome);
-    let kept = kept::kept(outcome);
+    let last = |kind: ConditionType| {
+        before.and_then(|status| status.conditions.iter().find(|c| c.type_ == kind.as_str()))
+    };
+    let kept = kept::kept(outcome, last(ConditionType::StreamsKept));
     let injected = injected::injected(outcome.tally);
     let ready = ready(&accepted, &sources, &injected);
     let captured = captured::captured(outcome);
@@ -124,7 +127,7 @@ pub fn status(
         (ConditionType::Ready, Some(ready)),
     ];
     let conditions = verdicts.into_iter().map(|(kind, verdict)| {
-        let last = before.and_then(|status| status.conditions.iter().find(|c| c.type_ == kind.as_str()));
+        let last = last(kind);
         let verdict = match (verdict, last) {
             (Some(verdict), _) => verdict,
             // It stays as it was.

@@ -299,11 +299,9 @@ fn what_loses_or_holds_entries_is_told_and_the_worst_first() {
         assert_eq!(condition(&status, "Ready").status, "True", "sidecars serve all the same");
         (format!("{} {}", kept.status, kept.reason), kept.message.clone())
     };
-    let (state, message) = of(None, None);
-    assert_eq!(
-        (state.as_str(), message.as_str()),
-        ("True Kept", "cdc: entries older than 1d will be removed")
-    );
+    assert_eq!(of(None, None).0, "Unknown Waiting", "nobody has looked yet");
+    let (state, message) = of(None, Some(Became::Waiting("blog/two".into())));
+    assert!(state == "Unknown Waiting" && message.contains("blog/two"), "{message}");
     let (state, message) = of(None, Some(Became::Trimmed));
     assert_eq!((state.as_str(), message.as_str()), ("True Kept", "cdc: entries older than 1d are removed"));
     let (state, message) = of(None, Some(Became::Held("s".into(), "blog/two".into())));
@@ -320,6 +318,34 @@ fn what_loses_or_holds_entries_is_told_and_the_worst_first() {
     let down = [("cdc".to_owned(), Err(Unreachable::Timeout))];
     let status = status_of(Ok(()), &down, &tally(0, 0, 0));
     assert_eq!(condition(&status, "StreamsKept").status, "Unknown");
+}
+
+/// Another replica that leads begins anew, and that is no news of the streams.
+#[test]
+fn what_is_not_looked_at_again_yet_stays_as_it_was() {
+    let of = |generation: i64, became: Option<Became>, before: Option<&CacheBindingStatus>| {
+        let kept = [Kept { source: "cdc".into(), retention: Some(Duration::from_hours(24)), became }];
+        let (sources, tally, findings) = (reached(), tally(0, 0, 0), Findings::default());
+        let outcome = Outcome {
+            generation: Some(generation),
+            accepted: Ok(()),
+            sources: &sources,
+            kept: &kept,
+            tally: &tally,
+            findings: &findings,
+        };
+        status(&outcome, before, now())
+    };
+    for became in
+        [Became::Failed(NotTrimmed::Timeout), Became::Held("s".into(), "x/y".into()), Became::Trimmed]
+    {
+        let first = of(1, Some(became), None);
+        assert_eq!(of(1, None, Some(&first)), first);
+        let changed = of(2, None, Some(&first));
+        assert_eq!(condition(&changed, "StreamsKept").reason, "Waiting", "another binding is another thing");
+        let waiting = of(1, Some(Became::Waiting("blog/two".into())), Some(&first));
+        assert_eq!(condition(&waiting, "StreamsKept").status, "Unknown");
+    }
 }
 
 #[test]

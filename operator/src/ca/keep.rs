@@ -105,10 +105,13 @@ pub async fn keep_bundle(client: Client, store: SecretStore, name: String, metri
             () = tokio::time::sleep(pause) => {}
         }
         pause = CHECK;
-        if let Err(error) = write_bundle(&api, &store, &name, current.as_ref(), &metrics).await {
-            tracing::warn!(%error, "can't write the webhook's caBundle");
-            pause = RETRY;
+        let writing = write_bundle(&api, &store, &name, current.as_ref(), &metrics);
+        match tokio::time::timeout(LOOK, writing).await {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => tracing::warn!(%error, "can't write the webhook's caBundle"),
+            Err(_) => tracing::warn!("can't write the webhook's caBundle in time"),
         }
+        pause = RETRY;
     }
 }
 

@@ -1,13 +1,15 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     ByteString,
     api::admissionregistration::v1::MutatingWebhookConfiguration,
     jiff::{SignedDuration, Timestamp, ToSpan as _},
 };
+use kube::Client;
 use serde_json::json;
 
 use super::{pem::certificates, *};
+use crate::metrics::Metrics;
 
 fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
@@ -176,4 +178,18 @@ fn the_bundle_keeps_what_still_holds() {
     assert_eq!(count(&bundle(&first, b"not a certificate", now())), 1);
     let crowded = (0..9).fold(bundle_2, |b, _| bundle(&Authorities::first(now()).unwrap(), &b, now()));
     assert_eq!(count(&crowded), 4);
+}
+
+/// An API server that takes what is asked and never answers is asked again.
+#[tokio::test(start_paused = true)]
+async fn a_ca_bundle_that_cannot_be_written_in_time_is_tried_again() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();
+    let store = SecretStore::new(client.clone(), "freshet-system", "freshet-ca");
+    let keeping = keep_bundle(client, store, "freshet".into(), Arc::new(Metrics::new("1")));
+    assert!(tokio::time::timeout(Duration::from_mins(1), keeping).await.is_err());
+    silent.set_nonblocking(true).unwrap();
+    let asked = silent.incoming().take_while(Result::is_ok).count();
+    assert!(asked >= 4, "the watch and {} looks at the Secret", asked - 1);
 }

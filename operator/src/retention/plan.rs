@@ -1,6 +1,10 @@
 //! What is to be removed where. Pure.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+    time::Duration,
+};
 
 use freshet_crds::binding::{Binding, SourceSpec, StreamLayout};
 
@@ -9,6 +13,8 @@ use freshet_crds::binding::{Binding, SourceSpec, StreamLayout};
 pub struct Server {
     /// `master_replid`.
     pub replication: String,
+    /// `master_replid2`: what it was called before a failover, as a replica that is behind may still say.
+    pub former: Option<String>,
     /// The database's number.
     pub database: u16,
 }
@@ -28,49 +34,86 @@ pub struct Wish {
     pub retention: Option<Duration>,
 }
 
-/// What is to be done for one wish.
+/// What is to be done. Wishes are named by their places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Orders {
-    /// Streams that this one trims, and how old their entries get.
-    pub trim: Vec<(String, Duration)>,
-    /// A stream that stays as it is, and the binding that says so.
-    pub held: Option<(String, String)>,
+pub struct Plan {
+    /// The streams to be trimmed, by the server that they are at.
+    pub jobs: BTreeMap<(String, u16), Vec<Job>>,
+    /// For each wish a stream that stays as it is, and the binding that says so.
+    pub held: Vec<Option<(String, String)>>,
 }
 
-/// Orders for each wish, in their order. Nothing is removed before the longest retention of all that follow a stream,
-/// and nothing at all while one of them doesn't set any: what is removed can't be brought back. One that couldn't be
-/// asked counts for every stream of the same name.
+/// One stream that is to be trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its name.
+    pub stream: String,
+    /// How old its entries get.
+    pub retention: Duration,
+    /// The wishes by whose connection it can be done: by the first whose user may.
+    pub by: Vec<usize>,
+    /// The wishes that it is done for.
+    pub of: Vec<usize>,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Whether both may have the same data: one of them may have been asked before a failover, or be behind it.
+    fn may_be(&self, other: &Self) -> bool {
+        self.database == other.database && self.names().any(|name| other.names().any(|theirs| theirs == name))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &String> {
+        iter::once(&self.replication).chain(&self.former)
+    }
+}
+
+/// Nothing is removed before the longest retention of all that follow a stream, and nothing at all while one of them
+/// doesn't set any: what is removed can't be brought back. One that couldn't be asked counts for every stream of the
+/// same name.
 #[must_use]
-pub fn orders(wishes: &[Wish]) -> Vec<Orders> {
-    wishes
-        .iter()
-        .enumerate()
-        .map(|(place, wish)| {
-            let mut orders = Orders::default();
-            let (Some(server), Some(_)) = (&wish.server, wish.retention) else { return orders };
+pub fn plan(wishes: &[Wish]) -> Plan {
+    let mut plan = Plan { held: vec![None; wishes.len()], ..Plan::default() };
+    let mut members: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (place, wish) in wishes.iter().enumerate() {
+        if let (Some(server), Some(_)) = (&wish.server, wish.retention) {
             for stream in &wish.streams {
-                let others = || {
-                    wishes.iter().enumerate().filter(|(_, other)| {
-                        other.streams.contains(stream)
-                            && other.server.as_ref().is_none_or(|theirs| theirs == server)
-                    })
-                };
-                if let Some((_, other)) = others().find(|(_, other)| other.retention.is_none()) {
-                    orders.held = Some((stream.clone(), other.binding.clone()));
-                    continue;
-                }
-                // The first one that can does it for all; without any, the first one fails and says why.
-                let first = others()
-                    .find(|(_, other)| other.server.is_some() && other.is_master)
-                    .or_else(|| others().find(|(_, other)| other.server.is_some()));
-                if first.is_some_and(|(first, _)| first == place) {
-                    let longest = others().filter_map(|(_, other)| other.retention).max();
-                    orders.trim.extend(longest.map(|longest| (stream.clone(), longest)));
-                }
+                members.entry((at(server, wishes), stream)).or_default().push(place);
             }
-            orders
-        })
-        .collect()
+        }
+    }
+    for ((server, stream), of) in members {
+        let concerns = |theirs: &Server| {
+            of.iter().filter_map(|place| wishes[*place].server.as_ref()).any(|ours| ours.may_be(theirs))
+        };
+        let all = || {
+            wishes
+                .iter()
+                .filter(|wish| wish.streams.contains(stream) && wish.server.as_ref().is_none_or(concerns))
+        };
+        if let Some(holding) = all().find(|wish| wish.retention.is_none()) {
+            for place in of {
+                plan.held[place].get_or_insert_with(|| (stream.clone(), holding.binding.clone()));
+            }
+            continue;
+        }
+        let Some(retention) = all().filter_map(|wish| wish.retention).max() else { continue };
+        let masters: Vec<_> = of.iter().copied().filter(|place| wishes[*place].is_master).collect();
+        // Without any the others fail, and say why.
+        let by = if masters.is_empty() { of.clone() } else { masters };
+        plan.jobs.entry(server).or_default().push(Job { stream: stream.clone(), retention, by, of });
+    }
+    plan
+}
+
+/// The server at which a wish's streams are trimmed: a replica's is its master, under whatever name that was reached.
+fn at(server: &Server, wishes: &[Wish]) -> (String, u16) {
+    let masters = || wishes.iter().filter(|wish| wish.is_master).filter_map(|wish| wish.server.as_ref());
+    let same = masters()
+        .find(|master| (&master.replication, master.database) == (&server.replication, server.database));
+    let at = same.or_else(|| masters().find(|master| master.may_be(server))).unwrap_or(server);
+    (at.replication.clone(), at.database)
 }
 
 /// The streams that Debezium writes for a source, those that sidecars don't follow among them.
@@ -108,61 +151,84 @@ mod tests {
 
     use super::*;
 
-    fn wish(binding: &str, server: Option<&str>, streams: &[&str], minutes: Option<u64>) -> Wish {
+    fn server(replication: &str, former: Option<&str>) -> Server {
+        Server { replication: replication.into(), former: former.map(str::to_owned), database: 0 }
+    }
+
+    fn wish(binding: &str, at: Option<&str>, streams: &[&str], minutes: Option<u64>) -> Wish {
         Wish {
             binding: binding.into(),
-            server: server.map(|replication| Server { replication: replication.into(), database: 0 }),
+            server: at.map(|at| server(at, None)),
             is_master: true,
             streams: streams.iter().map(|stream| (*stream).to_owned()).collect(),
             retention: minutes.map(Duration::from_mins),
         }
     }
 
-    fn trims(orders: &Orders) -> Vec<(&str, u64)> {
-        orders.trim.iter().map(|(stream, age)| (stream.as_str(), age.as_secs() / 60)).collect()
+    /// `stream@server minutes by of` of each job.
+    fn jobs(plan: &Plan) -> Vec<String> {
+        let all = plan.jobs.iter().flat_map(|((server, _), jobs)| jobs.iter().map(move |job| (server, job)));
+        all.map(|(server, job)| {
+            format!("{}@{server} {} {:?} {:?}", job.stream, job.retention.as_secs() / 60, job.by, job.of)
+        })
+        .collect()
+    }
+
+    fn held(stream: &str, by: &str) -> (String, String) {
+        (stream.into(), by.into())
     }
 
     #[test]
-    fn of_several_the_longest_counts_and_one_of_them_does_it() {
-        let wishes = [
+    fn of_several_the_longest_counts_and_any_of_them_may_do_it() {
+        let plan = plan(&[
             wish("a/one", Some("x"), &["s", "t"], Some(5)),
             wish("b/two", Some("x"), &["s"], Some(60)),
             wish("c/elsewhere", Some("y"), &["s"], Some(7)),
-        ];
-        let orders = orders(&wishes);
-        assert_eq!(trims(&orders[0]), [("s", 60), ("t", 5)]);
-        assert_eq!((trims(&orders[1]), trims(&orders[2])), (vec![], vec![("s", 7)]));
-        assert!(orders.iter().all(|orders| orders.held.is_none()));
+        ]);
+        assert_eq!(jobs(&plan), ["s@x 60 [0, 1] [0, 1]", "t@x 5 [0] [0]", "s@y 7 [2] [2]"]);
+        assert_eq!(plan.held, [None, None, None]);
     }
 
     #[test]
     fn entries_are_removed_where_that_can_be_done() {
         let replica = Wish { is_master: false, ..wish("a/tails", Some("x"), &["s"], Some(5)) };
-        let both = [replica.clone(), wish("b/two", Some("x"), &["s"], Some(1))];
-        assert_eq!((trims(&orders(&both)[0]), trims(&orders(&both)[1])), (vec![], vec![("s", 5)]));
-        assert_eq!(trims(&orders(&[replica])[0]), [("s", 5)], "to fail, and say so");
+        let both = plan(&[replica.clone(), wish("b/two", Some("x"), &["s"], Some(1))]);
+        assert_eq!(jobs(&both), ["s@x 5 [1] [0, 1]"]);
+        assert_eq!(jobs(&plan(&[replica])), ["s@x 5 [0] [0]"], "to fail, and say so");
+    }
+
+    #[test]
+    fn a_replica_that_is_behind_a_failover_is_known_by_the_former_name() {
+        let behind = |minutes| Wish { is_master: false, ..wish("a/tails", Some("old"), &["s"], minutes) };
+        let promoted =
+            Wish { server: Some(server("new", Some("old"))), ..wish("b/two", None, &["s"], Some(1)) };
+        let longer = plan(&[behind(Some(5)), promoted.clone()]);
+        assert_eq!(jobs(&longer), ["s@new 5 [1] [0, 1]"]);
+        let holding = plan(&[behind(None), promoted.clone()]);
+        assert_eq!((jobs(&holding), &holding.held[1]), (vec![], &Some(held("s", "a/tails"))));
+        // Two that were one: each is trimmed, and neither before the other's retention.
+        let copied = plan(&[wish("a/one", Some("old"), &["s"], Some(5)), promoted]);
+        assert_eq!(jobs(&copied), ["s@new 5 [1] [1]", "s@old 5 [0] [0]"]);
     }
 
     #[test]
     fn one_without_a_retention_holds_the_stream_for_all() {
-        let wishes = [
+        let plan = plan(&[
             wish("a/one", Some("x"), &["s", "t"], Some(5)),
             wish("b/two", Some("x"), &["s"], None),
             wish("c/other", Some("x"), &["u"], None),
-        ];
-        let orders = orders(&wishes);
-        assert_eq!(trims(&orders[0]), [("t", 5)]);
-        assert_eq!(orders[0].held, Some(("s".into(), "b/two".into())));
-        assert_eq!(orders[1], Orders::default(), "it asked for nothing");
+        ]);
+        assert_eq!(jobs(&plan), ["t@x 5 [0] [0]"]);
+        assert_eq!(plan.held, [Some(held("s", "b/two")), None, None], "the others asked for nothing");
     }
 
     #[test]
     fn one_that_cannot_be_asked_counts_wherever_the_stream_is() {
-        let longer = [wish("a/one", Some("x"), &["s"], Some(5)), wish("b/two", None, &["s"], Some(60))];
-        assert_eq!(trims(&orders(&longer)[0]), [("s", 60)]);
-        assert_eq!(orders(&longer)[1], Orders::default());
-        let none = [wish("b/two", None, &["s"], None), wish("a/one", Some("x"), &["s"], Some(5))];
-        assert_eq!(orders(&none)[1].held, Some(("s".into(), "b/two".into())));
+        let longer =
+            plan(&[wish("a/one", Some("x"), &["s"], Some(5)), wish("b/two", None, &["s"], Some(60))]);
+        assert_eq!(jobs(&longer), ["s@x 60 [0] [0]"]);
+        let none = plan(&[wish("b/two", None, &["s"], None), wish("a/one", Some("x"), &["s"], Some(5))]);
+        assert_eq!((jobs(&none), &none.held[1]), (vec![], &Some(held("s", "b/two"))));
     }
 
     #[test]

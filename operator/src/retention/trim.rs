@@ -12,8 +12,6 @@ use super::plan::Server;
 const STEP: usize = 10_000;
 /// What others get of Redis's time between two steps, at least.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long one round works on one stream; what is left is for the next.
-const ROUND: Duration = Duration::from_secs(5);
 /// Debezium keeps its own things under names like this.
 const DEBEZIUM_S: &str = "metadata:debezium:";
 
@@ -47,17 +45,23 @@ pub(super) async fn server(
 ) -> Result<(Server, bool), NotTrimmed> {
     let info: String =
         redis::cmd("INFO").arg("replication").query_async(link).await.map_err(|e| failed(&e))?;
-    let replication = info.lines().find_map(|line| line.strip_prefix("master_replid:"));
-    let replication = replication.ok_or_else(|| NotTrimmed::Answer("INFO".into()))?.to_owned();
-    Ok((Server { replication, database }, info.lines().any(|line| line == "role:master")))
+    let of = |name: &str| {
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::to_owned)
+    };
+    let replication = of("master_replid").ok_or_else(|| NotTrimmed::Answer("INFO".into()))?;
+    // Zeros where there was none.
+    let former = of("master_replid2").filter(|id| id.bytes().any(|digit| digit != b'0'));
+    Ok((Server { replication, former, database }, of("role").is_some_and(|role| role == "master")))
 }
 
 /// Removes what is older, by Redis's own clock, and returns how many entries that were. Some that are older stay for a
-/// while: whole blocks of a hundred or so are removed, which costs Redis next to nothing.
+/// while: whole blocks of a hundred or so are removed, which costs Redis next to nothing. No step is begun once `share`
+/// is over, but for the first.
 pub(super) async fn trim(
     link: &mut MultiplexedConnection,
     stream: &str,
     retention: Duration,
+    share: Duration,
 ) -> Result<u64, NotTrimmed> {
     if stream.starts_with(DEBEZIUM_S) {
         return Err(NotTrimmed::Debezium(stream.to_owned()));
@@ -69,20 +73,19 @@ pub(super) async fn trim(
     let now = seconds.saturating_mul(1000).saturating_add(micros / 1000);
     let least = now.saturating_sub(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
     let (start, mut removed) = (Instant::now(), 0);
-    while start.elapsed() < ROUND {
+    loop {
         let step: u64 = redis::cmd("XTRIM")
             .arg(stream)
             .arg(&["MINID", "~", &least.to_string(), "LIMIT", &STEP.to_string()])
             .query_async(link)
             .await
             .map_err(|e| failed(&e))?;
-        if step == 0 {
-            break;
-        }
         removed += step;
+        if step == 0 || start.elapsed() >= share {
+            return Ok(removed);
+        }
         tokio::time::sleep(PAUSE).await;
     }
-    Ok(removed)
 }
 
 /// Whether there is a stream of that name with entries other than those of Debezium's schema history, which have one
@@ -131,6 +134,7 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_hours(1);
+    const SHARE: Duration = Duration::from_secs(5);
 
     async fn link(redis: &Redis) -> MultiplexedConnection {
         Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
@@ -157,7 +161,7 @@ mod tests {
         add(&redis, "s", 0, 250);
         let mut link = link(&redis).await;
         redis.command::<String>(&["CONFIG", "RESETSTAT"]).unwrap();
-        let removed = trim(&mut link, "s", HOUR).await.unwrap();
+        let removed = trim(&mut link, "s", HOUR, SHARE).await.unwrap();
         let left = length(&redis, "s");
         assert_eq!(removed + left, 25_250);
         assert!((250..450).contains(&left), "whole blocks: {left}");
@@ -165,8 +169,8 @@ mod tests {
         let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_xtrim:calls=")).unwrap();
         let calls: u32 = calls.split(',').next().unwrap().parse().unwrap();
         assert!(calls >= 4, "in steps: {calls}");
-        assert_eq!(trim(&mut link, "s", HOUR).await, Ok(0));
-        assert_eq!(trim(&mut link, "absent", HOUR).await, Ok(0));
+        assert_eq!(trim(&mut link, "s", HOUR, SHARE).await, Ok(0));
+        assert_eq!(trim(&mut link, "absent", HOUR, SHARE).await, Ok(0));
     }
 
     #[tokio::test]
@@ -178,11 +182,11 @@ mod tests {
             for _ in 0..300 {
                 redis.command::<String>(&["XADD", stream, "*", "schema", "{}"]).unwrap();
             }
-            assert_eq!(trim(&mut link, stream, Duration::ZERO).await, Err(of(stream)));
+            assert_eq!(trim(&mut link, stream, Duration::ZERO, SHARE).await, Err(of(stream)));
             assert_eq!(length(&redis, stream), 300);
         }
         redis.command::<String>(&["SET", "text", "1"]).unwrap();
-        assert_eq!(trim(&mut link, "text", HOUR).await, Err(NotTrimmed::NotAStream("text".into())));
+        assert_eq!(trim(&mut link, "text", HOUR, SHARE).await, Err(NotTrimmed::NotAStream("text".into())));
         let entry = |fields: &[&str]| {
             let bulk = |text: &&str| Value::BulkString(text.as_bytes().to_vec());
             Value::Array(vec![bulk(&"1-0"), Value::Array(fields.iter().map(bulk).collect())])
@@ -207,11 +211,11 @@ mod tests {
             let url = format!("redis://{name}:pony@{}", redis.address());
             Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
         };
-        let refused = trim(&mut link("reader").await, "s", HOUR).await.unwrap_err().to_string();
+        let refused = trim(&mut link("reader").await, "s", HOUR, SHARE).await.unwrap_err().to_string();
         assert!(refused.contains("doesn't permit it"), "{refused}");
         assert_eq!(length(&redis, "s"), 1000);
         let mut keeper = link("keeper").await;
         assert_eq!(server(&mut keeper, 0).await.unwrap().0.replication.len(), 40);
-        assert!(trim(&mut keeper, "s", HOUR).await.unwrap() >= 900);
+        assert!(trim(&mut keeper, "s", HOUR, SHARE).await.unwrap() >= 900);
     }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::{Kept, Outcome, Reason, Verdict};
 use crate::retention::Became;
 
 /// Of several faults the worst one gives the reason: what loses entries, what lets them grow, and what holds them.
-pub(super) fn kept(outcome: &Outcome<'_>) -> Verdict {
+/// `last` is how the condition stands.
+pub(super) fn kept(outcome: &Outcome<'_>, last: Option<&Condition>) -> Verdict {
     if outcome.accepted.is_err() {
         let message = "streams are looked at once the binding is accepted";
         return Verdict { holds: None, reason: Reason::NotAccepted, message: message.into() };
@@ -33,10 +36,10 @@ pub(super) fn kept(outcome: &Outcome<'_>) -> Verdict {
             }
             Some(Became::Held(stream, by)) => faults.push((
                 Reason::Held,
-                format!("{source}: nothing is removed from {stream}, because the binding {by} follows it without a \
-                         retention: set one there, too; the longest counts"),
+                format!("{source}: nothing is removed from {stream}, because the binding {by} follows it and sets no \
+                         retention, or isn't accepted: mend it there; the longest retention counts"),
             )),
-            Some(Became::Trimmed) | None => {}
+            Some(Became::Waiting(_) | Became::Trimmed) | None => {}
         }
     }
     let worst = [Reason::MayEvict, Reason::NotTrimmed, Reason::Held]
@@ -50,20 +53,52 @@ pub(super) fn kept(outcome: &Outcome<'_>) -> Verdict {
         let message = "not all sources can be asked: see SourcesReachable";
         return Verdict { holds: None, reason: Reason::Unreachable, message: message.into() };
     }
+    if let Some(waiting) = waiting(outcome.kept) {
+        let message = format!(
+            "nothing is removed from any stream, because it isn't known what these bindings want: {waiting}. The \
+             operator's log says what keeps it from looking at them"
+        );
+        return Verdict { holds: None, reason: Reason::Waiting, message };
+    }
+    if outcome.kept.iter().any(Kept::is_open) {
+        let message = "the streams are looked at soon".to_owned();
+        let as_before = last.and_then(|last| as_before(outcome, last));
+        return as_before.unwrap_or(Verdict { holds: None, reason: Reason::Waiting, message });
+    }
     let messages: Vec<_> = outcome.kept.iter().map(sentence).collect();
     Verdict::new(true, Reason::Kept, messages.join("; "))
 }
 
+/// The bindings that keep everything from being removed.
+fn waiting(kept: &[Kept]) -> Option<&str> {
+    kept.iter().find_map(|kept| match &kept.became {
+        Some(Became::Waiting(bindings)) => Some(bindings.as_str()),
+        _ => None,
+    })
+}
+
+/// The verdict of a moment ago, on the same binding, which another replica may have come to: that it isn't looked at
+/// again yet is no news. It doesn't last: what can't be looked at is soon known to be waiting.
+fn as_before(outcome: &Outcome<'_>, last: &Condition) -> Option<Verdict> {
+    let reasons = [Reason::Kept, Reason::NotTrimmed, Reason::Held];
+    let reason = reasons.into_iter().find(|reason| reason.as_str() == last.reason)?;
+    let (holds, message) = (Some(last.status == "True"), last.message.clone());
+    (last.observed_generation == outcome.generation).then_some(Verdict { holds, reason, message })
+}
+
 fn sentence(kept: &Kept) -> String {
-    let Kept { source, retention, became } = kept;
-    match (retention, became) {
-        (None, _) => format!("{source}: nothing is removed, since there is no retention"),
-        (Some(retention), Some(_)) => {
-            format!("{source}: entries older than {} are removed", spelled(*retention))
-        }
-        (Some(retention), None) => {
-            format!("{source}: entries older than {} will be removed", spelled(*retention))
-        }
+    match kept.retention {
+        None => format!("{}: nothing is removed, since there is no retention", kept.source),
+        Some(retention) => format!("{}: entries older than {} are removed", kept.source, spelled(retention)),
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Whether something is to be removed and nothing is known of it yet.
+    pub(in crate::binding) fn is_open(&self) -> bool {
+        self.retention.is_some() && self.became.is_none()
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Reason {
     NotTrimmed,
     /// `StreamsKept`: another binding on the same stream sets no retention.
     Held,
+    /// `StreamsKept`: the streams haven't been looked at yet, or can't be until every binding is.
+    Waiting,
     /// `Injected`: every pod that asks for it has a sidecar.
     AllInjected,
     /// `Injected`: every pod has a sidecar, but some are not what would be injected now.
@@ -115,6 +117,7 @@ impl Reason {
             Self::MayEvict => "MayEvict",
             Self::NotTrimmed => "NotTrimmed",
             Self::Held => "Held",
+            Self::Waiting => "Waiting",
             Self::AllInjected => "AllInjected",
             Self::Outdated => "Outdated",
             Self::MissedInjection => "MissedInjection",
