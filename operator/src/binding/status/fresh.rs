@@ -27,15 +27,12 @@ pub(super) fn fresh(injected: u32, findings: &Findings) -> Option<Verdict> {
             format!("all sidecars that answer ({answered} of {started}) have only just started"),
         );
     }
-    let starting = (*new > 0).then(|| format!("{new} more have only just started"));
-    if findings.silent() > 0 {
-        let sure = format!("{} of {started} sidecars vouch for their values", answered - new);
-        let message = [sure].into_iter().chain(starting).chain(silence(findings)).collect::<Vec<_>>();
-        return Some(Verdict::new(true, Reason::SomeUnanswered, message.join("; ")));
-    }
-    let sure = format!("{} sidecars vouch for their values", answered - new);
-    let message = [sure].into_iter().chain(starting).collect::<Vec<_>>().join("; ");
-    Some(Verdict::new(true, Reason::AllFresh, message))
+    let sure = format!("{} of {started} sidecars vouch for their values", answered - new);
+    let starting = (*new > 0).then(|| format!("{new} can't yet, having only just started"));
+    let silence = silence(findings);
+    let reason = if silence.is_some() { Reason::SomeUnanswered } else { Reason::AllFresh };
+    let message = [sure].into_iter().chain(starting).chain(silence).collect::<Vec<_>>().join("; ");
+    Some(Verdict::new(true, reason, message))
 }
 
 /// What is said where no sidecar says anything.

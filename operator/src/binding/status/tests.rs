@@ -105,10 +105,12 @@ fn its_sentence_names_pods_and_sources_and_says_what_to_look_at() {
          sidecars don't answer the operator (no connection from web-9, no answer within 2 s from web-8): does a \
          NetworkPolicy keep its namespace from their port freshet-admin?"
     );
-    assert_eq!(fresh(&[good, good]).1, "2 sidecars vouch for their values");
+    assert_eq!(fresh(&[good, good]).1, "2 of 2 sidecars vouch for their values");
     let (_, message) = fresh(&[good, Standing::New(&starting), gone]);
     assert!(
-        message.starts_with("1 of 3 sidecars vouch for their values; 1 more have only just started; 1 of 3"),
+        message.starts_with(
+            "1 of 3 sidecars vouch for their values; 1 can't yet, having only just started; 1 of 3"
+        ),
         "{message}"
     );
     assert!(fresh(&[gone]).1.contains("1 of 1 sidecars don't answer the operator"));
