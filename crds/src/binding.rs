@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use crate::{
     CacheBinding, ConfigMapKeyRef, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef, Source, StartGate,
+    check_url::CheckUrl,
     manifest::Newer,
     names,
     redis_url::{self, InvalidUrl, RedisUrl},
@@ -28,6 +29,10 @@ pub(crate) const RETENTION_FORM: &str = "retention is a duration such as 24h, at
 pub(crate) const MEMORY_FORM: &str =
     "memory is a size in bytes such as 64Mi, at least 1Mi and at most 1024Gi";
 pub(crate) const MAX_VALUE_FORM: &str = "maxValue is a size in bytes such as 1Mi, at least 1 and at most 1Gi";
+pub(crate) const SAMPLE_FORM: &str =
+    "sample is a share such as 1% or 0.25%, more than zero and at most 100%, with at most three decimals";
+pub(crate) const NOTHING_TO_AUDIT: &str = "audit has nothing to compare with: no cache hydrates, whose values are images in the stream, and values that \
+                                           applications fill are compared with what audit.check.url answers";
 pub(crate) const TOO_MANY_PARTS: &str = "with topicPrefix a table is written schema.table (Postgres) or database.table \
                                          (MariaDB), as its stream is named: database.schema.table goes with stream";
 
@@ -46,6 +51,8 @@ pub struct Binding {
     pub memory: u64,
     /// The text whose change voids all values.
     pub epoch: String,
+    /// How much of what is served is compared with what it should be; `None`: nothing.
+    pub audit: Option<AuditSpec>,
     /// How the sidecar is run.
     pub sidecar: SidecarSpec,
 }
@@ -159,6 +166,17 @@ pub struct ColumnSpec {
     pub fold_case: bool,
 }
 
+/// How what is served is compared with what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSpec {
+    /// How many changes and fills are looked at: thousandths of a percent, 1 to [`crate::quantity::WHOLE`].
+    pub share: u32,
+    /// How long after a change or fill its key is looked at, and after a difference again.
+    pub delay: Duration,
+    /// Where the application answers what it would fill.
+    pub check: Option<CheckUrl>,
+}
+
 /// How the sidecar is run, as far as the sidecar itself is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SidecarSpec {
@@ -260,6 +278,14 @@ impl Binding {
         let freshness = faults.freshness(spec.freshness.as_ref());
         let memory = faults.bytes("spec.memory", &spec.memory, MEMORY, MEMORY_FORM);
         let sidecar = faults.sidecar(&spec.sidecar, memory);
+        let audit = spec.audit.as_ref().and_then(|audit| faults.audit(audit));
+        // Of a binding without its newer parts, what is left may have nothing to audit.
+        let compares = |audit: &AuditSpec| {
+            audit.check.is_some() || spec.caches.iter().any(|cache| cache.on_change == OnChange::Hydrate)
+        };
+        if newer.caches.is_empty() && audit.as_ref().is_some_and(|audit| !compares(audit)) {
+            faults.add("spec.audit", NOTHING_TO_AUDIT);
+        }
         if faults.0.is_empty() {
             Ok(Self {
                 name,
@@ -268,6 +294,7 @@ impl Binding {
                 caches,
                 memory: memory.unwrap_or_default(),
                 epoch: spec.epoch.clone(),
+                audit,
                 sidecar,
             })
         } else {

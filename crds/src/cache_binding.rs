@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CacheBindingStatus, Sidecar};
+use crate::{Audit, CacheBindingStatus, Sidecar};
 
 /// Binds an application's pods to caches that a database's change events keep fresh.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ use crate::{CacheBindingStatus, Sidecar};
         .message("a cache's source must be the name of one of the sources"),
     validation = Rule::new(r"self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || self.caches.all(c, (has(c.source) && c.source != s.name) || ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))))))")
         .message(crate::binding::TOO_MANY_PARTS),
+    validation = Rule::new("!has(self.audit) || has(self.audit.check) || self.caches.exists(c, c.onChange == 'Hydrate')")
+        .message(crate::binding::NOTHING_TO_AUDIT),
     validation = Rule::new(crate::quantity::if_sizes("self.sidecar.maxValue", "<=", "self.memory", "0"))
         .message("maxValue can't exceed memory"),
     validation = Rule::new(format!(
@@ -74,6 +76,9 @@ pub struct CacheBindingSpec {
     #[serde(default)]
     #[schemars(length(max = 253))]
     pub epoch: String,
+    /// How sidecars measure whether what they serve is right. Without it they don't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
     /// How the sidecar is run.
     #[serde(default)]
     pub sidecar: Sidecar,

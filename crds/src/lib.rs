@@ -6,8 +6,10 @@
 //!
 //! Operator and sidecar share it, and it holds no client of anything.
 
+pub mod audit;
 pub mod binding;
 pub mod cache_binding;
+pub mod check_url;
 pub mod manifest;
 pub mod names;
 pub mod quantity;
@@ -17,6 +19,7 @@ pub mod resources;
 pub mod sidecar;
 pub mod status;
 
+pub use audit::{Audit, Check};
 pub use cache_binding::{
     CaFrom, Cache, CacheBinding, CacheBindingSpec, ClientCertificateFrom, Collation, ConfigMapKeyRef,
     Freshness, Heartbeat, KeyColumn, KeyType, OnChange, OnStale, RedisStream, SecretKeyRef, Source,

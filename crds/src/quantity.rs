@@ -10,6 +10,12 @@ pub const BYTES: &str = "^[0-9]{1,12}(k|Ki|M|Mi|G|Gi)?$";
 /// The regular expression of an amount of CPU; the CRD's rules use it too.
 pub const CPU: &str = "^([0-9]{1,6}m|[0-9]{1,3}([.][0-9]{1,3})?)$";
 
+/// The regular expression of a share in percent; the CRD's rules use it too.
+pub const SHARE: &str = "^([0-9]{1,2}([.][0-9]{1,3})?|100([.]0{1,3})?)%$";
+
+/// All of something, in thousandths of a percent.
+pub const WHOLE: u32 = 100_000;
+
 /// Longest duration that is accepted: 366 days. Anything longer is a mistake in the unit.
 pub const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
 
@@ -74,6 +80,25 @@ pub fn cpu(text: &str) -> Option<u64> {
     }
     let Some((whole, fraction)) = text.split_once('.') else { return Some(digits(text, 3)? * 1000) };
     Some(digits(whole, 3)? * 1000 + digits(&format!("{fraction:0<3}"), 3).filter(|_| !fraction.is_empty())?)
+}
+
+/// Reads a share such as `1%` or `0.25%` in thousandths of a percent; `None` if it isn't one, is zero, or more than all.
+#[must_use]
+pub fn share(text: &str) -> Option<u32> {
+    let percent = text.strip_suffix('%')?;
+    let (whole, fraction) = percent.split_once('.').map_or((percent, None), |(w, f)| (w, Some(f)));
+    let digits = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let leading = whole.len() == 3 && !whole.starts_with('1');
+    if !digits(whole) || leading || fraction.is_some_and(|fraction| !digits(fraction)) {
+        return None;
+    }
+    let thousandths: u32 = format!("{whole}{:0<3}", fraction.unwrap_or_default()).parse().ok()?;
+    Some(thousandths).filter(|share| (1..=WHOLE).contains(share))
+}
+
+/// The CEL rule of a share that is more than nothing.
+pub(crate) fn share_rule(this: &str) -> String {
+    format!("{this}.matches('{SHARE}') && {this}.matches('[1-9]')")
 }
 
 /// The CEL rule of a duration of at least so much and at most [`MAX_DURATION`].

@@ -28,6 +28,10 @@ pub(crate) const CLUSTER_NEEDS_STREAM: &str = "a Cluster goes with stream, not w
 pub(crate) const CERTIFICATES_NEED_TLS: &str =
     "caFrom and clientCertificateFrom go with TLS: write rediss instead of redis in the URL";
 
+/// The regular expression of a port in the CRD's rules.
+pub(crate) const PORT_RULE: &str =
+    "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+
 /// A URL taken apart. Its `Debug` keeps the passwords to itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrl {
@@ -276,10 +280,8 @@ impl fmt::Debug for Credentials {
 
 /// The CRD's rule for a URL without credentials: accepts what [`RedisUrl::from_str`] does.
 pub(crate) fn url_rule(this: &str) -> String {
-    const PORT: &str =
-        "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
     const NAME: &str = "[A-Za-z0-9._-]+";
-    let host = format!(r"({NAME}|\\[[0-9A-Fa-f:.]+\\])(:{PORT})?");
+    let host = format!(r"({NAME}|\\[[0-9A-Fa-f:.]+\\])(:{PORT_RULE})?");
     let hosts = format!("{host}(,{host})*");
     format!(
         "{this}.matches('^rediss?(://{host}(/[0-9]{{0,4}})?|[+]sentinel://{hosts}/{NAME}(/[0-9]{{0,4}})?|[+]cluster://{hosts}(/0?)?)$')"

@@ -15,6 +15,7 @@ use crate::{
     admin::{self, Admin, SetLevel},
     api::{Api, listen},
     args::{Cli, Command, Serve},
+    audit,
     clock::Tick,
     descriptors,
     engine::Engine,
@@ -119,6 +120,7 @@ async fn serve(
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(admin.serve(admin_listener));
     tokio::spawn(reloader.run());
+    tokio::spawn(audit::run::run(Arc::clone(&engine)));
     tokio::spawn(sweep(engine));
     let api = tokio::spawn(api.serve(listeners, stopping));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -15,12 +15,13 @@ use std::{
 use arc_swap::ArcSwap;
 use freshet_crds::{
     KeyType,
-    binding::{Binding, CacheSpec, FreshnessSpec, SidecarSpec},
+    binding::{AuditSpec, Binding, CacheSpec, FreshnessSpec, SidecarSpec},
 };
 
 pub use freshet_crds::manifest::Newer;
 
 use crate::{
+    audit::AuditStats,
     coherence::{Fence, Refusal},
     effect::Tables,
     feed::{Feed, Seen},
@@ -38,6 +39,8 @@ pub struct Catalog {
     pub freshness: FreshnessSpec,
     /// The sidecar's settings.
     pub sidecar: SidecarSpec,
+    /// How much of what is served is compared with what it should be.
+    pub audit: Option<AuditSpec>,
     /// Bytes of cached data over all caches.
     pub memory: u64,
     /// The caches by name.
@@ -88,6 +91,8 @@ pub struct CacheStats {
     pub hydrated: AtomicU64,
     /// Images that didn't become values, by [`Refusal`].
     pub refused: [AtomicU64; Refusal::ALL.len()],
+    /// What the audit has found.
+    pub audit: AuditStats,
     /// Values held. Counted by the values themselves.
     pub entries: AtomicU64,
     /// Bytes of the values held, keys and overhead included.
@@ -152,6 +157,7 @@ impl Catalog {
             epoch: binding.epoch,
             freshness: binding.freshness,
             sidecar: binding.sidecar,
+            audit: binding.audit,
             memory: binding.memory,
             caches,
             off: newer.caches,

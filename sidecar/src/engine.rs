@@ -19,6 +19,7 @@ use freshet_crds::OnChange;
 use tracing::warn;
 
 use crate::{
+    audit::{Audit, Row},
     catalog::{Cache, Catalog, Shape},
     change::{
         Change, Origin, SourceReason,
@@ -33,10 +34,11 @@ use crate::{
     lease::{Lease, Loaders, Sealer},
     planted::{Bug, planted},
     position::{Commit, RowVersion},
-    store::{Entry, Read, Shelf, Store, Value, expiry},
+    store::{Entry, Read, Shelf, Store, Value, digest, expiry},
 };
 
 mod answer;
+mod audited;
 mod bells;
 mod reading;
 
@@ -68,6 +70,8 @@ pub struct Engine<S = Store> {
 struct Core {
     history: History,
     loaders: Loaders,
+    /// Here, so that what it expects and what is stored are of one instant.
+    audit: Option<Audit>,
 }
 
 // === impl Engine ===
@@ -121,6 +125,7 @@ impl<S: Shelf> Engine<S> {
             cache.attached.store(false, Ordering::Release);
             self.void_cache(&mut core, &cache, None, Tick::default());
         }
+        self.install_audit(&catalog);
         self.catalog.store(Some(Arc::new(catalog)));
         self.dirty.store(true, Ordering::Release);
     }
@@ -177,12 +182,13 @@ impl<S: Shelf> Engine<S> {
         let entry = Entry::new(
             value,
             key.as_str().len(),
-            Read { seq: lease.seq, position, hold_off: admission.hold_off.is_some() },
+            Read { seq: lease.seq, position, hold_off: admission.hold_off.is_some(), hydrated: false },
             now.tick,
             expires,
             Arc::clone(&cache.stats),
         );
         self.store.load().insert(cache.id, key.as_str(), entry);
+        core.audit_fill(cache, lease.row, key, now.tick);
         drop(core);
         self.bells.ring(lease.row);
         cache.stats.stored.fetch_add(1, Ordering::Relaxed);
@@ -276,11 +282,19 @@ impl<S: Shelf> Engine<S> {
             Effect::VoidCache { cache, version } => self.void_cache(core, cache, version, now.tick),
             Effect::Reshape { cache, shape } => self.reshape(core, cache, shape, now.tick),
             Effect::Note { cache, key, version } => {
-                core.history.note(&cache.fence, self.row(cache, &key), version);
+                let hash = self.row(cache, &key);
+                core.history.note(&cache.fence, hash, version);
+                if let Some(audit) = core.audit_of(cache) {
+                    audit.noted(Row { cache: cache.id, hash, key: &key }, version);
+                }
             }
             Effect::Refuse { cache, why } => refuse(cache, why),
             Effect::Hydrate { cache, key, image, version, commit_ms } => {
                 let row = self.row(cache, &key);
+                if let Some(audit) = core.audit_of(cache) {
+                    let digest = || digest(image.get().as_bytes());
+                    audit.image(Row { cache: cache.id, hash: row, key: &key }, version, digest);
+                }
                 if let Err(why) = core.history.image(&cache.fence, row, version, commit_ms, skew) {
                     return refuse(cache, why);
                 }
@@ -291,7 +305,7 @@ impl<S: Shelf> Engine<S> {
                 };
                 let expires = expiry(now.tick, cache.spec.ttl, None, None);
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
-                let read = Read { seq, position: None, hold_off: false };
+                let read = Read { seq, position: None, hold_off: false, hydrated: true };
                 let entry = Entry::new(value, key.as_str().len(), read, now.tick, expires, stats);
                 self.store.load().insert(cache.id, key.as_str(), entry);
                 core.loaders.end(row);
@@ -382,6 +396,7 @@ impl<S: Shelf> Engine<S> {
         }
         core.loaders.end(row);
         self.store.load().remove(cache.id, key.as_str());
+        core.audit_change(cache, row, key, now);
         self.bells.ring(row);
     }
 
@@ -389,6 +404,9 @@ impl<S: Shelf> Engine<S> {
         core.history.void_cache(&cache.fence, now);
         if cache.spec.on_change == OnChange::Hydrate {
             core.history.raise_floor(&cache.fence, version);
+            if let Some(audit) = &mut core.audit {
+                audit.voided(cache.id, version);
+            }
         }
         self.dirty.store(true, Ordering::Release);
         self.bells.ring_all();

@@ -20,6 +20,7 @@ pub mod admin;
 pub mod api;
 pub mod app;
 pub mod args;
+pub mod audit;
 pub mod catalog;
 pub mod change;
 pub mod clock;

@@ -11,12 +11,20 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 
-use crate::{catalog::Catalog, clock::Tick, coherence::Refusal, engine::Engine, status, store::count};
+use crate::{
+    audit::{AuditStats, LATE_SECONDS, Measure},
+    catalog::{Cache, Catalog},
+    clock::Tick,
+    coherence::Refusal,
+    engine::Engine,
+    status,
+    store::count,
+};
 
 /// The API's connections.
 #[derive(Debug, Default)]
@@ -136,6 +144,7 @@ impl Collector for Metrics {
         )?;
         let Some(catalog) = self.engine.catalog() else { return Ok(()) };
         caches(&mut sheet, &catalog)?;
+        audits(&mut sheet, &catalog)?;
         sources(&mut sheet, &catalog)?;
         let memory = [("limit", catalog.memory), ("used", self.engine.weight())];
         let memory = memory.map(|(kind, bytes)| (vec![("kind", kind.to_owned())], float(bytes)));
@@ -168,6 +177,41 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     sheet.gauges("cache_entries", "Values held", None, entries)?;
     let bytes = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.bytes))));
     sheet.gauges("cache_weight", "Bytes held, keys and overhead included", Some(&Unit::Bytes), bytes)
+}
+
+/// What the audit has found, of the caches that it looks at.
+fn audits(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
+    let audited = || {
+        let is_audited = |cache: &&Arc<Cache>| {
+            catalog.audit.as_ref().is_some_and(|spec| Measure::of(spec, cache).is_some())
+        };
+        let caches = catalog.caches.values().filter(is_audited);
+        caches.map(|cache| (vec![("cache", cache.spec.name.clone())], &cache.stats.audit))
+    };
+    let outcomes = audited().flat_map(|(labels, stats)| {
+        let with = move |outcome: &str| [labels.as_slice(), &[("outcome", outcome.to_owned())]].concat();
+        stats.outcomes().map(move |(outcome, n)| (with(outcome), n))
+    });
+    sheet.counters("audits", "Looks at what is served, by what came out", outcomes)?;
+    let late = audited().map(|(labels, stats)| (labels, Late(stats)));
+    let help = "How long values that differed were seen before they were gone";
+    sheet.family("audit_late", help, Some(&Unit::Seconds), MetricType::Histogram, late)
+}
+
+/// A histogram of how late values were.
+struct Late<'a>(&'a AuditStats);
+
+impl EncodeMetric for Late<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let (late, sum) = self.0.late();
+        let bounds = LATE_SECONDS.iter().map(|bound| float(*bound)).chain([f64::MAX]);
+        let buckets: Vec<_> = bounds.zip(late).collect();
+        encoder.encode_histogram::<NoLabelSet>(sum, late.iter().sum(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
 }
 
 fn sources(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {

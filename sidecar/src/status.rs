@@ -1,11 +1,16 @@
 //! What a sidecar says of itself: the JSON of `/v1/status`.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
+use freshet_crds::binding::AuditSpec;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use crate::{
+    audit::Measure,
     catalog::{Cache, Catalog},
     clock::{Tick, millis},
     coherence::Refusal,
@@ -100,7 +105,13 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
         .into();
     let off = catalog.off.iter().map(|name| (name.clone(), json!({"off": "BindingTooNew"})));
     let lag = catalog.freshness.read_lag;
-    let on = catalog.caches.values().map(|c| (c.spec.name.clone(), cache(c, c.fence.holds_off(now, lag))));
+    let on = catalog.caches.values().map(|c| {
+        let mut document = cache(c, c.fence.holds_off(now, lag));
+        if let Some(spec) = &catalog.audit {
+            document["audit"] = audit(spec, c, now);
+        }
+        (c.spec.name.clone(), document)
+    });
     document["caches"] = on.chain(off).collect::<Map<_, _>>().into();
     document
 }
@@ -114,8 +125,8 @@ fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
         "state": state,
         "reason": report.error,
         "epoch": feed.epoch(),
-        "epochChanges": report.breaks.iter().map(|(why, n)| (why.as_str(), n)).collect::<std::collections::BTreeMap<_, _>>(),
-        "position": report.positions.iter().map(|(name, id)| (name, id.to_string())).collect::<std::collections::BTreeMap<_, _>>(),
+        "epochChanges": report.breaks.iter().map(|(why, n)| (why.as_str(), n)).collect::<BTreeMap<_, _>>(),
+        "position": report.positions.iter().map(|(name, id)| (name, id.to_string())).collect::<BTreeMap<_, _>>(),
         "watermark": feed.position().map(|text| String::from_utf8_lossy(&text).into_owned()),
         "lagMs": report.lag_ms,
         "pending": report.pending,
@@ -145,10 +156,29 @@ fn cache(cache: &Cache, held_off: bool) -> Value {
             .into_iter()
             .map(|why| (why.as_str(), count(&stats.refused[why as usize])))
             .filter(|(_, n)| *n > 0)
-            .collect::<std::collections::BTreeMap<_, _>>(),
+            .collect::<BTreeMap<_, _>>(),
         "tableSeen": !cache.has_unseen_table(),
         "unseenTables": cache.unseen_tables(),
         "heldOff": held_off,
+    })
+}
+
+/// What the audit has found of a cache, or why it isn't audited.
+fn audit(spec: &AuditSpec, cache: &Cache, now: Tick) -> Value {
+    let Some(measure) = Measure::of(spec, cache) else {
+        return json!({"off": "values that applications fill are compared with what audit.check.url answers, and there is none"});
+    };
+    let with = [(measure.images, "images"), (measure.check, "check")];
+    let stats = &cache.stats.audit;
+    let outcomes: BTreeMap<_, _> = stats.outcomes().collect();
+    let of = |names: &[&str]| names.iter().map(|name| outcomes[name]).sum();
+    let compared: u64 = of(&["consistent", "late", "inconsistent"]);
+    json!({
+        "comparedWith": with.into_iter().filter_map(|(is, name)| is.then_some(name)).collect::<Vec<_>>(),
+        "compared": compared,
+        "consistentRatio": (compared > 0).then(|| ratio(of(&["consistent"]), compared)),
+        "lastInconsistentAgeMs": stats.last_inconsistent().map(|at| millis(now.since(at))),
+        "outcomes": outcomes,
     })
 }
 

@@ -47,6 +47,8 @@ pub struct Entry {
     pub expires: Tick,
     /// Whether the read may have missed a change, so that it ends no later than the hold-off.
     pub hold_off: bool,
+    /// Whether the value came from a change's image.
+    pub hydrated: bool,
     held: Held,
 }
 
@@ -118,6 +120,8 @@ pub struct Read {
     pub position: Option<Position>,
     /// Whether it may have missed a change.
     pub hold_off: bool,
+    /// Whether it is a change's image, which nobody has read.
+    pub hydrated: bool,
 }
 
 impl Entry {
@@ -142,13 +146,13 @@ impl Entry {
         let bytes = OVERHEAD + (key + body.len() + content_type.len()) as u64;
         stats.entries.fetch_add(1, Ordering::Relaxed);
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let Read { seq, position, hold_off } = read;
+        let Read { seq, position, hold_off, hydrated } = read;
         let lsn = match position {
             Some(Position::Lsn(lsn)) => NonZeroU64::new(lsn),
             _ => None,
         };
         let held = Held { stats, bytes };
-        Self { body, content_type, etag, absent, seq, lsn, stored, expires, hold_off, held }
+        Self { body, content_type, etag, absent, seq, lsn, stored, expires, hold_off, hydrated, held }
     }
 
     /// Whether the value reflects everything up to a position, by what its reader said.
@@ -169,6 +173,29 @@ impl Drop for Held {
         self.stats.entries.fetch_sub(1, Ordering::Relaxed);
         self.stats.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+/// What tells bytes apart: 128 bits of XXH3, piece by piece.
+#[derive(Default)]
+pub struct Digest(xxhash_rust::xxh3::Xxh3);
+
+impl Digest {
+    /// Adds a piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Of all pieces.
+    #[must_use]
+    pub fn finish(&self) -> u128 {
+        self.0.digest128()
+    }
+}
+
+/// What tells these bytes apart.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(bytes)
 }
 
 /// 128 bits of XXH3 over type and bytes, in hexadecimal.
@@ -254,7 +281,7 @@ mod tests {
 
     fn entry(stats: &Arc<CacheStats>, body: &'static [u8]) -> Entry {
         let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
-        let read = Read { seq: Seq(1), position: None, hold_off: false };
+        let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false };
         Entry::new(value, 1, read, Tick(0), Tick(10), Arc::clone(stats))
     }
 

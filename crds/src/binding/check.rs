@@ -11,6 +11,7 @@ use crate::{
     quantity, refusals, resources::ResourcesSpec,
 };
 
+mod audit;
 mod redis;
 
 /// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.

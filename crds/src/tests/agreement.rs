@@ -133,6 +133,42 @@ const ONE_STREAM_URLS: &[&str] = &[
     "redis+sentinel://a/m",
 ];
 
+const SHARES: &[&str] = &[
+    "1%", "0%", "0.001%", "0.0001%", "0.000%", "00.1%", "99.999%", "100%", "100.0%", "100.000%", "100.001%",
+    "101%", "099%", "1", "%", "", ".5%", "1.%", "-1%", "1 %", "1%%",
+];
+const CHECK_URLS: &[&str] = &[
+    "http://127.0.0.1",
+    "http://127.0.0.1/",
+    "http://127.0.0.1:8080/freshet/check",
+    "http://[::1]:1/a-b_c.d~e%20/!$&()*+,;=:@",
+    "http://127.0.0.1:0",
+    "http://127.0.0.1:01",
+    "http://127.0.0.1:65535",
+    "http://127.0.0.1:65536",
+    "http://127.0.0.1:",
+    "http://127.0.0.1:80a",
+    "http://127.0.0.10/",
+    "http://127.0.0.2/",
+    "http://127x0x0x1/",
+    "http://[::1",
+    "http://::1/",
+    "http://localhost/",
+    "http://10.0.0.1/",
+    "http://a@127.0.0.1/",
+    "http://127.0.0.1@a/",
+    "http://127.0.0.1/?a",
+    "http://127.0.0.1?a",
+    "http://127.0.0.1/#a",
+    "http://127.0.0.1/a b",
+    "http://127.0.0.1/\u{e4}",
+    "http://127.0.0.1/'",
+    "HTTP://127.0.0.1/",
+    "https://127.0.0.1/",
+    "127.0.0.1",
+    "",
+];
+
 const FIELDS: &[(&str, &str, &[&str])] = &[
     ("ttl: 10m", "ttl: ", DURATIONS),
     ("maxStaleness: 10s", "maxStaleness: ", DURATIONS),
@@ -185,6 +221,14 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         "url: redis://redis:6379",
         "urlFrom:\n        secretKeyRef:\n          key: k\n          name: ",
         SECRET_NAMES,
+    ),
+    ("memory: 64Mi", "memory: 64Mi\n  audit:\n    check: {url: 'http://[::1]/'}\n    sample: ", SHARES),
+    ("memory: 64Mi", "memory: 64Mi\n  audit:\n    check: {url: 'http://[::1]/'}\n    delay: ", DURATIONS),
+    ("memory: 64Mi", "memory: 64Mi\n  audit:\n    check:\n      url: ", CHECK_URLS),
+    (
+        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "table: a.b\n    onChange: Hydrate\n  audit: {}\n  memory: ",
+        &["64Mi"],
     ),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
     ("metadata:\n  name: shop", "metadata:\n  name: ", &["true", "false", "a", "a.b", "TRUE"]),

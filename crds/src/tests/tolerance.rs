@@ -55,6 +55,17 @@ fn a_cache_with_an_unknown_value_is_off() {
 }
 
 #[test]
+fn an_audit_of_nothing_that_is_left_is_no_fault() {
+    let audited = "  - {name: new, table: a.b, onChange: Hydrate, sharding: 3}\n  audit: {}\n  memory: 64Mi";
+    let manifest = rendered(&[("  memory: 64Mi", audited)]);
+    assert_eq!(caches(&manifest), ["products", "pages"]);
+    let newer =
+        rendered(&[("  memory: 64Mi", "  audit: {check: {url: 'http://[::1]', tls: {}}}\n  memory: 64Mi")]);
+    assert_eq!(newer.newer.fields, ["spec.audit.check.tls"]);
+    assert!(newer.binding().unwrap().audit.unwrap().check.is_some());
+}
+
+#[test]
 fn a_source_of_a_newer_kind_is_left_out_with_its_caches() {
     for kind in
         ["nats: {url: \"nats://nats\"}", "redisStream: {cluster: [a, b], stream: all}", "redisStream: 7"]

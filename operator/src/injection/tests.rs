@@ -265,6 +265,17 @@ fn an_outdated_sidecar_is_told_by_field() {
 }
 
 #[test]
+fn an_audit_reaches_sidecars_as_they_are() {
+    let mut binding = shop();
+    let before = Shape::of(&binding, &defaults()).injected();
+    let url = "http://127.0.0.1:8080/freshet/check".to_owned();
+    let check = Some(freshet_crds::Check { url });
+    binding.spec.audit = Some(freshet_crds::Audit { sample: "1%".into(), delay: "5s".into(), check });
+    let after = Shape::of(&binding, &defaults()).injected();
+    assert_eq!(after, before, "no pod is outdated by it");
+}
+
+#[test]
 fn requests_are_never_left_out() {
     let resources = |given: Value| {
         let mut binding = shop();

@@ -9,11 +9,11 @@ use super::{Answer, Engine, Grant, Hit, Miss, Pending, Wanted};
 use crate::{
     catalog::{Cache, Catalog},
     clock::Tick,
-    freshness::Vouch,
+    freshness::{Evidence, Vouch},
     key::Key,
     lease::{Lease, Loading},
     planted::{Bug, planted},
-    store::Shelf,
+    store::{Entry, Shelf},
     watermark::Reached,
 };
 
@@ -31,8 +31,7 @@ impl<S: Shelf> Engine<S> {
         let stats = &cache.stats;
         let bump = |counter: &AtomicU64| counter.fetch_add(u64::from(!wanted.again), Ordering::Relaxed);
         let bound = catalog.freshness.bound.as_ref();
-        let attached = cache.attached.load(Ordering::Acquire);
-        let evidence = cache.feed.evidence(attached, bound.map(|b| b.heartbeat));
+        let evidence = evidence(catalog, cache);
         let served_stale = match evidence.vouch(bound, now) {
             Vouch::Fresh => None,
             Vouch::Stale { reason, serve: Some(beyond) } => Some((reason, beyond)),
@@ -55,12 +54,7 @@ impl<S: Shelf> Engine<S> {
             Reached::NotYet => Some("behind"),
             Reached::Unknown => Some("position-unknown"),
         });
-        let entry = self
-            .store
-            .load()
-            .get(cache.id, key.as_str())
-            .filter(|entry| cache.fence.holds(entry.seq))
-            .filter(|entry| entry.expires > now || planted(Bug::ExpiryIgnored));
+        let entry = self.current(cache, key, now);
         let refused = match &entry {
             _ if wanted.reload => Some("no-cache"),
             Some(e) if wanted.min_position.is_some_and(|min| e.reflects(min)) => None,
@@ -106,6 +100,13 @@ impl<S: Shelf> Engine<S> {
         }
     }
 
+    /// The value of a key, if one is cached and neither void nor expired.
+    pub(super) fn current(&self, cache: &Cache, key: &Key, now: Tick) -> Option<Arc<Entry>> {
+        let entry = self.store.load().get(cache.id, key.as_str())?;
+        let lives = entry.expires > now || planted(Bug::ExpiryIgnored);
+        Some(entry).filter(|entry| lives && cache.fence.holds(entry.seq))
+    }
+
     fn miss(
         &self,
         cache: &Arc<Cache>,
@@ -134,4 +135,10 @@ impl<S: Shelf> Engine<S> {
         drop(core);
         Some(Grant { token: self.sealer.seal(&lease), fill })
     }
+}
+
+/// What is known about the freshness of a cache's values.
+pub(super) fn evidence(catalog: &Catalog, cache: &Cache) -> Evidence {
+    let attached = cache.attached.load(Ordering::Acquire);
+    cache.feed.evidence(attached, catalog.freshness.bound.as_ref().map(|bound| bound.heartbeat))
 }

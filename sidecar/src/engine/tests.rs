@@ -135,6 +135,7 @@ impl Bench {
     }
 }
 
+mod audited;
 mod definitions;
 mod images;
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers are tests")]
 
 mod answers;
+mod audit;
 mod bad_input;
 mod cluster;
 mod debezium;
