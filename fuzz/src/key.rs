@@ -32,7 +32,11 @@ pub(crate) fn run(input: &[u8]) {
     }
     // Each event names one row; columns take its texts in turn.
     let mut shown: Vec<Vec<Scalar<'_>>> = Vec::new();
+    let mut collated = false;
     for event in events {
+        // MariaDB's and MySQL's begin with a `*`.
+        collated |= event.starts_with(b"*");
+        let event = event.strip_prefix(b"*").unwrap_or(event);
         let Some(columns) = event.split(|byte| *byte == b'\n').map(scalar).collect::<Option<Vec<_>>>() else {
             return;
         };
@@ -40,7 +44,7 @@ pub(crate) fn run(input: &[u8]) {
             return;
         }
         for (form, scalar) in forms.iter_mut().zip(&columns) {
-            *form = form.learn(scalar).unwrap_or(*form);
+            *form = form.learn(scalar, collated).unwrap_or(*form);
         }
         shown.push(columns);
     }
@@ -62,8 +66,9 @@ pub(crate) fn run(input: &[u8]) {
     // shown what isn't a number or a UUID.
     let typed = forms.iter().all(|form| form.kind != KeyType::Auto);
     for event in shown.iter().filter(|event| typed || shown.iter().all(|other| other == *event)) {
-        let same =
-            columns.iter().zip(event).zip(&forms).all(|((text, scalar), form)| finds(text, scalar, *form));
+        let same = columns.iter().zip(event).zip(&forms).all(|((text, scalar), form)| {
+            finds(text, scalar, *form) || collated && finds_by_collation(text, scalar, *form)
+        });
         if same && let Ok(Some(named)) = Key::from_event(event.iter().cloned().zip(forms.iter().copied())) {
             assert_eq!(asked, named, "{path} finds the row of {event:?} under {forms:?}");
         }
@@ -97,6 +102,13 @@ fn scalar(text: &[u8]) -> Option<Scalar<'_>> {
 
 /// Whether a database that has this value in a column of this form finds it by a request's text.
 fn finds(text: &str, scalar: &Scalar<'_>, form: Form) -> bool {
+    if let Scalar::Text(value) = scalar
+        && (value.ends_with(' ') || text.ends_with(' '))
+    {
+        // Padded, or compared as if it were.
+        let value = Scalar::Text(value.trim_end_matches(' ').into());
+        return finds(text.trim_end_matches(' '), &value, form);
+    }
     match (scalar, form.kind) {
         (Scalar::Null | Scalar::Compound, _) => false,
         // Who declares a text says that other spellings are other rows.
@@ -125,6 +137,13 @@ fn finds(text: &str, scalar: &Scalar<'_>, form: Form) -> bool {
                 || is_written_decimal(value) && same_number(text, value)
         }
     }
+}
+
+/// Whether a database finds a text by another that its collation takes for the same, as far as case and accents go.
+fn finds_by_collation(text: &str, scalar: &Scalar<'_>, form: Form) -> bool {
+    let Scalar::Text(value) = scalar else { return false };
+    let plain = |text: &str| text.to_lowercase().replace(['á', 'à', 'ä'], "a").replace(['é', 'è', 'ë'], "e");
+    (form.kind == KeyType::Auto || form.fold_case) && plain(text) == plain(value)
 }
 
 /// Numerical equality of decimals, by their digits.
@@ -210,13 +229,38 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let upper = UUID.to_ascii_uppercase();
     let bare = UUID.replace('-', "");
     let texts = [
-        "7", "007", "-7", "-0", "7.0", "7.00", "+7", "7e0", "0x7", " 7", "nan", UUID, &upper, &bare, "true",
-        "Straße", "ΟΔΟΣ",
+        "7",
+        "007",
+        "-7",
+        "-0",
+        "7.0",
+        "7.00",
+        "+7",
+        "7e0",
+        "0x7",
+        " 7",
+        "nan",
+        UUID,
+        &upper,
+        &bare,
+        "true",
+        "Straße",
+        "ΟΔΟΣ",
+        "ab ",
+        "ab",
+        "AB",
+        "Bw==",
+        "AQAA",
+        "2026-11-21T02:05:06.789Z",
+        "10.0.0.1",
+        "::1",
+        "08:00:2b:01:02:03",
     ];
     let mut seeds = Vec::new();
     for form in ["A", "I", "U", "T", "F"] {
         for event in texts {
             seeds.push(parts::one(&[form, &format!("s{event}"), event]));
+            seeds.push(parts::one(&[form, &format!("*s{event}"), event]));
             seeds.push(parts::one(&[form, event]));
         }
         seeds.push(parts::one(&[form, "n7", "007"]));
@@ -224,6 +268,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seeds.push(parts::one(&[form, "n0.5", "n1.0E7", "10000000.0"]));
         seeds.push(parts::one(&[form, "n-0.0", "0"]));
         seeds.push(parts::one(&[form, "t", "yes"]));
+        seeds.push(parts::one(&[form, "sAQAA", "65536"]));
+        seeds.push(parts::one(&[form, "sab  ", "ab"]));
+        seeds.push(parts::one(&[form, "*sáb", "ab"]));
         seeds.push(parts::one(&[form, "sΟΔΟΣ", "οδοσ"]));
     }
     for path in ["a/b", "a%2Fb", "a%2fb", "%", "%zz", "%ff", "a//b", ".", "%2e%2E/b", "_batch", ""] {

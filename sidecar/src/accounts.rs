@@ -260,7 +260,7 @@ impl Numbers {
             open.last.len() - 1
         });
         let last = &mut open.last[at].1;
-        let gap = place > *last + 1 && !entered;
+        let gap = place > last.saturating_add(1) && !entered;
         *last = place.max(*last);
         if gap {
             self.lose(Break::EventsMissed);

@@ -147,14 +147,15 @@ impl Api {
 
     async fn respond(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         patience: &Patience,
     ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
         let response = if patience.begin(!request.body().is_end_stream()) {
             Problem::fragment().response()
         } else {
-            routes::answer(&self.engine, &self.binding, &self.room, patience, request).await
+            routes::answer(&self.engine, &self.binding, &self.room, patience, &mut request).await
         };
+        body::drain(request.body_mut()).await;
         patience.enter(Phase::Answering);
         Ok(response)
     }

@@ -104,7 +104,7 @@ pub struct CacheStats {
 pub struct Shape {
     /// The forms of its columns; `None` while their number is unknown.
     pub forms: Option<Box<[Form]>>,
-    /// What events have shown of each column; `None` before the first event.
+    /// What was declared of each column and events have shown; `None` before the first event where nothing was.
     shown: Option<Box<[Form]>>,
     /// The forms that the binding declares, which learning narrows but never widens.
     declared: Option<Box<[Form]>>,
@@ -208,7 +208,7 @@ impl Cache {
         let declared: Option<Box<[Form]>> =
             spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
         let seen = spec.tables().map(|table| feed.seen(table)).collect();
-        let shape = Shape { forms: declared.clone(), shown: None, declared };
+        let shape = Shape { forms: declared.clone(), shown: declared.clone(), declared };
         Self {
             id,
             spec,
@@ -258,9 +258,9 @@ impl Shape {
     ///
     /// Once events have shown a column to be an integer or a boolean, a request must spell it as one; once they have
     /// shown other spellings of numbers or UUIDs, it must use those; and once they have shown how many columns there
-    /// are, it must have as many.
+    /// are, it must have as many. `collated` if they are of a database that compares texts by a collation.
     #[must_use]
-    pub fn learn(&self, scalars: &[&Scalar<'_>]) -> Option<Self> {
+    pub fn learn(&self, scalars: &[&Scalar<'_>], collated: bool) -> Option<Self> {
         if scalars.iter().any(|scalar| matches!(scalar, Scalar::Null)) {
             return None;
         }
@@ -269,11 +269,15 @@ impl Shape {
             Some(known) => known[i],
             None => self.declared.as_ref().and_then(|d| d.get(i)).copied().unwrap_or(Form::AUTO),
         };
-        if known.is_some() && scalars.iter().enumerate().all(|(i, s)| before(i).learn(s).is_none()) {
+        if known.is_some() && scalars.iter().enumerate().all(|(i, s)| before(i).learn(s, collated).is_none())
+        {
             return None;
         }
-        let shown: Box<[Form]> =
-            scalars.iter().enumerate().map(|(i, s)| before(i).learn(s).unwrap_or(before(i))).collect();
+        let shown: Box<[Form]> = scalars
+            .iter()
+            .enumerate()
+            .map(|(i, s)| before(i).learn(s, collated).unwrap_or(before(i)))
+            .collect();
         let forms = shown.iter().map(|form| {
             let narrowed = form.kind == KeyType::Auto && form.shown.only_integers();
             if narrowed { Form { kind: KeyType::Integer, ..*form } } else { *form }

@@ -30,7 +30,7 @@ mod commits;
 
 pub use commits::Commits;
 
-/// Rows whose invalidations are told apart, at most. 24 bytes each; a power of two.
+/// Rows whose invalidations are told apart, at most. 32 bytes each; a power of two.
 pub const SLOTS: usize = 1 << 16;
 
 /// The number of an applied change or a fill, counted from the sidecar's start.
@@ -104,6 +104,8 @@ pub enum Refusal {
     NotNewer,
     /// It was committed before a fill whose position nobody knows, as far as clocks tell.
     Outranked,
+    /// Its key in the cache may be other rows', too.
+    SharedKey,
 }
 
 /// Why a fill was not taken: something it depends on was invalidated after its lease.
@@ -172,8 +174,14 @@ impl Versions {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::NullsReplaced, Self::NotWhole, Self::NoPosition, Self::NotNewer, Self::Outranked];
+    pub const ALL: [Self; 6] = [
+        Self::NullsReplaced,
+        Self::NotWhole,
+        Self::NoPosition,
+        Self::NotNewer,
+        Self::Outranked,
+        Self::SharedKey,
+    ];
 
     /// Its name in status and metrics.
     #[must_use]
@@ -184,6 +192,7 @@ impl Refusal {
             Self::NoPosition => "no-position",
             Self::NotNewer => "not-newer",
             Self::Outranked => "outranked",
+            Self::SharedKey => "shared-key",
         }
     }
 
@@ -198,6 +207,9 @@ impl Refusal {
                 Some("unchanged large columns aren't in the events: REPLICA IDENTITY FULL sends them")
             }
             Self::NoPosition => Some("events without a position and a time can't be ordered"),
+            Self::SharedKey => Some(
+                "hydrate caches whose key is the event's whole key, and without blanks at its end: others' rows can share one",
+            ),
             Self::NotNewer | Self::Outranked => None,
         }
     }

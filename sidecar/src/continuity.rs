@@ -131,7 +131,7 @@ impl Continuity {
         if id <= cursor.last {
             return Err(Break::IdWentBack);
         }
-        *cursor = Cursor { last: id, added: cursor.added + 1 };
+        *cursor = Cursor { last: id, added: cursor.added.saturating_add(1) };
         Ok(())
     }
 
@@ -254,6 +254,12 @@ mod tests {
             ("a", state(100, 6), Break::EntriesMissed),
         ] {
             assert_eq!(continuity.check(&server(run_id), [("s", states)]), Err(expected));
+        }
+        // The same process with another history, or as somebody's replica.
+        let promoted = ServerIdentity { replication_id: "q".into(), ..server("a") };
+        let demoted = ServerIdentity { role: "slave".into(), ..server("a") };
+        for other in [promoted, demoted] {
+            assert_eq!(continuity.check(&other, [("s", state(100, 7))]), Err(Break::ServerChanged));
         }
     }
 

@@ -158,7 +158,9 @@ fn row_in_cache<'a>(
         return;
     }
     let scalars: Vec<_> = key_columns.iter().map(|(_, scalar)| scalar).collect();
-    let shape = match cache.shape().learn(&scalars) {
+    // A binary log is MariaDB's or MySQL's.
+    let collated = matches!(row.version, Some(RowVersion::Binlog { .. }));
+    let shape = match cache.shape().learn(&scalars, collated) {
         Some(learned) => {
             effects.push(Effect::Reshape { cache, shape: learned.clone() });
             Arc::new(learned)
@@ -191,7 +193,11 @@ fn row_in_cache<'a>(
         effects.push(Effect::VoidRow { cache, key: key.clone() });
     }
     if cache.spec.on_change == OnChange::Hydrate {
-        match offer(row, cache) {
+        // Of other columns than the event's key, several rows can have the same; and of two texts that blanks tell apart
+        // each may be a row's.
+        let shared = !identifies || key_columns.len() < event_key.len();
+        let shared = shared || key_columns.iter().any(|(_, scalar)| scalar.is_padded());
+        match offer(row, cache, shared) {
             Ok(Some((image, version, commit_ms))) => {
                 effects.push(Effect::Hydrate { cache, key, image, version, commit_ms });
             }
@@ -213,11 +219,15 @@ fn note<'a>(row: &RowChange<'_>, cache: &'a Arc<Cache>, key: Key) -> Option<Effe
 fn offer<'a>(
     row: &'a RowChange<'_>,
     cache: &Cache,
+    shared: bool,
 ) -> Result<Option<(&'a RawValue, RowVersion, u64)>, Refusal> {
     let (Op::Create | Op::Update, Some(image)) = (row.op, row.after) else { return Ok(None) };
     // Rows of several tables are routed to one, and can have one key there: no image is the row.
     if row.table.routed_to.is_some() && row.table.routed_to.as_deref() == cache.spec.table.as_deref() {
         return Ok(None);
+    }
+    if shared {
+        return Err(Refusal::SharedKey);
     }
     let (Some(version), Some(commit_ms)) = (row.version, row.commit_ms) else {
         return Err(Refusal::NoPosition);

@@ -212,7 +212,8 @@ struct Value<'a> {
     message: Option<Message<'a>>,
     #[serde(borrow)]
     transaction: Option<InTransaction<'a>>,
-    ddl: Option<serde::de::IgnoredAny>,
+    #[serde(borrow, default)]
+    ddl: Option<Cow<'a, str>>,
     #[serde(rename = "tableChanges")]
     table_changes: Option<Vec<TableChange>>,
 }
@@ -417,11 +418,12 @@ fn message<'a>(value: &Value<'_>) -> Change<'a> {
     })
 }
 
-/// DDL: the one table it names, else everything.
+/// DDL: the one table it names, else everything. Of a table that is renamed only the new name is said.
 fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
     let version = value.source.as_ref().and_then(Source::version);
+    let renames = value.ddl.as_ref().is_some_and(|ddl| ddl.to_ascii_lowercase().contains("rename"));
     match value.table_changes.as_deref() {
-        Some([only]) => {
+        Some([only]) if !renames => {
             let parts: Vec<_> = only.id.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
             let table = TableName::from_binding(&parts.join("."));
             Change::Table { table, why: TableReason::Redefined, version, mark: Mark::default() }

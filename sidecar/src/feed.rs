@@ -196,8 +196,9 @@ impl Feed {
 
     /// Notes the database server that wrote an event; whether it is another one than before.
     pub fn note_database(&self, server: u64) -> bool {
-        let before = self.database.swap(server + 1, Ordering::AcqRel);
-        before != 0 && before != server + 1
+        let server = server.saturating_add(1);
+        let before = self.database.swap(server, Ordering::AcqRel);
+        before != 0 && before != server
     }
 
     /// Notes that a commit's transaction and every one before it has been applied, and, up to `through`, nothing of a

@@ -82,6 +82,7 @@ impl Evidence {
         let Some(bound) = bound else {
             return match self.proven {
                 Some(at) if self.connected && now.since(at) <= CONTINUITY_PERIOD => Vouch::Fresh,
+                None if self.connected => stale(Reason::Starting),
                 _ => stale(late),
             };
         };
@@ -170,6 +171,8 @@ mod tests {
     fn without_positions_it_says_why() {
         let start = Evidence { attached: false, ..evidence() };
         assert_eq!(reason(start.vouch(None, Tick(1001))), Some(Reason::Starting));
+        let unproven = Evidence { proven: None, ..evidence() };
+        assert_eq!(reason(unproven.vouch(None, Tick(1001))), Some(Reason::Starting));
         let cut = Evidence { connected: false, ..start };
         assert_eq!(reason(cut.vouch(None, Tick(1001))), Some(Reason::Disconnected));
         let gapped = Evidence { gapped: true, ..cut };

@@ -3,12 +3,16 @@
 //! A key is its columns' texts joined by `/`; a `/` or `%` inside a column is percent-encoded, so that the
 //! joined text is unambiguous. Both sides build it with [`Key::from_columns`]; what a request may not say is
 //! a text that the database would understand but no event would ever carry (`007` for `7`).
+//!
+//! Blanks at a text's end are no part of a key: `char(n)` and most collations take `ab` and `ab  ` for one, and an event
+//! may carry either. So an event names both, and a request only the one without.
 
 use std::borrow::Cow;
 
 use freshet_crds::{KeyType, binding::ColumnSpec};
 
 mod looks;
+mod written;
 
 pub use looks::Looks;
 
@@ -62,6 +66,16 @@ pub enum Scalar<'a> {
     Null,
     /// An object or array: no text stands for it.
     Compound,
+}
+
+// === impl Scalar ===
+
+impl Scalar<'_> {
+    /// Whether it is a text that has blanks at its end, which its key hasn't.
+    #[must_use]
+    pub fn is_padded(&self) -> bool {
+        matches!(self, Self::Text(text) if text.ends_with(' '))
+    }
 }
 
 /// The form of one column's text.
@@ -142,7 +156,7 @@ impl Key {
         let mut texts = Vec::with_capacity(1);
         for (scalar, form) in columns {
             let mut text = match scalar {
-                Scalar::Text(text) => text,
+                Scalar::Text(text) => trim(text),
                 Scalar::Number(text) => Cow::Borrowed(text),
                 Scalar::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
                 Scalar::Null => return Ok(None),
@@ -178,14 +192,15 @@ impl Form {
     /// A column of which nothing was declared.
     pub const AUTO: Self = Self { kind: KeyType::Auto, fold_case: false, shown: Looks::NONE };
 
-    /// The form with what this event's text shows; `None` if it shows nothing new.
+    /// The form with what this event's text shows; `None` if it shows nothing new. `collated` if it is of a database that
+    /// compares texts by a collation.
     #[must_use]
-    pub fn learn(self, scalar: &Scalar<'_>) -> Option<Self> {
-        if self.kind != KeyType::Auto {
-            return None;
-        }
+    pub fn learn(self, scalar: &Scalar<'_>, collated: bool) -> Option<Self> {
         let shown = match scalar {
-            Scalar::Text(text) => self.shown.with_text(text),
+            // Such collations seldom stop at case.
+            _ if self.fold_case && collated => self.shown.with_collation(),
+            _ if self.kind != KeyType::Auto => return None,
+            Scalar::Text(text) => self.shown.with_text(text.trim_end_matches(' '), collated),
             Scalar::Number(text) => self.shown.with_number(text),
             Scalar::Bool(_) => self.shown.with_bool(),
             // Neither has a text that a request could spell otherwise.
@@ -195,7 +210,9 @@ impl Form {
     }
 
     fn check(self, text: &str) -> Result<(), KeyError> {
+        let printable = || text.bytes().all(|b| matches!(b, b' '..=b'~'));
         let form = match self.kind {
+            _ if text.ends_with(' ') => "a text without blanks at its end",
             KeyType::Integer if is_integer(text) => return Ok(()),
             KeyType::Integer => "a decimal integer without leading zeros, plus sign or blanks",
             KeyType::Uuid if is_uuid(text) => return Ok(()),
@@ -204,6 +221,9 @@ impl Form {
                 Some(form) => form,
                 None => return Ok(()),
             },
+            KeyType::Text if self.fold_case && self.shown.is_collated() && !printable() => {
+                "of printable ASCII characters, of which MariaDB and MySQL take none for another"
+            }
             KeyType::Text => return Ok(()),
         };
         Err(KeyError::Form { text: text.chars().take(64).collect(), form })
@@ -214,6 +234,13 @@ impl Form {
             // Letter by letter, as databases do it: a final sigma isn't another letter.
             *text = Cow::Owned(text.chars().flat_map(char::to_lowercase).collect());
         }
+    }
+}
+
+fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim_end_matches(' ')),
+        Cow::Owned(text) => Cow::Owned(text.trim_end_matches(' ').to_owned()),
     }
 }
 

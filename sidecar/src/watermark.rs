@@ -1,6 +1,8 @@
 //! How far a database's log has been applied, in the database's own terms: what a read with a minimum is held against.
 
-use crate::position::{Commit, GtidSet, Position};
+use std::collections::BTreeMap;
+
+use crate::position::{Commit, Gtid, GtidSet, Position};
 
 /// PostgreSQL's transactions whose end is remembered, at most: a later one takes the place of the one before.
 const ENDED: u32 = 1 << 13;
@@ -11,9 +13,12 @@ pub struct Watermark {
     lsn: Option<u64>,
     /// By the number's low bits; allocated with the first.
     ended: Box<[Option<u32>]>,
-    /// The number of the last transaction that ended.
-    last: Option<u32>,
+    /// The numbers of the first and the last transaction that ended.
+    ends: Option<(u32, u32)>,
     gtids: GtidSet,
+    /// The last transaction of each of MySQL's servers in `gtids`. All before it in the log have been applied wherever
+    /// it has, while of intervals a sidecar that began later lacks the first.
+    newest: BTreeMap<u128, u64>,
 }
 
 /// Whether a position has been reached.
@@ -40,10 +45,19 @@ impl Watermark {
                         self.ended = vec![None; ENDED as usize].into();
                     }
                     self.ended[(xid % ENDED) as usize] = Some(xid);
-                    self.last = Some(xid);
+                    self.ends = Some((self.ends.map_or(xid, |(first, _)| first), xid));
                 }
             }
-            Commit::Gtid(gtid) => self.gtids.insert(gtid),
+            Commit::Gtid(gtid) => {
+                let replayed = self.gtids.contains(gtid);
+                self.gtids.insert(gtid);
+                if let Gtid::MySql { server, number } = gtid
+                    && !replayed
+                    && self.gtids.contains(gtid)
+                {
+                    self.newest.insert(server, number);
+                }
+            }
         }
     }
 
@@ -58,9 +72,14 @@ impl Watermark {
         let known = |reached| if reached { Reached::Yes } else { Reached::NotYet };
         match position {
             Position::Lsn(wanted) => self.lsn.map_or(Reached::Unknown, |lsn| known(lsn >= *wanted)),
-            Position::Xid(wanted) => match self.last {
+            Position::Xid(wanted) => match self.ends {
                 Some(_) if self.ended[(*wanted % ENDED) as usize] == Some(*wanted) => Reached::Yes,
-                Some(last) if last.abs_diff(*wanted) < ENDED => Reached::NotYet,
+                // Numbers begin anew after the last. One from before the first end may have ended before it, too.
+                Some((first, last))
+                    if last.abs_diff(*wanted) < ENDED && wanted.wrapping_sub(first) < 1 << 31 =>
+                {
+                    Reached::NotYet
+                }
                 _ => Reached::Unknown,
             },
             // What a snapshot sees isn't a stretch of the log.
@@ -76,7 +95,7 @@ impl Watermark {
         match self.lsn {
             Some(lsn) => Some(Position::Lsn(lsn)),
             None if self.gtids.is_empty() => None,
-            None => Some(Position::Gtids(self.gtids.clone())),
+            None => Some(Position::Gtids(self.gtids.with_newest(&self.newest))),
         }
     }
 }
@@ -99,8 +118,10 @@ mod tests {
         assert_eq!(reached(&mark, "lsn:0/10"), Reached::Yes);
         assert_eq!(reached(&mark, "lsn:0/11"), Reached::NotYet);
         assert_eq!(reached(&mark, "xid:755"), Reached::Yes);
+        assert_eq!(reached(&mark, "xid:754"), Reached::Unknown, "it may have ended before anything was read");
+        mark.commit(Commit::Postgres { lsn: 0x10, xid: Some(757) });
         assert_eq!(
-            reached(&mark, "xid:754"),
+            reached(&mark, "xid:756"),
             Reached::NotYet,
             "transactions don't end in the order of numbers"
         );
@@ -120,5 +141,30 @@ mod tests {
         assert_eq!(reached(&mark, "gtid:0-1-17"), Reached::Yes);
         assert_eq!(reached(&mark, "gtid:0-1-17,1-1-1"), Reached::NotYet);
         assert_eq!(mark.position().unwrap().to_string(), "gtid:0-1-17");
+    }
+
+    /// Of MySQL's servers a sidecar that began later knows no more than what came since.
+    #[test]
+    fn a_position_is_reached_wherever_its_transactions_are_known() {
+        const SERVER: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let commit = |mark: &mut Watermark, number: u64| {
+            mark.commit(Commit::Gtid(format!("{SERVER}:{number}").parse().unwrap()));
+        };
+        let (mut older, mut younger) = (Watermark::default(), Watermark::default());
+        for number in [1, 2, 3] {
+            commit(&mut older, number);
+        }
+        for number in [4, 6] {
+            commit(&mut older, number);
+            commit(&mut younger, number);
+        }
+        assert_eq!(older.position().unwrap().to_string(), format!("gtid:{SERVER}:6"));
+        assert_eq!(younger.reached(&older.position().unwrap()), Reached::Yes);
+        // Numbers of one server don't always ascend, and replays go back.
+        commit(&mut older, 5);
+        commit(&mut older, 4);
+        assert_eq!(older.position().unwrap().to_string(), format!("gtid:{SERVER}:5"));
+        assert_eq!(younger.reached(&older.position().unwrap()), Reached::NotYet);
+        assert_eq!(reached(&older, &format!("gtid:{SERVER}:1-6")), Reached::Yes);
     }
 }

@@ -55,11 +55,9 @@ impl Room {
         let mut body = pin!(body);
         let (announced, most) = (body.size_hint().lower(), body.size_hint().upper().unwrap_or(limit));
         if announced > limit {
-            drain(body).await;
             return Err(too_large(limit));
         }
         let Some(room) = self.take(most.min(limit), patience).await else {
-            drain(body).await;
             return Err(no_room());
         };
         patience.enter(Phase::Body);
@@ -74,8 +72,6 @@ impl Room {
             })?;
             let Some(data) = frame.data_ref() else { continue };
             if (all.len() + data.len()) as u64 > limit {
-                drop(all);
-                drain(body).await;
                 return Err(too_large(limit));
             }
             grow(&mut all, data.len(), limit);
@@ -109,7 +105,10 @@ fn grow(all: &mut Vec<u8>, more: usize, limit: u64) {
 }
 
 /// Reads and drops what is left of a body, as far as is bearable.
-async fn drain<B: Body<Data = Bytes>>(mut body: std::pin::Pin<&mut B>) {
+pub(super) async fn drain<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
+    if body.is_end_stream() {
+        return;
+    }
     let mut left = BEARABLE;
     let all = async {
         while let Some(Ok(frame)) = body.frame().await {

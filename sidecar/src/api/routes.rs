@@ -13,7 +13,7 @@ use hyper::{
 
 use super::{
     body::Room,
-    connection::Patience,
+    connection::{Patience, Phase},
     directives::{self, FillDirectives, ReadDirectives},
     problem::Problem,
     waiting,
@@ -40,7 +40,7 @@ pub(crate) async fn answer(
     reload: &status::BindingWatch,
     room: &Room,
     patience: &Patience,
-    request: Request<Incoming>,
+    request: &mut Request<Incoming>,
 ) -> Reply {
     match route(engine, reload, room, patience, request).await {
         Ok(reply) => reply,
@@ -53,7 +53,7 @@ async fn route(
     binding: &status::BindingWatch,
     room: &Room,
     patience: &Patience,
-    request: Request<Incoming>,
+    request: &mut Request<Incoming>,
 ) -> Result<Reply, Problem> {
     let uri = request.uri().clone();
     let path = uri.path();
@@ -81,14 +81,18 @@ async fn route(
         ));
     }
     let Some(catalog) = engine.catalog() else {
-        return not_served(&request, Reason::NoBinding, "without a binding no lease is given");
+        return not_served(request, Reason::NoBinding, "without a binding no lease is given");
     };
     if catalog.off.contains(name) {
-        return not_served(&request, Reason::BindingTooNew, "this cache is off: no lease is given for it");
+        return not_served(request, Reason::BindingTooNew, "this cache is off: no lease is given for it");
     }
     let Some(cache) = catalog.caches.get(name) else { return Err(unknown_cache(name, &catalog)) };
     let key =
         cache.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).map_err(|e| bad_key(&e))?;
+    if *request.method() != Method::PUT {
+        // Its body, if it has one, is nobody's: a reader who waits isn't sending it slowly.
+        patience.enter(Phase::Working);
+    }
     match *request.method() {
         Method::GET => read(engine, &catalog, cache, &key, request.headers(), true).await,
         Method::HEAD => read(engine, &catalog, cache, &key, request.headers(), false).await,
@@ -146,7 +150,7 @@ async fn fill(
     Place { catalog, cache, key }: Place<'_>,
     room: &Room,
     patience: &Patience,
-    request: Request<Incoming>,
+    request: &mut Request<Incoming>,
 ) -> Result<Reply, Problem> {
     let headers = request.headers();
     let Some(token) = directives::header(headers, "freshet-lease")? else {
@@ -171,7 +175,7 @@ async fn fill(
     if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
         return Err(unsupported_type("values are stored as they are: send them without a Content-Encoding"));
     }
-    let received = room.receive(request.into_body(), catalog.sidecar.max_value, patience).await?;
+    let received = room.receive(request.body_mut(), catalog.sidecar.max_value, patience).await?;
     let body = received.bytes.clone();
     if fill.absent && !body.is_empty() {
         return Err(Problem::bad_request(

@@ -124,6 +124,59 @@ fn hydration_follows_the_void() {
     assert_eq!(run(&catalog, "{\"id\":7}", &event("r", "{\"id\":7}")), noted);
 }
 
+/// Tenants' rows can have the same number: one's image isn't the other's value.
+#[test]
+fn images_of_rows_that_share_a_key_are_not_hydrated() {
+    let (tenants, row) = ("{\"tenant\":1,\"id\":7}", "{\"tenant\":1,\"id\":7,\"code\":\"a\"}");
+    let shared =
+        |name: &str, key: &str| format!("{{name: {name}, table: s.t, onChange: Hydrate, key: [{key}]}}");
+    let found = |cache: &str, key: &str, op: &str| run(&catalog(cache), key, &event(op, row));
+    let refused = ["note ids/7", "refuse ids shared-key", "void ids/7"];
+    for op in ["c", "u"] {
+        assert_eq!(found(&shared("ids", "{column: id}"), tenants, op), refused, "{op}");
+    }
+    let whole = shared("ids", "{column: id}, {column: tenant}");
+    assert_eq!(found(&whole, tenants, "u"), ["hydrate ids/7/1", "void ids/7/1"]);
+    let other = ["note codes/a", "refuse codes shared-key", "void codes/a"];
+    assert_eq!(found(&shared("codes", "{column: code}"), tenants, "c"), other);
+    // `ab ` is the row of `ab` in a column of type char(3), and another one in one of type text.
+    let plain = "{name: ids, table: s.t, onChange: Hydrate}";
+    let padded = ["note ids/ab", "refuse ids shared-key", "void ids/ab"];
+    assert_eq!(found(plain, "{\"id\":\"ab \"}", "u"), padded);
+    assert_eq!(found(plain, "{\"id\":\"abc\"}", "u"), ["hydrate ids/abc", "void ids/abc"]);
+}
+
+#[test]
+fn what_is_declared_is_not_void_because_of_a_first_event() {
+    let reshapes = |catalog: &Catalog, key: &str| {
+        let fields = [(key.as_bytes().to_vec(), event("u", "null").into_bytes())];
+        let change = read(&StreamRole::Routed, &fields);
+        let effects = effects(&change, concerned(&change, &catalog.feeds[0].1));
+        effects.iter().any(|effect| matches!(effect, Effect::Reshape { .. }))
+    };
+    for (key, shown, learns) in [
+        ("key: [{column: id, type: Integer}]", "7", false),
+        ("key: [{column: id, type: Text}]", "\"x\"", false),
+        ("key: [{column: id}]", "7", true),
+        ("ttl: 1m", "7", true),
+    ] {
+        let catalog = catalog(&format!("{{name: rows, table: s.t, {key}}}"));
+        assert_eq!(reshapes(&catalog, &format!("{{\"id\":{shown}}}")), learns, "{key}");
+    }
+}
+
+/// MariaDB takes `ab` and `AB` for one, and no event says so.
+#[test]
+fn an_event_of_a_binary_log_shows_that_texts_are_compared_by_a_collation() {
+    let binlog = event("u", "null").replace("\"lsn\":5", "\"server_id\":1,\"file\":\"bin.1\",\"pos\":5");
+    for (event, taken) in [(event("u", "null"), true), (binlog, false)] {
+        let catalog = catalog("{name: rows, table: s.t}");
+        assert_eq!(run(&catalog, "{\"id\":\"ab\"}", &event), ["void rows/ab"]);
+        let shape = catalog.caches["rows"].shape();
+        assert_eq!(Key::from_path("AB", shape.forms.as_deref()).is_ok(), taken);
+    }
+}
+
 #[test]
 fn images_that_are_not_whole_or_not_true_only_void() {
     let catalog = catalog("{name: rows, table: s.t, onChange: Hydrate}");

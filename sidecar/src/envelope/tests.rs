@@ -302,10 +302,17 @@ fn schema_changes_void_the_table_they_name_or_everything() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(
-        read(&StreamRole::Schema, &ddl("[]")),
-        Change::Source { why: SourceReason::Redefined, .. }
-    ));
+    // `RENAME TABLE product TO goods` and `ALTER TABLE product RENAME goods` say nothing of `product`.
+    let renamed = "[{\"type\":\"ALTER\",\"id\":\"\\\"shop\\\".\\\"goods\\\"\"}]";
+    let rename = "ALTER TABLE product\\n  Rename goods";
+    for (ddl, changes) in [("ALTER …", "[]"), (rename, renamed), ("RENAME TABLE product TO goods", renamed)]
+    {
+        let value =
+            format!("{{\"source\":{{\"db\":\"shop\"}},\"ddl\":\"{ddl}\",\"tableChanges\":{changes}}}");
+        let entry = one("{\"databaseName\":\"shop\"}", &value);
+        let change = read(&StreamRole::Schema, &entry);
+        assert!(matches!(change, Change::Source { why: SourceReason::Redefined, .. }), "{change:?}");
+    }
 }
 
 proptest! {

@@ -125,6 +125,13 @@ impl GtidSet {
         }
     }
 
+    /// Of each MySQL server this one number, in place of all of its intervals.
+    #[must_use]
+    pub fn with_newest(&self, newest: &BTreeMap<u128, u64>) -> Self {
+        let servers = newest.iter().map(|(server, number)| (*server, vec![(*number, *number)])).collect();
+        Self { domains: self.domains.clone(), servers }
+    }
+
     /// Whether one is among them.
     #[must_use]
     pub fn contains(&self, gtid: Gtid) -> bool {

@@ -32,6 +32,8 @@ use crate::{
 const BLOCK: Duration = Duration::from_secs(1);
 /// How long any reply may take beyond its own waiting: a half-open connection is noticed by it.
 const REPLY: Duration = Duration::from_secs(2);
+/// What Redis says of a stream that isn't there, after its code for errors of any kind.
+const NO_STREAM: &str = "no such key";
 /// How often the streams' continuity is checked.
 const CHECK: Duration = Duration::from_secs(1);
 /// The pauses between attempts to connect, doubling from the first to the second, jittered.
@@ -141,6 +143,9 @@ impl Follower {
                 }
             }
             self.tail.position(survey, Tick::now());
+            self.tail.attach(plan, Tick::now());
+            // Proves at once what the next read would prove when it has waited in vain.
+            return self.check(redis, plan).await;
         }
         self.tail.attach(plan, Tick::now());
         Ok(())
@@ -219,7 +224,7 @@ impl Follower {
                 Value::ServerError(error) if error.code() == "WRONGTYPE" => {
                     return Err(SessionError::WrongType { stream: stream.clone() });
                 }
-                Value::ServerError(error) if error.code() == "ERR" => None,
+                Value::ServerError(error) if error.details() == Some(NO_STREAM) => None,
                 Value::ServerError(error) => return Err(redis::RedisError::from(error).into()),
                 value => Some(reply::stream_state(value)?),
             };

@@ -16,6 +16,7 @@ fn a_restarted_redis_voids_everything() {
     let epoch = shop.epoch();
     shop.redis.restart().unwrap();
     shop.until_fresh_after(epoch);
+    assert_eq!(shop.breaks(), ["server-changed"]);
     assert_eq!(shop.get("/v1/products/7"), "miss");
     shop.change("product", "{\"id\":7}", "c", "{\"id\":7}");
     shop.until_get("/v1/rows/7", "hit {\"id\":7}");
@@ -91,22 +92,23 @@ fn a_cut_connection_without_loss_drops_nothing() {
 
 #[test]
 fn a_lost_stream_voids_everything() {
-    for commands in [
-        &[&["FLUSHALL"][..]][..],
-        &[&["DEL", "shop.inventory.stock"]],
+    let anew = "redis.call('DEL', KEYS[1]); return redis.call('XADD', KEYS[1], ARGV[1], 'a', 'b')";
+    let stream = "shop.inventory.stock";
+    for (command, why) in [
+        (&["FLUSHALL"][..], "stream-gone"),
+        (&["DEL", stream], "stream-gone"),
         // Gone and made anew before anyone looked, with ids from before and with later ones.
-        &[&["DEL", "shop.inventory.stock"], &["XADD", "shop.inventory.stock", "1-1", "a", "b"]],
-        &[&["DEL", "shop.inventory.stock"], &["XADD", "shop.inventory.stock", "*", "a", "b"]],
+        (&["EVAL", anew, "1", stream, "1-1"], "id-went-back"),
+        (&["EVAL", anew, "1", stream, "*"], "entries-missed"),
     ] {
         let mut shop = Shop::open();
         shop.settle();
         shop.fill("/v1/products/7", "x");
         let epoch = shop.epoch();
-        for command in commands {
-            shop.redis.command::<String>(command).unwrap();
-        }
+        shop.redis.command::<redis::Value>(command).unwrap();
         shop.until_fresh_after(epoch);
-        assert_eq!(shop.get("/v1/products/7"), "miss", "{commands:?}");
+        assert_eq!(shop.breaks(), [why], "{command:?}");
+        assert_eq!(shop.get("/v1/products/7"), "miss", "{command:?}");
     }
 }
 
@@ -122,6 +124,7 @@ fn entries_trimmed_before_they_were_read_void_everything() {
     let stream = "shop.inventory.product";
     shop.redis.command::<i64>(&["EVAL", script, "1", stream, "{\"id\":7}", &event]).unwrap();
     shop.until_fresh_after(epoch);
+    assert_eq!(shop.breaks(), ["entries-missed"]);
     assert_eq!(shop.get("/v1/products/7"), "miss");
 }
 
@@ -159,7 +162,6 @@ fn a_key_that_is_no_stream_is_reported_and_mended() {
     let mut shop = Shop::open();
     shop.settle();
     shop.fill("/v1/products/7", "x");
-    shop.redis.command::<i64>(&["DEL", "shop.inventory.stock"]).unwrap();
     shop.redis.command::<String>(&["SET", "shop.inventory.stock", "oops"]).unwrap();
     shop.sidecar
         .until("the wrong type is reported", SOON, |sidecar| {
@@ -171,7 +173,10 @@ fn a_key_that_is_no_stream_is_reported_and_mended() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(shop.get("/v1/products/7"), "stale gapped");
+    assert_eq!(
+        (shop.get("/v1/products/7").as_str(), shop.breaks()),
+        ("stale gapped", vec!["wrong-type".to_owned()])
+    );
     shop.redis.command::<i64>(&["DEL", "shop.inventory.stock"]).unwrap();
     shop.until_fresh();
     assert_eq!(shop.get("/v1/products/7"), "miss");

@@ -229,6 +229,47 @@ fn a_body_that_never_ends_is_cut() {
     assert!(shop.sidecar.metrics().unwrap().contains("freshet_connections_cut_total 1"));
 }
 
+/// Nobody takes the body of a read: a reader who waits isn't cut for it.
+#[test]
+fn a_body_that_nobody_takes_costs_no_reader_its_time() {
+    let shop = Shop::open();
+    shop.lease("/v1/products/1");
+    // Both wait for the loader, who never comes: one is told to load when it is given up, the other waits on.
+    let readers = [(); 2].map(|()| {
+        let mut reader = Connection::open(&shop.sidecar.tcp()).unwrap();
+        let head = b"GET /v1/products/1 HTTP/1.1\r\nhost: x\r\nprefer: wait=12\r\ncontent-length: 2\r\n\r\nx";
+        reader.send(head).unwrap();
+        reader
+    });
+    for mut reader in readers {
+        assert_eq!(reader.response("GET").unwrap().status, 404);
+    }
+}
+
+/// What is refused for its head is told, although its body is still coming.
+#[test]
+fn a_refused_fill_is_told_why_however_large_its_body() {
+    let shop = Shop::open();
+    let lease = shop.lease("/v1/products/2");
+    let body = vec![b'x'; 1 << 20];
+    for (path, headers, status, slug) in [
+        ("/v1/products/1", vec![], 428, "lease-required"),
+        ("/v1/products/1", vec![("freshet-lease", "of another process")], 400, "lease"),
+        ("/v1/products/1", vec![("freshet-lease", lease.as_str())], 400, "lease"),
+        (
+            "/v1/products/2",
+            vec![("freshet-lease", lease.as_str()), ("content-encoding", "br")],
+            415,
+            "media-type",
+        ),
+        ("/v1/nothing/1", vec![], 404, "unknown-cache"),
+        ("/v1/products/1%20", vec![], 400, "key-form"),
+    ] {
+        let answer = shop.sidecar.request("PUT", path, &headers, &body).unwrap();
+        problem(&answer, status, slug, "");
+    }
+}
+
 /// What bodies under way occupy doesn't grow with the number of connections.
 #[test]
 fn bodies_under_way_are_bounded_in_memory() {

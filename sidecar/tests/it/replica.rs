@@ -106,6 +106,7 @@ fn a_replica_that_is_promoted_under_a_waiting_reader_voids_everything() {
     .unwrap();
     stage.shop.redis.follow(None).unwrap();
     stage.shop.until_fresh_after(epoch);
+    assert_eq!(stage.shop.breaks(), ["server-changed"]);
     assert_eq!(stage.shop.get("/v1/products/7"), "miss");
     change(&stage.shop.redis, 8);
     stage.shop.until_get("/v1/rows/8", "hit {\"id\":8}");
@@ -122,6 +123,7 @@ fn a_replica_that_copies_another_master_voids_everything() {
     }
     stage.shop.redis.follow(Some(other.socket_address())).unwrap();
     stage.shop.until_fresh_after(epoch);
+    assert_eq!(stage.shop.breaks(), ["server-changed"]);
     assert_eq!(stage.shop.get("/v1/products/7"), "miss");
     change(&other, 8);
     stage.shop.until_get("/v1/rows/8", "hit {\"id\":8}");

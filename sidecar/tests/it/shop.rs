@@ -124,6 +124,12 @@ impl Shop {
             .unwrap();
     }
 
+    /// Why epochs have ended.
+    pub(crate) fn breaks(&self) -> Vec<String> {
+        let status = self.sidecar.status().unwrap();
+        status["sources"]["cdc"]["epochChanges"].as_object().unwrap().keys().cloned().collect()
+    }
+
     /// `hit <body>`, `absent`, `miss` or `stale <reason>`.
     pub(crate) fn get(&self, path: &str) -> String {
         outcome(&self.sidecar.get(path).unwrap())

@@ -76,6 +76,42 @@ fn an_image_from_before_a_schema_change_is_no_value() {
     assert_eq!(bench.get("rows/7"), "hit {\"id\":7}");
 }
 
+/// Debezium may begin anew before the place at which the streams were positioned.
+#[test]
+fn images_from_before_the_streams_positions_are_no_news() {
+    let bench = Bench::new(HYDRATED, "");
+    let (_, cache) = bench.cache("rows");
+    bench.engine.foresee([&cache], crate::position::RowVersion::Postgres { lsn: 200 });
+    bench.change(7, 200, 0, "before");
+    assert_eq!(bench.get("rows/7"), "miss");
+    bench.change(7, 201, 0, "after");
+    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"after\"}");
+}
+
+#[test]
+fn a_change_that_is_sent_twice_voids_twice() {
+    let bench = Bench::new("{name: rows, table: s.t}", "");
+    for _ in 0..2 {
+        bench.change(7, 100, 0, "x");
+        assert_eq!(bench.get("rows/7"), "miss");
+        let lease = bench.lease("rows/7").unwrap();
+        assert_eq!(bench.put("rows/7", &lease, "read"), Ok(true));
+        let late = bench.lease("rows/7").unwrap();
+        bench.change(7, 100, 0, "x");
+        assert_eq!((bench.get("rows/7").as_str(), bench.put("rows/7", &late, "late")), ("miss", Ok(false)));
+    }
+}
+
+/// Nothing is computed with what can't be held: numbers beyond 2^53, digits of decimals, what isn't a number.
+#[test]
+fn images_are_kept_byte_for_byte() {
+    let bench = Bench::new(HYDRATED, "");
+    let image = "{\"id\":7,\"n\":9007199254740993,\"f\":1.10,\"d\":\"1.50\",\"x\":\"NaN\",\"e\":1.0E400 , \"s\":\"\\u00e9\"}";
+    let source = "{\"schema\":\"s\",\"table\":\"t\",\"lsn\":9,\"ts_ms\":0}";
+    bench.apply("{\"id\":7}", &format!("{{\"after\":{image},\"source\":{source},\"op\":\"u\"}}"));
+    assert_eq!(bench.get("rows/7"), format!("hit {image}"));
+}
+
 /// Applying what the real Debezium wrote leaves, for every product, its last image or nothing.
 #[test]
 fn recorded_changes_end_in_the_last_images() {
