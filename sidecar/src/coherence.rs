@@ -30,8 +30,11 @@ mod commits;
 
 pub use commits::Commits;
 
-/// Rows whose invalidations are told apart, at most. 32 bytes each; a power of two.
+/// Rows whose invalidations are told apart, at most; a power of two.
 pub const SLOTS: usize = 1 << 16;
+
+/// What each of them takes, in bytes.
+pub const SLOT_BYTES: usize = size_of::<Slot>();
 
 /// The number of an applied change or a fill, counted from the sidecar's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,20 +239,18 @@ impl History {
     }
 
     /// Voids one row: its cached value, its leases, and whatever reads of it are under way.
-    pub fn void_row(&mut self, row: RowHash, now: Tick) -> Seq {
+    pub fn void_row(&mut self, row: RowHash, now: Tick) {
         self.seq.0 += 1;
         self.slots[index(row)] = Slot { seq: self.seq, at: now, ..Slot::default() };
-        self.seq
     }
 
     /// Voids every value and lease of a cache.
     ///
     /// For a cache that hydrates, [`History::raise_floor`] belongs to it.
-    pub fn void_cache(&mut self, fence: &Fence, now: Tick) -> Seq {
+    pub fn void_cache(&mut self, fence: &Fence, now: Tick) {
         self.seq.0 += 1;
         fence.at.store(now.0, Release);
         fence.seq.store(self.seq.0, Release);
-        self.seq
     }
 
     /// The number of a lease that is given now.
@@ -267,8 +268,8 @@ impl History {
         slot.filled >= lease && slot.filled_by != lease
     }
 
-    /// Remembers that a fill of `row` was taken under this lease: leases given before it tell apart from those given
-    /// later.
+    /// Remembers that a fill of `row` was taken under this lease: every other lease of it that was given so far is
+    /// overtaken.
     pub fn note_fill(&mut self, row: RowHash, lease: LeaseNumber) {
         let slot = &mut self.slots[index(row)];
         (slot.filled, slot.filled_by) = (self.leases, lease);

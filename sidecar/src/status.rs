@@ -16,7 +16,7 @@ use crate::{
     coherence::Refusal,
     engine::Engine,
     feed::Feed,
-    freshness::{Evidence, Vouch},
+    freshness::{Evidence, Reason, Vouch},
     store::count,
 };
 
@@ -63,10 +63,11 @@ pub fn judge(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> (Evidence, &'sta
     let state = match evidence.vouch(bound, now) {
         Vouch::Fresh => "Fresh",
         Vouch::Stale { reason, .. } => match reason {
-            crate::freshness::Reason::Disconnected => "Disconnected",
-            crate::freshness::Reason::Lagging => "Lagging",
-            crate::freshness::Reason::Gapped => "Gapped",
-            _ => "Starting",
+            Reason::Disconnected => "Disconnected",
+            Reason::Lagging => "Lagging",
+            Reason::Gapped => "Gapped",
+            // The last two are of bindings, and no feed's.
+            Reason::Starting | Reason::NoBinding | Reason::BindingTooNew => "Starting",
         },
     };
     (evidence, state)

@@ -81,7 +81,7 @@ fn settle(world: &mut World) -> Result<()> {
             for source in world.sources() {
                 let told = &status["sources"][source.name()];
                 let age = told["appliedThroughAgeMs"].as_u64().context("not known how far it is")?;
-                // The age is told with the clocks' difference in its favour.
+                // The age is told by the clocks of one machine: what is left is for the status to arrive.
                 let behind = wall_ms() < now + age + 200;
                 ensure!(told["state"] == "Fresh" && !behind, "sidecar {number}, {source}: {told}");
             }

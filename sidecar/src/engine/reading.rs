@@ -1,4 +1,4 @@
-//! Reads: the hit, which takes no lock, and the miss, which gives a lease.
+//! Reads: the hit, which takes no lock but its feed's where it asks for a position, and the miss, which gives a lease.
 
 use std::sync::{
     Arc,

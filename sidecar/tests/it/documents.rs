@@ -75,9 +75,10 @@ fn what_the_page_on_coherence_says_is_shown() {
         let fault = format!("\"{name}\", ");
         assert!(sources.contains(&test) || sources.contains(&fault), "nothing is called {name}");
     }
+    let (bytes, slots) = (freshet_sidecar::coherence::SLOT_BYTES, freshet_sidecar::coherence::SLOTS);
     let seconds = |duration: std::time::Duration| duration.as_secs();
     for says in [
-        format!("65 536 slots of 32 bytes ({} MiB)", (freshet_sidecar::coherence::SLOTS * 32) >> 20),
+        format!("65 536 slots of {bytes} bytes ({} MiB)", (slots * bytes) >> 20),
         format!("noticed within {} s", seconds(freshet_sidecar::freshness::CONTINUITY_PERIOD)),
         format!("| loading | {} s |", seconds(freshet_sidecar::lease::LOADING_TIME)),
     ] {
