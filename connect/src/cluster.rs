@@ -9,7 +9,7 @@ use redis::Value;
 use crate::{
     Resolve,
     dial::{Connected, Dialer},
-    error::{ConnectError, refusal},
+    error::{ConnectError, Unusable, refusal},
 };
 
 /// Longest way from a node to the right one; the second step is the last one in a Cluster that isn't just changing.
@@ -31,8 +31,11 @@ pub(crate) async fn owner(
     for seed in seeds {
         match follow(dialer, seed, stream, credentials, within).await {
             Ok(connected) => return Ok(connected),
-            // Another seed would say the same.
-            Err(error @ (ConnectError::Redis(_) | ConnectError::Untrusted(..))) => return Err(error),
+            // Another seed would say the same. What is just loading, or cut off, says nothing of the others.
+            Err(
+                error @ (ConnectError::Redis(Unusable::Refused(_) | Unusable::NotPermitted(_))
+                | ConnectError::Untrusted(..)),
+            ) => return Err(error),
             Err(error) => failed.push(error),
         }
     }

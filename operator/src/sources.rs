@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
 
 use freshet_connect::{ConnectError, Link, Resolve, refusal};
+use futures::future::join_all;
 use names::{RESOLV_CONF, is_temporary, names};
 use redis::{FromRedisValue as _, Value, aio::MultiplexedConnection};
 
@@ -10,8 +11,6 @@ use redis::{FromRedisValue as _, Value, aio::MultiplexedConnection};
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// How long one server may take to let us in; less than [`DEADLINE`], so that it is told which one didn't.
 const ONE_SERVER: Duration = Duration::from_secs(3);
-/// So many streams are looked at; the rest will be like them.
-const STREAMS: usize = 16;
 
 /// A source to be probed. Its `Debug` keeps passwords and keys to itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +63,8 @@ pub enum Unreachable {
 
 /// Connects as a sidecar of a pod in `namespace` would, and asks for the streams.
 pub async fn probe(target: &Target, namespace: &str) -> Result<Reached, Unreachable> {
-    tokio::time::timeout(DEADLINE, ask(target, namespace)).await.unwrap_or(Err(Unreachable::Timeout))
+    let names = InNamespace(namespace.to_owned());
+    tokio::time::timeout(DEADLINE, ask(target, &names)).await.unwrap_or(Err(Unreachable::Timeout))
 }
 
 /// Connects as a sidecar of a pod in `namespace` would.
@@ -72,17 +72,33 @@ pub(crate) async fn connect(target: &Target, namespace: &str) -> Result<Link, Co
     freshet_connect::connect(&target.redis, &InNamespace(namespace.to_owned()), ONE_SERVER).await
 }
 
-async fn ask(target: &Target, namespace: &str) -> Result<Reached, Unreachable> {
-    let mut link = connect(target, namespace).await?;
+async fn ask(target: &Target, names: &impl Resolve) -> Result<Reached, Unreachable> {
+    let link = freshet_connect::connect(&target.redis, names, ONE_SERVER).await?;
+    if is_too_old(&info(&link, "server").await?) {
+        return Err(Unreachable::TooOld);
+    }
+    // One behind the other on the same connection, without waiting for each answer.
+    let looked = join_all(target.streams.iter().map(|stream| exists((*link).clone(), stream))).await;
     let mut absent = Vec::new();
-    for stream in target.streams.iter().take(STREAMS) {
-        if !exists(&mut link, stream).await? {
+    for (stream, exists) in target.streams.iter().zip(looked) {
+        if !exists? {
             absent.push(stream.clone());
         }
     }
-    let memory = redis::cmd("INFO").arg("memory").query_async::<String>(&mut *link).await;
-    let memory = memory.map_err(|error| ConnectError::from(refusal(&error)))?;
-    Ok(Reached { absent, evicting: evicting(&memory) })
+    Ok(Reached { absent, evicting: evicting(&info(&link, "memory").await?) })
+}
+
+async fn info(link: &Link, section: &str) -> Result<String, Unreachable> {
+    let mut connection: MultiplexedConnection = (**link).clone();
+    let said = redis::cmd("INFO").arg(section).query_async(&mut connection).await;
+    said.map_err(|error| ConnectError::from(refusal(&error)).into())
+}
+
+/// Whether it says that it is older than 7.0.
+fn is_too_old(server: &str) -> bool {
+    let version = server.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major < 7)
 }
 
 /// The policy by which a Redis removes streams when its memory is full. `volatile-*` removes only keys that expire,
@@ -95,8 +111,8 @@ fn evicting(memory: &str) -> Option<String> {
 }
 
 /// Whether the stream exists; `entries-added` is what sidecars tell losses by.
-async fn exists(connection: &mut MultiplexedConnection, stream: &str) -> Result<bool, Unreachable> {
-    let answer = redis::cmd("XINFO").arg("STREAM").arg(stream).query_async::<Value>(connection).await;
+async fn exists(mut connection: MultiplexedConnection, stream: &str) -> Result<bool, Unreachable> {
+    let answer = redis::cmd("XINFO").arg("STREAM").arg(stream).query_async::<Value>(&mut connection).await;
     let facts = match answer {
         Ok(facts) => facts,
         Err(error) => {

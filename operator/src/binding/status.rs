@@ -47,7 +47,7 @@ pub enum ConditionType {
     Injected,
     /// The sidecars vouch for what they serve.
     Fresh,
-    /// The sum of the others.
+    /// The sum of `Accepted`, `SourcesReachable` and `Injected`.
     Ready,
 }
 

@@ -74,6 +74,12 @@ fn the_streams_to_look_at_are_those_of_the_tables() {
     let target = validated.targets[0].1.clone().unwrap();
     let streams: Vec<_> = target.streams.iter().map(String::as_str).collect();
     assert_eq!(streams, ["shop.inventory.category", "shop.inventory.product"]);
+    // As Debezium names them, and sidecars follow them.
+    let text = include_str!("../../../crds/tests/shop.yaml").replace("inventory.product", "inventory.order$");
+    let mut odd = manifest::read(&text).unwrap().object;
+    odd.metadata.uid = Some("uid-1".into());
+    let target = validate(&odd, Found::default()).unwrap().targets[0].1.clone().unwrap();
+    assert!(target.streams.contains("shop.inventory.order_"), "{:?}", target.streams);
 }
 
 #[test]

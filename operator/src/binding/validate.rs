@@ -13,7 +13,10 @@ use kube::{Resource as _, ResourceExt as _};
 use super::dereference::Found;
 use crate::{
     injection::is_of,
-    retention::{Want, plan::written},
+    retention::{
+        Want,
+        plan::{topic_part, written},
+    },
     sources::{Target, Unreachable},
     survey::Tables,
 };
@@ -91,7 +94,7 @@ fn streams(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet<Str
         StreamLayout::PerTable { prefix } => {
             let caches = binding.caches.iter().filter(|cache| cache.source == index);
             let tables = caches.flat_map(|cache| cache.table.iter().chain(&cache.depends_on));
-            tables.map(|table| format!("{prefix}.{table}")).collect()
+            tables.map(|table| format!("{prefix}.{}", topic_part(table))).collect()
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     injection::{Ask, unknown_annotations},
 };
 
-/// Tells each such pod once, for as long as it exists.
+/// Tells each such pod once, for as long as it exists and we lead: what another replica has told isn't known.
 #[derive(Debug, Default)]
 pub(super) struct Mistaken {
     told: BTreeSet<String>,

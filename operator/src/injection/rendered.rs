@@ -4,11 +4,13 @@ use freshet_crds::{CacheBinding, binding::Binding, manifest, names};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Resource as _, ResourceExt as _};
 
+use crate::binding::status::ConditionType;
+
 /// Whether the binding is, or soon will be, rendered as it is. Otherwise sidecars keep to what was rendered last.
 #[must_use]
 pub fn is_accepted(binding: &CacheBinding) -> bool {
     let refused = binding.status.iter().flat_map(|status| &status.conditions).any(|condition| {
-        condition.type_ == "Accepted"
+        condition.type_ == ConditionType::Accepted.as_str()
             && condition.status == "False"
             && condition.observed_generation == binding.metadata.generation
     });

@@ -141,7 +141,7 @@ pub fn written(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet
 
 /// A table's name as Debezium writes it in a topic: what isn't a letter, digit, dot, dash or underscore becomes an
 /// underscore.
-fn topic_part(table: &str) -> String {
+pub(crate) fn topic_part(table: &str) -> String {
     table.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
 }
 

@@ -1,7 +1,9 @@
 use std::net::TcpListener;
 
 use freshet_connect::{Certificates, Unusable};
-use freshet_e2e::process::{Authority, Redis};
+use freshet_e2e::process::{Authority, Port, Redis};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
@@ -80,14 +82,77 @@ async fn what_does_not_answer_is_told_in_time() {
     let waited = probe_url(format!("redis://{}", silent.local_addr().unwrap())).await;
     assert!(matches!(waited, Err(Unreachable::Connect(ConnectError::Timeout(_)))), "{waited:?}");
     assert!(start.elapsed() < DEADLINE * 2);
-    let address = silent.local_addr().unwrap();
-    drop(silent);
+    let free = Port::free().unwrap();
     assert!(matches!(
-        probe_url(format!("redis://{address}")).await,
+        probe_url(format!("redis://{}", free.address())).await,
         Err(Unreachable::Connect(ConnectError::NoConnection(..)))
     ));
-    let nowhere = probe_url("redis://no-such-host.invalid".into()).await;
+}
+
+/// The machine's own look-ups are of no concern here, and may take long.
+#[tokio::test]
+async fn a_host_without_an_address_is_told() {
+    #[derive(Clone)]
+    struct Nowhere;
+    impl Resolve for Nowhere {
+        async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok(Vec::new())
+        }
+    }
+    let nowhere = ask(&target("redis://no-such-host.invalid"), &Nowhere).await;
     assert_eq!(nowhere, Err(ConnectError::NoAddress("no-such-host.invalid".into()).into()));
+}
+
+/// A server that is loading its data, whatever it is asked.
+async fn loading() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut asked).await {
+                    let commands = String::from_utf8_lossy(&asked[..read]).matches('*').count();
+                    let says = "-LOADING Redis is loading the dataset in memory\r\n".repeat(commands);
+                    if stream.write_all(says.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_node_that_is_loading_does_not_speak_for_the_others() {
+    let (one, two) = (loading().await, loading().await);
+    let mut target = target(&format!("redis+cluster://{one},{two}"));
+    target.redis.stream = Some("s".into());
+    match probe(&target, "default").await {
+        Err(Unreachable::Connect(ConnectError::NoNode(says))) => {
+            assert!(says.contains("LOADING"), "{says}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_stream_is_looked_at() {
+    let redis = Redis::start().unwrap();
+    redis.command::<String>(&["SET", "s-99", "1"]).unwrap();
+    let streams = (0..100).map(|number| format!("s-{number:02}")).collect();
+    let target = Target { streams, ..target(&redis.url()) };
+    assert_eq!(probe(&target, "default").await, Err(Unreachable::NotAStream("s-99".into())));
+}
+
+#[test]
+fn what_is_too_old_says_so_also_without_a_stream() {
+    for (version, old) in
+        [("6.2.14", true), ("7.0.0", false), ("7.4.2", false), ("10.0.1", false), ("x", false)]
+    {
+        assert_eq!(is_too_old(&format!("# Server\r\nredis_version:{version}\r\n")), old, "{version}");
+    }
 }
 
 #[tokio::test]
