@@ -125,7 +125,7 @@ impl<S: Shelf> Engine<S> {
             cache.attached.store(false, Ordering::Release);
             self.void_cache(&mut core, &cache, None, Tick::default());
         }
-        self.install_audit(&catalog);
+        self.install_audit(&mut core, &catalog);
         self.catalog.store(Some(Arc::new(catalog)));
         self.dirty.store(true, Ordering::Release);
     }

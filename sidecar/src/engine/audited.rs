@@ -43,8 +43,7 @@ impl Core {
 
 impl<S: Shelf> Engine<S> {
     /// Goes on with the audit that the catalog asks for: the same one, if its rules are the same.
-    pub(super) fn install_audit(&self, catalog: &Catalog) {
-        let mut core = self.core();
+    pub(super) fn install_audit(&self, core: &mut Core, catalog: &Catalog) {
         let old = core.audit.take();
         core.audit = catalog.audit.as_ref().map(|spec| {
             let lag = catalog.freshness.read_lag;
