@@ -23,7 +23,7 @@ pub(crate) mod directives;
 pub mod listen;
 mod problem;
 mod routes;
-mod waiting;
+pub(crate) mod waiting;
 
 /// Largest request head in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;

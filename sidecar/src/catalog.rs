@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -26,6 +26,7 @@ use crate::{
     effect::Tables,
     feed::{Feed, Seen},
     key::{Form, Scalar},
+    sync::AtomicBool,
 };
 
 /// The binding as the sidecar runs it.

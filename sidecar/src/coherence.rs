@@ -12,10 +12,7 @@ use std::{
     cmp::Ordering::{Equal, Greater, Less},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{
-            AtomicU64,
-            Ordering::{Acquire, Release},
-        },
+        atomic::Ordering::{Acquire, Release},
     },
     time::Duration,
 };
@@ -24,6 +21,7 @@ use crate::{
     clock::{Tick, millis},
     planted::{Bug, planted},
     position::{Position, RowVersion},
+    sync::AtomicU64,
 };
 
 mod commits;

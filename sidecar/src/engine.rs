@@ -7,13 +7,12 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use freshet_crds::OnChange;
 use tracing::warn;
@@ -35,6 +34,7 @@ use crate::{
     planted::{Bug, planted},
     position::{Commit, RowVersion},
     store::{Entry, Read, Shelf, Store, Value, digest, expiry},
+    sync::{ArcSwap, ArcSwapOption, AtomicBool, Mutex},
 };
 
 mod answer;
@@ -150,6 +150,9 @@ impl<S: Shelf> Engine<S> {
         now: Now,
     ) -> Result<(), Fenced> {
         let Fill { lease, value, max_age, position } = fill;
+        if planted(Bug::BellBeforeChange) {
+            self.bells.ring(lease.row);
+        }
         let mut core = self.core();
         // Another fill came in between. It may have read later, and nothing goes back; but the same value is no other.
         let overtaken = core.history.is_overtaken(lease.row, lease.number)
@@ -178,6 +181,10 @@ impl<S: Shelf> Engine<S> {
         };
         core.loaders.end(lease.row);
         core.history.note_fill(lease.row, lease.number);
+        if planted(Bug::FillInTwoHolds) {
+            drop(core);
+            core = self.core();
+        }
         let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
         let entry = Entry::new(
             value,
@@ -190,7 +197,9 @@ impl<S: Shelf> Engine<S> {
         self.store.load().insert(cache.id, key.as_str(), entry);
         core.audit_fill(cache, lease.row, key, now.tick);
         drop(core);
-        self.bells.ring(lease.row);
+        if !planted(Bug::BellBeforeChange) {
+            self.bells.ring(lease.row);
+        }
         cache.stats.stored.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -206,7 +215,16 @@ impl<S: Shelf> Engine<S> {
         if planted(Bug::DeleteKeepsLeases) {
             return self.store.load().remove(cache.id, key.as_str());
         }
-        self.void_row(&mut self.core(), cache, key, now);
+        if planted(Bug::VoidInTwoHolds) {
+            self.store.load().remove(cache.id, key.as_str());
+        }
+        let mut core = self.core();
+        self.void_row(&mut core, cache, key, now);
+        // Under the lock, as whoever asks may have found the cache before it was defined anew.
+        let current = self.catalog().and_then(|catalog| catalog.caches.get(&cache.spec.name).cloned());
+        if let Some(current) = current.filter(|current| current.id != cache.id) {
+            self.store.load().remove(current.id, key.as_str());
+        }
     }
 
     /// Applies one change of a feed; says if it breaks the feed's epoch.
@@ -242,6 +260,13 @@ impl<S: Shelf> Engine<S> {
         }
         let effects = effects(change, concerned(change, tables).inspect(|table| table.be_seen()));
         if !effects.is_empty() {
+            if planted(Bug::VoidInTwoHolds) {
+                for effect in &effects {
+                    if let Effect::VoidRow { cache, key } = effect {
+                        self.store.load().remove(cache.id, key.as_str());
+                    }
+                }
+            }
             let mut core = self.core();
             for effect in effects {
                 self.perform(&mut core, effect, skew, now);
@@ -395,7 +420,9 @@ impl<S: Shelf> Engine<S> {
             core.history.void_row(row, now);
         }
         core.loaders.end(row);
-        self.store.load().remove(cache.id, key.as_str());
+        if !planted(Bug::VoidInTwoHolds) {
+            self.store.load().remove(cache.id, key.as_str());
+        }
         core.audit_change(cache, row, key, now);
         self.bells.ring(row);
     }

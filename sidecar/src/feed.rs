@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use freshet_crds::{Heartbeat, binding::SourceSpec};
 use tokio::sync::watch;
@@ -19,7 +18,9 @@ use crate::{
     coherence::{Commits, Seq},
     continuity::Break,
     freshness::Evidence,
+    planted::{Bug, planted},
     position::{Commit, EntryId, Position},
+    sync::{self, ArcSwapOption},
     watermark::{Reached, Watermark},
 };
 
@@ -47,7 +48,7 @@ pub struct Feed {
     database: AtomicU64,
     seen: Mutex<HashMap<String, Seen>>,
     report: Mutex<Report>,
-    log: Mutex<Log>,
+    log: sync::Mutex<Log>,
     /// The watermark as answers carry it.
     reached: ArcSwapOption<Bytes>,
     /// Rung whenever the watermark has moved.
@@ -59,6 +60,8 @@ pub struct Feed {
 struct Log {
     commits: Commits,
     watermark: Watermark,
+    /// Whether a commit was noted since the watermark was told last.
+    untold: bool,
 }
 
 /// What a feed counts, from the sidecar's start.
@@ -112,7 +115,7 @@ impl Feed {
             database: AtomicU64::new(0),
             seen: Mutex::default(),
             report: Mutex::default(),
-            log: Mutex::default(),
+            log: sync::Mutex::default(),
             reached: ArcSwapOption::empty(),
             moved: watch::Sender::new(()),
         }
@@ -207,6 +210,7 @@ impl Feed {
         let mut log = self.log();
         log.commits.applied(commit, through, now);
         log.watermark.commit(commit);
+        log.untold = true;
     }
 
     /// Notes that everything committed up to this place of PostgreSQL's log has been applied.
@@ -216,11 +220,18 @@ impl Feed {
 
     /// Tells everyone where the watermark stands.
     pub fn tell_position(&self) {
-        let position = self.log().watermark.position();
+        let (position, commits) = {
+            let mut log = self.log();
+            (log.watermark.position(), std::mem::take(&mut log.untold))
+        };
         // RFC 9651: a dictionary with one text. Neither needs an escape.
         let text = position.map(|position| Bytes::from(format!("{}=\"{position}\"", self.spec.name)));
-        if self.reached.load().as_deref() != text.as_ref() {
+        let moved = self.reached.load().as_deref() != text.as_ref();
+        if moved {
             self.reached.store(text.map(Arc::new));
+        }
+        // A transaction may end at a place that was known to be passed: whoever waits for the transaction hears of it.
+        if moved || (commits && !planted(Bug::EndUntold)) {
             self.moved.send_replace(());
         }
     }

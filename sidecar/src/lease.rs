@@ -100,12 +100,17 @@ impl Loaders {
     /// Whether the lease's holder is to load its row: nobody else was told so within [`LOADING_TIME`] whose fill would
     /// still be taken.
     pub fn win(&mut self, lease: Lease, now: Tick, holds: impl Fn(&Lease) -> bool) -> Loading {
-        let place = self.place(lease.row);
-        if place.0.row == lease.row && place.1 > now && holds(&place.0) {
-            return Loading::Other(place.1);
+        if let Some(until) = self.other(lease.row, now, holds) {
+            return Loading::Other(until);
         }
-        *place = (lease, now + LOADING_TIME);
+        *self.place(lease.row) = (lease, now + LOADING_TIME);
         Loading::You
+    }
+
+    /// Until when somebody is taken to be loading the row, if anybody is.
+    pub fn other(&mut self, row: RowHash, now: Tick, holds: impl Fn(&Lease) -> bool) -> Option<Tick> {
+        let place = self.place(row);
+        (place.0.row == row && place.1 > now && holds(&place.0)).then_some(place.1)
     }
 
     /// Notes that the row's loading has ended, or that it must begin anew.

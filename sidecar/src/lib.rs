@@ -34,6 +34,8 @@ pub mod feed;
 pub mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(test)]
+mod interleaving;
 pub mod key;
 pub mod lease;
 pub mod metrics;
@@ -48,6 +50,7 @@ mod simulation;
 pub mod source;
 pub mod status;
 pub mod store;
+mod sync;
 pub mod tail;
 pub mod upstream;
 pub mod watermark;

@@ -62,6 +62,23 @@ pub(crate) enum Bug {
     ExpiryIgnored,
     /// A process that was stopped doesn't notice how long (planted in the simulator's clock).
     MonotonicClock,
+    // Of the order in which threads do things.
+    /// A fill asks the history under one hold of the lock and writes the store under another.
+    FillInTwoHolds,
+    /// A void drops the value without the lock and writes the history later.
+    VoidInTwoHolds,
+    /// A read looks at no cache's fence.
+    FenceUnread,
+    /// The watermark is read after the value.
+    PositionAfterEntry,
+    /// Whether somebody loads a row is asked under one hold of the lock, and the load taken under another.
+    WinnerInTwoHolds,
+    /// The bell is rung before what it tells of is done.
+    BellBeforeChange,
+    /// A reader that waits for a position has taken the load of its row upon itself.
+    WaitWithLease,
+    /// Those who wait for a transaction aren't told of its end if its place in the log was passed before.
+    EndUntold,
 }
 
 /// Whether the code should have this bug: never, except where a test says so.
@@ -85,6 +102,11 @@ pub(crate) mod tests {
 
     pub(crate) fn planted(bug: Bug) -> bool {
         PLANTED.get() == Some(bug)
+    }
+
+    /// What is planted on this thread.
+    pub(crate) fn current() -> Option<Bug> {
+        PLANTED.get()
     }
 
     /// Runs `f` with a bug in the code, on this thread.

@@ -7,12 +7,14 @@ use crate::{
     clock::Tick,
     engine::{Answer, Engine, Miss, Pending, Wanted},
     key::Key,
+    planted::{Bug, planted},
+    store::Shelf,
 };
 
 /// Reads a key, and as long as `wait` allows waits for what the reader wants. Of those who wait for a load that fails
 /// one is told to load.
-pub(super) async fn get(
-    engine: &Engine,
+pub(crate) async fn get<S: Shelf>(
+    engine: &Engine<S>,
     catalog: &Catalog,
     cache: &Arc<Cache>,
     key: &Key,
@@ -23,7 +25,7 @@ pub(super) async fn get(
     let look = |wanted: Wanted<'_>, now: Tick| {
         let waits = wait.is_some_and(|wait| now < began + wait);
         let mut wanted = wanted;
-        if waits && wanted.min_position.is_some() {
+        if waits && wanted.min_position.is_some() && !planted(Bug::WaitWithLease) {
             // Whoever waits for its position isn't loading, and takes nobody's place.
             let early = engine.get(catalog, cache, key, Wanted { lease: false, ..wanted }, now);
             if matches!(early, Answer::Hit(_) | Answer::Miss(Miss { pending: Some(Pending::Position), .. })) {

@@ -1,10 +1,13 @@
 //! Who waits for somebody else's load.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use tokio::sync::{Notify, futures::Notified};
+use tokio::sync::futures::Notified;
 
-use crate::coherence::RowHash;
+use crate::{
+    coherence::RowHash,
+    sync::{AtomicUsize, Notify},
+};
 
 /// Rows that share a bell only wake each other's readers for nothing.
 const BELLS: usize = 256;

@@ -49,12 +49,20 @@ impl<S: Shelf> Engine<S> {
         let unseen = cache.has_unseen_table().then_some("table-never-seen");
         // Both before the value is looked at: once a position is reached, whatever it makes void is gone.
         let position = cache.feed.position();
-        let behind = wanted.min_position.and_then(|min| match cache.feed.reached(min) {
-            Reached::Yes => None,
-            Reached::NotYet => Some("behind"),
-            Reached::Unknown => Some("position-unknown"),
-        });
+        let is_behind = || {
+            wanted.min_position.and_then(|min| match cache.feed.reached(min) {
+                Reached::Yes => None,
+                Reached::NotYet => Some("behind"),
+                Reached::Unknown => Some("position-unknown"),
+            })
+        };
+        let behind = is_behind();
         let entry = self.current(cache, key, now);
+        let (position, behind) = if planted(Bug::PositionAfterEntry) {
+            (cache.feed.position(), is_behind())
+        } else {
+            (position, behind)
+        };
         let refused = match &entry {
             _ if wanted.reload => Some("no-cache"),
             Some(e) if wanted.min_position.is_some_and(|min| e.reflects(min)) => None,
@@ -104,7 +112,7 @@ impl<S: Shelf> Engine<S> {
     pub(super) fn current(&self, cache: &Cache, key: &Key, now: Tick) -> Option<Arc<Entry>> {
         let entry = self.store.load().get(cache.id, key.as_str())?;
         let lives = entry.expires > now || planted(Bug::ExpiryIgnored);
-        Some(entry).filter(|entry| lives && cache.fence.holds(entry.seq))
+        Some(entry).filter(|entry| lives && (cache.fence.holds(entry.seq) || planted(Bug::FenceUnread)))
     }
 
     fn miss(
@@ -131,7 +139,13 @@ impl<S: Shelf> Engine<S> {
         let number = core.history.next_lease();
         let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now, number };
         let holds = |other: &Lease| other.cache == cache.id && cache.fence.holds(other.seq);
-        let fill = core.loaders.win(lease, now, holds);
+        let fill = if planted(Bug::WinnerInTwoHolds) && core.loaders.other(row, now, holds).is_none() {
+            drop(core);
+            core = self.core();
+            core.loaders.win(lease, now, |_| false)
+        } else {
+            core.loaders.win(lease, now, holds)
+        };
         drop(core);
         Some(Grant { token: self.sealer.seal(&lease), fill })
     }

@@ -28,9 +28,16 @@ fn no_kubernetes_client_is_linked() {
         "the tree was read: {}",
         String::from_utf8_lossy(&tree.stderr)
     );
-    for unwanted in
-        ["kube-client", "kube-runtime", "hyper-rustls", "aws-lc-rs", "openssl", "native-tls", "freshet-e2e"]
-    {
+    for unwanted in [
+        "kube-client",
+        "kube-runtime",
+        "hyper-rustls",
+        "aws-lc-rs",
+        "openssl",
+        "native-tls",
+        "freshet-e2e",
+        "shuttle",
+    ] {
         assert!(
             !text.lines().any(|line| line.starts_with(&format!("{unwanted} v"))),
             "{unwanted} is in\n{text}"

@@ -1,4 +1,4 @@
-use super::{Answer, Bench, Fill, READ, Wanted};
+use super::{Answer, Bench, Fill, READ, ROWS, Wanted};
 use crate::{clock::Tick, key::Key, store::Value};
 
 #[test]
@@ -44,4 +44,16 @@ fn requests_under_way_find_nothing_of_a_definition_that_has_ended() {
         let catalog = bench.engine.catalog().unwrap();
         bench.engine.attach(catalog.caches.values(), Tick(1));
     }
+}
+
+#[test]
+fn a_deletion_that_began_before_a_reload_reaches_the_new_definition() {
+    let bench = Bench::new(ROWS, "");
+    let (_, old) = bench.cache("rows");
+    bench.install("{name: rows, table: s.t, ttl: 2m}", "");
+    let catalog = bench.engine.catalog().unwrap();
+    bench.engine.attach(catalog.caches.values(), Tick(1));
+    assert!(bench.fill("rows/7", "x"));
+    bench.engine.delete(&old, &Key::from_path("7", None).unwrap(), bench.now.tick);
+    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
 }

@@ -1,0 +1,56 @@
+//! A plain map where moka is in the product, with a point before each use. Like moka it is swept entry by entry.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    store::{Entry, Shelf},
+    sync::schedule::point,
+};
+
+type Map = BTreeMap<(u32, String), Arc<Entry>>;
+
+#[derive(Debug, Default)]
+pub(super) struct PlainShelf(Mutex<Map>);
+
+impl PlainShelf {
+    fn with<T>(&self, f: impl FnOnce(&mut Map) -> T) -> T {
+        point();
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Shelf for PlainShelf {
+    fn new(_: u64) -> Self {
+        Self::default()
+    }
+
+    fn get(&self, cache: u32, key: &str) -> Option<Arc<Entry>> {
+        self.with(|map| map.get(&(cache, key.to_owned())).cloned())
+    }
+
+    fn insert(&self, cache: u32, key: &str, entry: Entry) {
+        self.with(|map| map.insert((cache, key.to_owned()), Arc::new(entry)));
+    }
+
+    fn remove(&self, cache: u32, key: &str) {
+        self.with(|map| map.remove(&(cache, key.to_owned())));
+    }
+
+    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
+        let all: Vec<_> = self.with(|map| map.iter().map(|(k, e)| (k.clone(), Arc::clone(e))).collect());
+        for ((cache, key), entry) in all {
+            if !keep(cache, &entry) {
+                self.remove(cache, &key);
+            }
+        }
+    }
+
+    fn tidy(&self) {}
+
+    fn weight(&self) -> u64 {
+        self.with(|map| map.values().map(|entry| entry.weight()).sum())
+    }
+}
