@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use crate::{
     change::{Change, End, Heartbeat, Mark, TableId, Transaction, TransactionId},
     continuity::Break,
+    planted::{Bug, planted},
     position::{Commit, Gtid},
 };
 
@@ -205,7 +206,9 @@ impl Numbers {
             Some(last) if number <= last && at_ms.is_some_and(|at| at > self.beat_at) => {
                 self.lose(Break::DatabaseChanged);
             }
-            Some(last) if number > last.saturating_add(1) => self.lose(Break::HeartbeatMissed),
+            Some(last) if number > last.saturating_add(1) && !planted(Bug::HeartbeatJumpIgnored) => {
+                self.lose(Break::HeartbeatMissed);
+            }
             Some(_) => {}
             // The chain of commits notices more.
             None => self.began |= self.commit.is_none() && self.domains.is_empty(),
@@ -225,7 +228,7 @@ impl Numbers {
         };
         let gap = sequence > newest.saturating_add(1);
         *newest = sequence.max(*newest);
-        if gap {
+        if gap && !planted(Bug::GtidGapIgnored) {
             self.lose(Break::TransactionsMissed);
         }
     }
@@ -262,7 +265,7 @@ impl Numbers {
         let last = &mut open.last[at].1;
         let gap = place > last.saturating_add(1) && !entered;
         *last = place.max(*last);
-        if gap {
+        if gap && !planted(Bug::EndCountIgnored) {
             self.lose(Break::EventsMissed);
         }
     }
@@ -278,7 +281,7 @@ impl Numbers {
                 let came = open.last.iter().find(|(t, _)| t == table).map_or(0, |(_, last)| *last);
                 came == *count || came == 0 && !followed.contains(table)
             });
-            if !complete && self.entered != Some(id) {
+            if !complete && self.entered != Some(id) && !planted(Bug::EndCountIgnored) {
                 self.lose(Break::EventsMissed);
             }
             self.ended.push(id);
@@ -296,7 +299,8 @@ impl Numbers {
     fn chain(&mut self) {
         let commits = std::mem::take(&mut self.commits);
         let unknown = |preceding: &u64| !commits.contains(preceding);
-        if self.commit.is_some_and(|known| self.preceding.iter().any(|p| *p > known && unknown(p))) {
+        let named = |known: u64| self.preceding.iter().any(|p| *p > known && unknown(p));
+        if self.commit.is_some_and(named) && !planted(Bug::ChainIgnored) {
             self.lose(Break::TransactionsMissed);
         }
         self.preceding.clear();

@@ -60,6 +60,18 @@ pub(crate) enum Bug {
     StalenessIgnored,
     /// Values live for ever.
     ExpiryIgnored,
+    /// Numbers of heartbeats that jump do nothing.
+    HeartbeatJumpIgnored,
+    /// How many events a transaction had doesn't matter.
+    EndCountIgnored,
+    /// Nobody asks for the commits that events name.
+    ChainIgnored,
+    /// A gap in MariaDB's numbers of transactions does nothing.
+    GtidGapIgnored,
+    /// A heartbeat counts before the other streams have been read.
+    HeartbeatAtOnce,
+    /// Numbers that begin void nothing.
+    BeginningIgnored,
     /// A process that was stopped doesn't notice how long (planted in the simulator's clock).
     MonotonicClock,
     // Of the order in which threads do things.

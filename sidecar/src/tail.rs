@@ -350,7 +350,7 @@ impl<S: Shelf> Tail<S> {
             // They are of the log before what was lost.
             self.commits.clear();
             self.passed = None;
-        } else if settled.began {
+        } else if settled.began && !planted(Bug::BeginningIgnored) {
             self.engine.renew(&self.feed, now);
         }
         self.feed.confirm_heartbeats();

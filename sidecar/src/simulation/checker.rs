@@ -28,13 +28,15 @@ pub(crate) struct Violation {
 #[derive(Clone, Debug)]
 pub(crate) struct Fate {
     /// Its place in the log.
-    record: usize,
+    pub(crate) record: usize,
     /// When it was first applied, or what lost it was noticed: the time and the moment.
     pub(crate) delivered: Option<(u64, u64)>,
     /// The moment at which it was last applied.
     heard: u64,
     /// When it was written to Redis.
-    added: Option<u64>,
+    pub(crate) added: Option<u64>,
+    /// Whether Redis never got it, and Debezium went on.
+    pub(crate) dropped: bool,
     /// How many entries had been added then.
     number: u64,
     /// When it was lost, in running time.
@@ -69,6 +71,10 @@ pub(crate) struct Judge {
     shown: BTreeMap<(Kind, u8), usize>,
     /// Every change before this one was applied.
     low: usize,
+    /// Changes that Redis never got, of which nobody is known to know.
+    pub(crate) missing: Vec<usize>,
+    /// The newest heartbeat of the database that was heard: which record of its log it is.
+    pub(crate) beat: Option<usize>,
 }
 
 impl Violation {
@@ -101,6 +107,7 @@ impl Judge {
                     delivered: None,
                     heard: 0,
                     added: None,
+                    dropped: false,
                     number: 0,
                     lost: None,
                     late: false,
@@ -116,6 +123,7 @@ impl Judge {
         match added {
             None => fate.lost = Some(running),
             Some(number) if fate.added.is_none() || fate.lost.take().is_some() => {
+                fate.dropped = false;
                 // What counts for a position is the first time: whatever came of it is past then.
                 fate.number = if fate.number == 0 { number } else { fate.number };
                 fate.added = Some(now);
@@ -130,7 +138,7 @@ impl Judge {
 
     /// Entries are gone from Redis; these changes are still there and unread.
     pub(crate) fn lose(&mut self, unread: &[usize], sent: usize, running: u64) {
-        for (_, fate) in self.gone(unread, sent) {
+        for (_, fate) in self.gone(unread, sent).filter(|(_, fate)| !fate.dropped) {
             fate.lost = Some(running);
         }
     }
@@ -157,7 +165,10 @@ impl Judge {
                 fate.delivered.get_or_insert((now, moment));
                 fate.heard = moment;
             }
-            Says::Beat { database } => self.beats[usize::from(!database)] = true,
+            Says::Beat(record) => {
+                self.beats[usize::from(record.is_none())] = true;
+                self.beat = self.beat.max(record);
+            }
             Says::Garbage(Some(table)) => {
                 self.unreadable.insert(table, moment);
             }
@@ -168,11 +179,12 @@ impl Judge {
         }
     }
 
-    /// A new epoch began while entries were applied from `start` on. What was sent before needs no event any more.
-    pub(crate) fn epoch(&mut self, start: u64, sent: usize, now: u64) {
+    /// A new epoch began while entries were applied from `start` on. What was sent before needs no event any more, and
+    /// none will come of it but of what is still unread.
+    pub(crate) fn epoch(&mut self, start: u64, unread: &[usize], sent: usize, now: u64) {
         self.epoch = start;
         let moment = self.moment;
-        for (_, fate) in self.gone(&[], sent) {
+        for (_, fate) in self.gone(unread, sent) {
             fate.delivered = Some((now, moment));
         }
     }
@@ -212,6 +224,7 @@ impl Judge {
     /// A fill was taken: nothing it depends on was applied since its lease.
     pub(crate) fn stored(&self, world: &World, filled: &Filled) -> Result<(), Violation> {
         let late = unseen(world, filled)
+            .filter(|event| !self.fates[*event].dropped)
             .find(|event| self.fates[*event].delivered.is_some_and(|(_, moment)| moment > filled.leased));
         late.map_or(Ok(()), |event| {
             let what = format!("{} {}: a fill was taken", filled.kind.name(), filled.key);
@@ -269,6 +282,7 @@ impl Judge {
         }
         for event in superseding {
             match self.fates[event].delivered {
+                Some(_) if self.fates[event].dropped => noticed(world, source, hit),
                 Some((at, moment)) => delivered(world, source, at, moment, hit),
                 None => pending(world, event, hit),
             }
@@ -322,6 +336,13 @@ fn delivered(
     // The last invalidation before the lease ends the hold-off, and that may be another than this one.
     let end = (filled.leased_at + READ_LAG).min(at + 2 * READ_LAG);
     if hit.entry.hold_off && world.now < end { Ok(()) } else { Err("hold-off") }
+}
+
+/// Whether a value may miss a change that was lost, by now to everyone's knowledge. Nobody says when it was noticed, at
+/// the latest moment or before: what was read since then can be as late as any read.
+fn noticed(world: &World, source: Option<&Filled>, hit: &Hit) -> Result<(), &'static str> {
+    let held_off = |filled: &Filled| hit.entry.hold_off && world.now < filled.leased_at + READ_LAG;
+    if source.is_some_and(held_off) { Ok(()) } else { Err("lost") }
 }
 
 /// Whether a value may miss a change that hasn't been applied.

@@ -6,6 +6,10 @@
 
 use std::collections::BTreeMap;
 
+mod reads;
+
+pub(crate) use reads::Snapshot;
+
 /// Rows per table.
 pub(crate) const KEYS: u8 = 5;
 /// Values of the column `code`.
@@ -103,7 +107,10 @@ pub(crate) struct Event {
 pub(crate) struct Commit {
     pub(crate) at: u64,
     visible: u64,
+    /// The transaction's number, given when it first wrote.
     pub(crate) xid: u64,
+    /// Which commit it is, from 1: the number that MariaDB gives it.
+    pub(crate) number: usize,
     pub(crate) lsn: u64,
     pub(crate) server: u64,
     /// The newest commit or message before it; zero: none.
@@ -117,26 +124,41 @@ pub(crate) enum Record {
     Begin(usize),
     Change(usize),
     End(usize),
-    Beat { sequence: u64, at: u64, lsn: u64 },
+    Beat(Beat),
 }
 
-/// What a read saw: all commits up to some, except these.
+/// A transaction that hasn't committed, with the place in the log that its write has.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
-    commits: usize,
-    unseen: Vec<usize>,
+struct Open {
+    edit: Edit,
+    lsn: u64,
+    xid: u64,
+}
+
+/// A heartbeat that goes through the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beat {
+    pub(crate) number: u64,
+    pub(crate) at: u64,
+    pub(crate) lsn: u64,
+    /// Its transaction, if it is in one.
+    pub(crate) commit: Option<usize>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Database {
+    /// Heartbeats are messages outside any transaction, as nobody should have them.
+    bare_beats: bool,
     pub(crate) rows: BTreeMap<(Table, u8), Row>,
     pub(crate) events: Vec<Event>,
     pub(crate) commits: Vec<Commit>,
     pub(crate) log: Vec<Record>,
     /// The changes of each place, in commit order.
     history: BTreeMap<Place, Vec<usize>>,
-    /// A row that a transaction has written and not committed, with the place in the log that its write has.
-    open: Option<(Edit, u64)>,
+    /// A row that a transaction has written and not committed.
+    open: Option<Open>,
+    /// The number of the newest transaction.
+    xid: u64,
     writes: u64,
     lsn: u64,
     pub(crate) server: u64,
@@ -180,14 +202,16 @@ impl Row {
 }
 
 impl Database {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(bare_beats: bool) -> Self {
         Self {
+            bare_beats,
             rows: BTreeMap::new(),
             events: Vec::new(),
             commits: Vec::new(),
             log: Vec::new(),
             history: BTreeMap::new(),
             open: None,
+            xid: 699,
             writes: 0,
             lsn: 1000,
             server: 1,
@@ -205,14 +229,15 @@ impl Database {
     pub(crate) fn open(&mut self, edit: Edit) {
         if self.open.is_none() {
             self.lsn += 8;
-            self.open = Some((edit, self.lsn));
+            self.xid += 1;
+            self.open = Some(Open { edit, lsn: self.lsn, xid: self.xid });
         }
     }
 
     /// Commits the open transaction.
     pub(crate) fn close(&mut self, now: u64, visible_in: u64) {
-        if let Some((edit, lsn)) = self.open.take() {
-            self.transact(&[edit], Some(lsn), now, visible_in);
+        if let Some(open) = self.open.take() {
+            self.transact(std::slice::from_ref(&open.edit), Some(&open), now, visible_in);
         }
     }
 
@@ -220,8 +245,16 @@ impl Database {
     pub(crate) fn beat(&mut self, now: u64) {
         self.beats += 1;
         self.lsn += 8;
-        self.last = self.lsn;
-        self.log.push(Record::Beat { sequence: self.beats, at: now, lsn: self.lsn });
+        let commit = (!self.bare_beats).then_some(self.commits.len());
+        let beat = Beat { number: self.beats, at: now, lsn: self.lsn, commit };
+        if commit.is_none() {
+            self.last = self.lsn;
+            self.log.push(Record::Beat(beat));
+            return;
+        }
+        self.xid += 1;
+        let commit = self.end(self.events.len(), self.xid, now, now);
+        self.log.extend([Record::Begin(commit), Record::Beat(beat), Record::End(commit)]);
     }
 
     /// Another server goes on with the data; its log begins anew.
@@ -231,44 +264,47 @@ impl Database {
         self.lsn = 1000;
     }
 
-    fn transact(&mut self, edits: &[Edit], lsn: Option<u64>, now: u64, visible_in: u64) {
+    fn transact(&mut self, edits: &[Edit], open: Option<&Open>, now: u64, visible_in: u64) {
         let (first, commit) = (self.events.len(), self.commits.len());
         for edit in edits {
             if self.is_locked(edit) {
                 continue;
             }
-            let at = lsn.unwrap_or_else(|| {
-                self.lsn += 8;
-                self.lsn
-            });
+            let at = open.map_or_else(
+                || {
+                    self.lsn += 8;
+                    self.lsn
+                },
+                |open| open.lsn,
+            );
             self.edit(edit, at, now, commit);
         }
         if self.events.len() == first {
             return;
         }
-        self.lsn += 8;
         for (i, event) in self.events[first..].iter_mut().enumerate() {
             event.order = u32::try_from(i).unwrap() + 1;
         }
-        let events = first..self.events.len();
-        let xid = 700 + commit as u64;
-        self.commits.push(Commit {
-            at: now,
-            visible: now + visible_in,
-            xid,
-            lsn: self.lsn,
-            server: self.server,
-            preceding: self.last,
-            events: events.clone(),
-        });
-        self.last = self.lsn;
+        let xid = open.map_or(self.xid + 1, |open| open.xid);
+        self.xid = self.xid.max(xid);
+        let commit = self.end(first, xid, now, now + visible_in);
         self.log.push(Record::Begin(commit));
-        self.log.extend(events.map(Record::Change));
+        self.log.extend(self.commits[commit].events.clone().map(Record::Change));
         self.log.push(Record::End(commit));
     }
 
+    /// Commits a transaction with all events from this one on.
+    fn end(&mut self, first: usize, xid: u64, at: u64, visible: u64) -> usize {
+        self.lsn += 8;
+        let (lsn, preceding, events) = (self.lsn, self.last, first..self.events.len());
+        let (number, server) = (self.commits.len() + 1, self.server);
+        self.commits.push(Commit { at, visible, xid, number, lsn, server, preceding, events });
+        self.last = lsn;
+        self.commits.len() - 1
+    }
+
     fn is_locked(&self, edit: &Edit) -> bool {
-        let Some((open, _)) = &self.open else { return false };
+        let Some(Open { edit: open, .. }) = &self.open else { return false };
         let touches = |edit: &Edit| -> Vec<(Table, Option<u8>)> {
             match edit {
                 Edit::Put { table, key, .. } | Edit::Delete { table, key } => vec![(*table, Some(*key))],
@@ -399,79 +435,5 @@ impl Database {
     fn free_code(&self, table: Table) -> Option<u8> {
         let taken = |code: &u8| self.rows.iter().any(|((t, _), row)| *t == table && row.code == *code);
         (0..CODES).find(|code| !taken(code))
-    }
-
-    /// What a read sees that shows the state of `at`, a little before `now` on a replica.
-    pub(crate) fn snapshot(&self, at: u64) -> Snapshot {
-        let recent = self.commits.iter().enumerate().rev();
-        let unseen = recent
-            .take_while(|(_, commit)| commit.at + VISIBLE > at)
-            .filter(|(_, commit)| commit.at > at || commit.visible > at)
-            .map(|(i, _)| i)
-            .collect();
-        Snapshot { commits: self.commits.len(), unseen }
-    }
-
-    /// What there is at a place, as a read saw it: the text that an application would cache.
-    pub(crate) fn look(&self, place: Place, snapshot: &Snapshot) -> Option<String> {
-        let row = |table, key| {
-            let history = self.history.get(&Place::Row(table, key))?;
-            let last = history.iter().rev().find(|e| snapshot.saw(self.events[**e].commit))?;
-            let event = &self.events[*last];
-            match event.op {
-                // What a redefinition made of the row is told by nothing but its number.
-                Op::Redefine => Some((u8::MAX, format!("redefined by {last}"))),
-                _ => event.after.as_ref().map(|row| (row.code, row.json())),
-            }
-        };
-        match place {
-            Place::Row(table, key) => row(table, key).map(|(_, text)| text),
-            Place::Code(code) => {
-                (0..KEYS).filter_map(|key| row(Table::B, key)).find(|(c, _)| *c == code).map(|(_, t)| t)
-            }
-            Place::Whole(_) => Some(format!("{place:?} at {}", self.writes)),
-        }
-    }
-
-    /// The changes of a place that a read didn't see, oldest first.
-    pub(crate) fn since<'a>(
-        &'a self,
-        place: Place,
-        snapshot: &'a Snapshot,
-    ) -> impl Iterator<Item = usize> + 'a {
-        let oldest = snapshot.unseen.iter().min().copied().unwrap_or(snapshot.commits);
-        let history = self.history.get(&place).map(Vec::as_slice).unwrap_or_default();
-        let from = history.partition_point(|e| self.events[*e].commit < oldest);
-        history[from..].iter().copied().filter(|e| !snapshot.saw(self.events[*e].commit))
-    }
-
-    /// The changes of a place after one of them.
-    pub(crate) fn after(&self, place: Place, event: usize) -> impl Iterator<Item = usize> + '_ {
-        let history = self.history.get(&place).map(Vec::as_slice).unwrap_or_default();
-        let from = history.partition_point(|e| *e <= event);
-        history[from..].iter().copied()
-    }
-
-    /// Whether a transaction is the change of a definition, which has neither begin nor end.
-    pub(crate) fn is_definition(&self, commit: usize) -> bool {
-        self.events[self.commits[commit].events.start].op == Op::Redefine
-    }
-
-    /// How many changes of a place there were.
-    pub(crate) fn changes(&self, place: Place) -> usize {
-        self.history.get(&place).map_or(0, Vec::len)
-    }
-
-    /// Which change made a row this, if any did.
-    pub(crate) fn origin(&self, place: Place, json: &str) -> Option<usize> {
-        let history = self.history.get(&place)?;
-        let made = |e: &&usize| self.events[**e].after.as_ref().is_some_and(|row| row.json() == json);
-        history.iter().rev().find(made).copied()
-    }
-}
-
-impl Snapshot {
-    fn saw(&self, commit: usize) -> bool {
-        commit < self.commits && !self.unseen.contains(&commit)
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
-    database::{Commit, Database, Event, Op, Record, Row, Table},
+    database::{Beat, Commit, Database, Event, Op, Record, Row, Table},
     redis::{Fields, Redis, Says},
 };
+use crate::envelope::HEARTBEAT_TABLE;
 
 /// The Unix time, in milliseconds, at which the simulation's clock is zero.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;
@@ -78,17 +79,18 @@ impl Debezium {
     }
 
     /// Writes a record of the log to its stream; says which changes are in Redis now.
-    pub(crate) fn send(&self, record: &Record, db: &Database, redis: &mut Redis, now: u64) -> Vec<usize> {
-        let (topic, key, value, says) = match *record {
-            Record::Begin(commit) | Record::End(commit)
-                if self.settings.transactions && !db.is_definition(commit) =>
-            {
-                self.marker(commit, matches!(record, Record::End(_)), db, now)
+    pub(crate) fn send(&self, number: usize, db: &Database, redis: &mut Redis, now: u64) -> Vec<usize> {
+        let (topic, key, value, says) = match db.log[number] {
+            Record::Begin(_) | Record::End(_) if !self.settings.transactions => return Vec::new(),
+            // A statement about definitions begins in MariaDB's log, and doesn't end.
+            Record::End(commit) if self.binlog && db.is_definition(commit) => return Vec::new(),
+            Record::Begin(commit) => self.marker(commit, false, db, now),
+            Record::End(commit) => self.marker(commit, true, db, now),
+            Record::Beat(beat) => {
+                let (topic, key, value) =
+                    if self.binlog { self.counted_beat(beat, db, now) } else { self.beat(beat, db, now) };
+                (topic, key, value, Says::Beat(Some(number)))
             }
-            Record::Begin(_) | Record::End(_) => return Vec::new(),
-            // Only PostgreSQL's log takes messages.
-            Record::Beat { .. } if self.binlog => return Vec::new(),
-            Record::Beat { sequence, at, lsn } => self.beat(sequence, at, lsn, now),
             Record::Change(index) => return self.change(index, db, redis, now),
         };
         let fields = self.fields(&key, &value, None);
@@ -100,35 +102,73 @@ impl Debezium {
     pub(crate) fn own_beat(&self, redis: &mut Redis, now: u64) {
         let value = format!("{{\"ts_ms\":{}}}", self.wall(now));
         let fields = self.fields("{\"serverName\":\"shop\"}", &value, None);
-        redis.add(&self.stream("__debezium-heartbeat.shop"), fields, Says::Beat { database: false }, now);
+        redis.add(&self.stream("__debezium-heartbeat.shop"), fields, Says::Beat(None), now);
     }
 
-    fn beat(&self, sequence: u64, at: u64, lsn: u64, now: u64) -> (String, String, String, Says) {
-        let content = BASE64_STANDARD.encode(format!("{sequence}:{}", self.wall(at)));
-        let (ts, db) = (self.wall(now), self.wall(at));
+    /// A heartbeat that is a logical message.
+    fn beat(&self, beat: Beat, db: &Database, now: u64) -> (String, String, String) {
+        let Beat { number, at, lsn, commit } = beat;
+        let content = BASE64_STANDARD.encode(format!("{number}:{}", self.wall(at)));
+        let (ts, time) = (self.wall(now), self.wall(at));
+        let commit = commit.map(|commit| &db.commits[commit]);
+        // Outside any transaction a message is its own commit.
+        let preceding = preceding(commit.map_or(lsn, |commit| commit.preceding));
+        let xid = commit.map_or("null".to_owned(), |commit| commit.xid.to_string());
+        let transaction = commit.map_or("null".to_owned(), |commit| self.within(commit, lsn, 1, 1));
         let value = format!(
-            "{{\"op\":\"m\",\"ts_ms\":{ts},\"source\":{{\"connector\":\"postgresql\",\"ts_ms\":{db},\"snapshot\":null,\"db\":\"d\",\
-             \"sequence\":\"[\\\"{lsn}\\\",\\\"{lsn}\\\"]\",\"schema\":\"\",\"table\":\"\",\"txId\":null,\"lsn\":{lsn}}},\
+            "{{\"op\":\"m\",\"ts_ms\":{ts},\"source\":{{\"connector\":\"postgresql\",\"ts_ms\":{time},\"snapshot\":null,\"db\":\"d\",\
+             \"sequence\":\"[{preceding},\\\"{lsn}\\\"]\",\"schema\":\"\",\"table\":\"\",\"txId\":{xid},\"lsn\":{lsn}}},\
+             \"transaction\":{transaction},\
              \"message\":{{\"prefix\":\"freshet-hb\",\"content\":\"{content}\"}}}}"
         );
-        let key = "{\"prefix\":\"freshet-hb\"}".to_owned();
-        ("shop.message".to_owned(), key, value, Says::Beat { database: true })
+        ("shop.message".to_owned(), "{\"prefix\":\"freshet-hb\"}".to_owned(), value)
+    }
+
+    /// A heartbeat that is a row.
+    fn counted_beat(&self, beat: Beat, db: &Database, now: u64) -> (String, String, String) {
+        let commit = &db.commits[beat.commit.expect("a row is written by a transaction")];
+        let (at, lsn, server, n) = (self.wall(beat.at), beat.lsn, commit.server, beat.number);
+        let (file, pos) = (lsn / 4096, lsn % 4096);
+        let gtid = self.transaction(commit, lsn);
+        let value = format!(
+            "{{\"before\":null,\"after\":{{\"id\":1,\"beat\":{n},\"at_ms\":{at}}},\"source\":{{\"connector\":\"mariadb\",\
+             \"ts_ms\":{at},\"snapshot\":null,\"db\":\"s\",\"table\":\"{HEARTBEAT_TABLE}\",\"server_id\":{server},\
+             \"gtid\":\"{gtid}\",\"file\":\"bin.{file:06}\",\"pos\":{pos},\"row\":0}},\
+             \"transaction\":{},\"op\":\"u\",\"ts_ms\":{}}}",
+            self.within(commit, lsn, 1, 1),
+            self.wall(now)
+        );
+        (format!("shop.s.{HEARTBEAT_TABLE}"), "{\"id\":1}".to_owned(), value)
+    }
+
+    /// An event's place in its transaction.
+    fn within(&self, commit: &Commit, lsn: u64, order: u32, of_table: usize) -> String {
+        if !self.settings.transactions {
+            return "null".to_owned();
+        }
+        let id = self.transaction(commit, lsn);
+        format!("{{\"id\":\"{id}\",\"total_order\":{order},\"data_collection_order\":{of_table}}}")
     }
 
     fn marker(&self, commit: usize, end: bool, db: &Database, now: u64) -> (String, String, String, Says) {
         let commit = &db.commits[commit];
+        let is_beat = commit.events.is_empty();
         let ts = self.wall(now);
         let (status, lsn) = if end { ("END", commit.lsn) } else { ("BEGIN", commit.lsn - 1) };
         let id = self.transaction(commit, lsn);
         let counts = if end {
             let data = &db.events[commit.events.clone()];
             let of = |table: Table| data.iter().filter(|e| e.table == table && e.op != Op::Redefine).count();
-            let collections: Vec<String> = Table::ALL
+            let mut collections: Vec<String> = Table::ALL
                 .into_iter()
                 .filter(|table| of(*table) > 0)
                 .map(|t| format!("{{\"data_collection\":\"s.{}\",\"event_count\":{}}}", t.name(), of(t)))
                 .collect();
-            let all: usize = Table::ALL.into_iter().map(of).sum();
+            if is_beat {
+                let name = if self.binlog { "s.freshet_heartbeat" } else { "io.debezium.Message$Id@21cb26d4" };
+                collections.push(format!("{{\"data_collection\":\"{name}\",\"event_count\":1}}"));
+            }
+            let all = data.len() + usize::from(is_beat);
             format!("\"event_count\":{all},\"data_collections\":[{}]", collections.join(","))
         } else {
             "\"event_count\":null,\"data_collections\":null".to_owned()
@@ -177,7 +217,7 @@ impl Debezium {
     /// The name of a transaction, in an entry that was written at this place of the log.
     fn transaction(&self, commit: &Commit, lsn: u64) -> String {
         if self.binlog {
-            format!("0-{}-{}", commit.server, commit.xid - 699)
+            format!("0-{}-{}", commit.server, commit.number)
         } else {
             format!("{}:{lsn}", commit.xid)
         }
@@ -209,15 +249,10 @@ impl Debezium {
             "null".to_owned()
         };
         let snapshot = if self.settings.defaults { "\"false\"" } else { "null" };
-        let transaction = if self.settings.transactions {
-            let commit = &db.commits[event.commit];
-            let (id, order) = (self.transaction(commit, event.lsn), event.order);
-            let before = &db.events[commit.events.start..index];
-            let of_table = before.iter().filter(|e| e.table == event.table).count() + 1;
-            format!("{{\"id\":\"{id}\",\"total_order\":{order},\"data_collection_order\":{of_table}}}")
-        } else {
-            "null".to_owned()
-        };
+        let commit = &db.commits[event.commit];
+        let before_it = &db.events[commit.events.start..index];
+        let of_table = before_it.iter().filter(|e| e.table == event.table).count() + 1;
+        let transaction = self.within(commit, event.lsn, event.order, of_table);
         format!(
             "{{\"before\":{before},\"after\":{},\"source\":{},\"transaction\":{transaction},\"op\":\"{op}\",\"ts_ms\":{}}}",
             self.image(event),
@@ -232,19 +267,16 @@ impl Debezium {
             let (file, pos, server) = (lsn / 4096, lsn % 4096, event.server);
             return format!(
                 "{{\"connector\":\"mariadb\",\"name\":\"shop\",\"ts_ms\":{at},\"snapshot\":{snapshot},\"db\":\"s\",\"table\":\"{table}\",\
-                 \"server_id\":{server},\"gtid\":\"0-{server}-{}\",\"file\":\"bin.{file:06}\",\"pos\":{pos},\"row\":{}}}",
-                event.commit + 1,
+                 \"server_id\":{server},\"gtid\":\"{}\",\"file\":\"bin.{file:06}\",\"pos\":{pos},\"row\":{}}}",
+                self.transaction(&db.commits[event.commit], lsn),
                 event.order
             );
         }
-        let preceding = match db.commits[event.commit].preceding {
-            0 => "null".to_owned(),
-            lsn => format!("\\\"{lsn}\\\""),
-        };
+        let commit = &db.commits[event.commit];
+        let (preceding, xid) = (preceding(commit.preceding), commit.xid);
         format!(
             "{{\"connector\":\"postgresql\",\"name\":\"shop\",\"ts_ms\":{at},\"snapshot\":{snapshot},\"db\":\"d\",\
-             \"sequence\":\"[{preceding},\\\"{lsn}\\\"]\",\"schema\":\"s\",\"table\":\"{table}\",\"txId\":{},\"lsn\":{lsn}}}",
-            700 + event.commit
+             \"sequence\":\"[{preceding},\\\"{lsn}\\\"]\",\"schema\":\"s\",\"table\":\"{table}\",\"txId\":{xid},\"lsn\":{lsn}}}"
         )
     }
 
@@ -317,4 +349,9 @@ impl Debezium {
         fields.extend(header.map(|(name, value)| (name.as_bytes().to_vec(), wrap(value))));
         Arc::new(fields)
     }
+}
+
+/// The newest commit before an event, in the text that names it.
+fn preceding(lsn: u64) -> String {
+    if lsn == 0 { "null".to_owned() } else { format!("\\\"{lsn}\\\"") }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Taken {
     pub(crate) positioned: Vec<String>,
     /// How many entries had been added when it was asked where they end.
     pub(crate) adds: u64,
+    /// Whether everything is known that was written before what was read last.
+    pub(crate) settled: bool,
 }
 
 impl Follower {
@@ -179,6 +181,9 @@ impl Follower {
         }
         self.idle = reply.entries.is_empty() && what == Command::Read;
         taken.heard = reply.entries.iter().flat_map(|(_, entries)| entries).map(|entry| entry.says).collect();
+        // Of several streams one may be ahead of another, until all have been read to their ends.
+        let whole = plan.streams.len() == 1 || reply.entries.iter().all(|(_, e)| e.len() < self.count);
+        taken.settled = whole && what != Command::Survey;
         let entries = raw(reply.entries);
         match (what, reply.survey) {
             (Command::Check, Some(survey)) => {

@@ -69,6 +69,14 @@ impl World {
                 }
             }
             Step::SendReordered { first, second } => self.send_reordered(first.into(), second.into()),
+            Step::Lose { what, entries } if self.keeps_books() => {
+                self.sink.lose(what, entries, false);
+                self.tally.count("lose");
+            }
+            Step::Lose { entries, .. } if self.counts_beats() => {
+                self.sink.lose(0, entries, true);
+                self.tally.count("lose heartbeats");
+            }
             Step::SendAgain { records } => {
                 let from = self.debezium.sent.saturating_sub(records.into());
                 for record in from..self.debezium.sent {
@@ -76,6 +84,8 @@ impl World {
                 }
                 self.tally.count("duplicates");
             }
+            // What is lost is found by the numbers that are written then.
+            Step::Restart { settings: Some(_), .. } if self.sink.is_losing() || self.judge.misses_losses() => {}
             Step::Restart { back, settings } => {
                 self.debezium.sent = self.debezium.sent.saturating_sub(back.into());
                 if let Some(bits) = settings {
@@ -174,9 +184,11 @@ impl World {
     }
 
     fn send(&mut self, record: usize) {
-        let record = self.db.log[record].clone();
-        let added = self.debezium.send(&record, &self.db, &mut self.redis, self.now);
-        if let Record::Change(event) = record {
+        if self.sink.loses(record, &self.db) {
+            return self.judge.drop(record, &self.db);
+        }
+        let added = self.debezium.send(record, &self.db, &mut self.redis, self.now);
+        if let Record::Change(event) = self.db.log[record] {
             // The sink takes any refusal for success; and where ids went back, what is added isn't read.
             let stream = self.debezium.table_stream(self.db.events[event].table);
             let behind = self.redis.state(&stream).map(|state| state.last) <= self.follower.place(&stream);
@@ -187,6 +199,10 @@ impl World {
 
     fn send_reordered(&mut self, first: usize, second: usize) {
         let from = self.debezium.sent;
+        // Of what is out of order the books can't say what is missing.
+        if self.sink.is_losing() || self.judge.misses_losses() {
+            return;
+        }
         let end = (from + first + second).min(self.db.log.len());
         let middle = (from + first).min(end);
         if middle == end {

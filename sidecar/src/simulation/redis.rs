@@ -14,8 +14,8 @@ pub(crate) type Fields = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
 pub(crate) enum Says {
     /// A change: its number.
     Change(usize),
-    /// A heartbeat of the database, or of Debezium alone.
-    Beat { database: bool },
+    /// A heartbeat of the database: which record of its log it is; or of Debezium alone.
+    Beat(Option<usize>),
     /// A row of a snapshot.
     SnapshotRow,
     /// Something that can't be read and may concern this table, or any.

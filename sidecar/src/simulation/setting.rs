@@ -21,6 +21,8 @@ pub(crate) struct Setting {
     pub(crate) serve_stale: bool,
     /// Entries asked of each stream.
     pub(crate) count: usize,
+    /// Heartbeats are messages outside any transaction, which name no commit before them.
+    pub(crate) bare_beats: bool,
     /// Milliseconds that the database's clock is ahead.
     pub(crate) ahead: i64,
     pub(crate) debezium: Settings,
@@ -35,7 +37,7 @@ impl Setting {
             routed: dice.one_in(2),
             binlog,
             heartbeat: dice.weighted(&[
-                (if binlog { 0 } else { 5 }, Some(Heartbeat::Database)),
+                (5, Some(Heartbeat::Database)),
                 (1, Some(Heartbeat::Debezium)),
                 (2, None),
             ]),
@@ -52,6 +54,7 @@ impl Setting {
             } else {
                 Settings::of(0b0010_1011)
             },
+            bare_beats: !binlog && dice.one_in(6),
         }
     }
 }

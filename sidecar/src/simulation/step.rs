@@ -85,6 +85,11 @@ pub(crate) enum Step {
     SendAgain {
         records: u8,
     },
+    /// Redis will refuse so many entries of a kind, and nobody is told.
+    Lose {
+        what: u8,
+        entries: u8,
+    },
     Restart {
         back: u8,
         settings: Option<u8>,
@@ -335,7 +340,8 @@ fn lag(dice: &mut Random) -> u64 {
 
 fn fault(dice: &mut Random) -> Step {
     let stream = dice.small(8);
-    match dice.below(22) {
+    match dice.below(27) {
+        22.. => Step::Lose { what: dice.small(7), entries: 1 + dice.small(5) },
         0..2 => Step::SendReordered { first: 1 + dice.small(3), second: 1 + dice.small(3) },
         2..4 => Step::SendAgain { records: 1 + dice.small(6) },
         4..6 => {

@@ -12,6 +12,7 @@ use super::{
     redis::{Redis, Says},
     setting::{Setting, catalog},
     shelf::{self, MapShelf},
+    sink::Sink,
     step::{SLOTS, Step},
     tally::Tally,
 };
@@ -34,6 +35,7 @@ pub(crate) struct World {
     pub(crate) stopped: u64,
     pub(crate) db: Database,
     pub(crate) debezium: Debezium,
+    pub(crate) sink: Sink,
     pub(crate) redis: Redis,
     pub(crate) engine: Arc<Engine<MapShelf>>,
     pub(crate) follower: Follower,
@@ -62,10 +64,10 @@ impl World {
         let mut world = Self {
             follower: Follower::new(&engine, &feed, setting.count),
             judge: Judge::new(),
-            setting,
             now: 0,
             stopped: 0,
-            db: Database::new(),
+            db: Database::new(setting.bare_beats),
+            sink: Sink::new(setting.binlog),
             debezium,
             redis: Redis::new(),
             engine,
@@ -79,6 +81,7 @@ impl World {
             last_beat: 0,
             tally: Tally::default(),
             log: None,
+            setting,
         };
         for table in Table::ALL {
             let put = |key| Edit::Put { table, key, noted: key == 1, big: key == 2 };
@@ -186,7 +189,8 @@ impl World {
         let entries = taken.heard.len() as u64;
         *self.tally.0.entry("entries").or_default() += entries;
         if feed(&self.engine).epoch() != before {
-            self.judge.epoch(start, self.debezium.sent, self.now);
+            let unread = self.unread();
+            self.judge.epoch(start, &unread, self.debezium.sent, self.now);
             self.tally.count("epoch");
             self.say(|_| "a new epoch".to_owned());
         }
@@ -197,9 +201,23 @@ impl World {
                 .collect();
             self.judge.position(&tables, &self.db, taken.adds, self.debezium.sent, self.now);
         }
+        if taken.settled && self.judge.settle(self.now) {
+            self.tally.count("loss noticed");
+        }
         if !taken.heard.is_empty() {
             self.say(|_| format!("heard {:?}", taken.heard));
         }
+    }
+
+    /// Whether Debezium writes the numbers by which any loss is noticed with the next heartbeat.
+    pub(crate) fn keeps_books(&self) -> bool {
+        let has_envelopes = self.setting.routed || !self.debezium.settings.flattened;
+        self.debezium.settings.transactions && has_envelopes && !self.setting.bare_beats
+    }
+
+    /// Whether it writes no numbers but those of heartbeats, by which the loss of one is noticed.
+    pub(crate) fn counts_beats(&self) -> bool {
+        !self.debezium.settings.transactions && !self.setting.bare_beats
     }
 
     /// The changes that the follower is still going to read.
