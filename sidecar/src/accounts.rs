@@ -6,7 +6,8 @@
 //!   database itself has gone back;
 //! * the end of a transaction says how many events each table had in it, and each event which of them it is;
 //! * an event of PostgreSQL names the newest commit before it (`source.sequence[0]`): a commit whose end never came was
-//!   lost with all of its transaction. MariaDB numbers transactions, each one more than the one before in its domain.
+//!   lost with all of its transaction. MariaDB numbers transactions, each one more than the one before in its domain;
+//!   one that begins ends before the next begins, or is a statement about a definition, which an event tells of.
 //!   Every heartbeat is a transaction, and so this is noticed within one heartbeat.
 //!
 //! Replays are no losses: numbers may go back at any time. With several streams the numbers of one are ahead of the
@@ -57,6 +58,10 @@ struct Numbers {
     domains: BTreeMap<u32, u64>,
     /// The transactions that haven't ended.
     open: HashMap<TransactionId, Open>,
+    /// MariaDB's transactions that began, oldest first, until it is known how they ended.
+    begun: Vec<TransactionId>,
+    /// Those that an event has told to be statements about a table, since the books were settled: they may have no end.
+    told: Vec<TransactionId>,
     /// Ends that aren't settled.
     ends: Vec<(TransactionId, End)>,
     ended: Ended,
@@ -75,6 +80,8 @@ struct Open {
     last: Vec<(TableId, u64)>,
     /// Whether its end must come: MariaDB writes none after a DDL statement.
     must_end: bool,
+    /// Whether an event of it has come since an end came last.
+    is_new: bool,
 }
 
 /// The transactions that ended last.
@@ -140,15 +147,25 @@ impl Accounts {
     /// Counts an entry.
     pub fn note(&mut self, change: &Change<'_>) {
         let numbers = &mut self.numbers;
-        let unsettled =
-            numbers.open.len() + numbers.ends.len() + numbers.preceding.len() + numbers.commits.len();
-        if unsettled > UNSETTLED {
+        if numbers.unsettled() > UNSETTLED {
             numbers.lose(Break::Unaccounted);
             (numbers.open, numbers.ends) = Default::default();
             (numbers.preceding, numbers.commits) = Default::default();
+            (numbers.begun, numbers.told) = Default::default();
         }
-        if let Change::Transaction(Transaction { gtid: Some(gtid), .. }) = change {
+        if let Change::Transaction(Transaction { id, gtid: Some(gtid), end }) = change {
             numbers.follow(*gtid);
+            if let (Gtid::MariaDb { .. }, None) = (gtid, end) {
+                numbers.begin(*id);
+            }
+        }
+        match change {
+            // Everything is void with it, whatever was lost before.
+            Change::Source { .. } => numbers.begun.clear(),
+            Change::Table { mark: Mark { transaction: Some(id), lsn: None, .. }, .. } => {
+                numbers.told.push(*id);
+            }
+            _ => {}
         }
         match change {
             // A transaction that is read once more from its begin is counted once more.
@@ -199,6 +216,18 @@ impl Accounts {
 // === impl Numbers ===
 
 impl Numbers {
+    /// What is kept until the books are settled.
+    fn unsettled(&self) -> usize {
+        let markers = self.ends.len() + self.begun.len() + self.told.len();
+        self.open.len() + markers + self.preceding.len() + self.commits.len()
+    }
+
+    fn begin(&mut self, id: TransactionId) {
+        if !self.ended.contains(id) && !self.begun.contains(&id) {
+            self.begun.push(id);
+        }
+    }
+
     fn beat(&mut self, number: u64, at_ms: Option<u64>) {
         match self.beat {
             // A replayed one has its own time. Numbers that go back in new ones are another history's: a replica that
@@ -258,6 +287,7 @@ impl Numbers {
         let entered = *self.entered.get_or_insert(id) == id;
         let open = self.open.entry(id).or_default();
         open.must_end |= mark.lsn.is_some();
+        open.is_new = true;
         let at = open.last.iter().position(|(t, _)| *t == table).unwrap_or_else(|| {
             open.last.push((table, 0));
             open.last.len() - 1
@@ -272,7 +302,14 @@ impl Numbers {
 
     /// Holds the transactions that ended against what was counted of them.
     fn close(&mut self, followed: &HashSet<TableId>) {
-        for (id, end) in std::mem::take(&mut self.ends) {
+        let ends = std::mem::take(&mut self.ends);
+        if !ends.is_empty() {
+            // Whatever came to an end since then, nothing else can be under way. Its own end was lost when it was sent
+            // once more, or its commit will be missed.
+            self.open.retain(|id, open| open.is_new || ends.iter().any(|(ended, _)| ended == id));
+            self.open.values_mut().for_each(|open| open.is_new = false);
+        }
+        for (id, end) in ends {
             if self.ended.contains(id) {
                 continue;
             }
@@ -286,7 +323,19 @@ impl Numbers {
             }
             self.ended.push(id);
         }
+        let (mut begun, told) = (std::mem::take(&mut self.begun), std::mem::take(&mut self.told));
+        let lacks_end = |id: &TransactionId| !self.ended.contains(*id) && !told.contains(id);
         // Debezium writes one transaction after the other: one can be under way, the others' ends were lost.
+        let under_way = begun.pop();
+        let unended = begun.iter().any(lacks_end);
+        if let Some(newest) = under_way {
+            // What began before has ended, or won't.
+            self.open.retain(|id, open| open.must_end || *id == newest);
+        }
+        self.begun = under_way.into_iter().filter(lacks_end).collect();
+        if unended && !planted(Bug::UnendedIgnored) {
+            self.lose(Break::EventsMissed);
+        }
         if self.open.len() > 1 {
             if self.open.values().filter(|open| open.must_end).count() > 1 {
                 self.lose(Break::EventsMissed);

@@ -289,7 +289,8 @@ impl History {
             return Err(Fenced);
         }
         let (position, commits) = (read.position, read.commits);
-        if position.is_some_and(|position| !commits.filled(row, position)) {
+        let older = position.is_some_and(|position| !commits.filled(row, position));
+        if older && !planted(Bug::OlderFillTaken) {
             return Err(Fenced);
         }
         if let Some(image) = self.images.get_mut(index(row)) {
@@ -298,7 +299,9 @@ impl History {
         let row_at = (slot.seq > Seq(0)).then_some(slot.at);
         let hold_off = row_at.max(fence.at()).map(|at| at + read.lag).filter(|end| *end > read.leased);
         let newest = slot.seq.max(Seq(fence.seq.load(Acquire)));
-        let proven = position.is_some_and(|position| commits.proves(position, newest, read.leased, read.lag));
+        let sees_all =
+            |position| planted(Bug::ProofIgnored) || commits.proves(position, newest, read.leased, read.lag);
+        let proven = position.is_some_and(sees_all);
         Ok(Admission { hold_off: hold_off.filter(|_| !proven && !planted(Bug::HoldOffIgnored)) })
     }
 

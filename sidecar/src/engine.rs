@@ -349,6 +349,7 @@ impl<S: Shelf> Engine<S> {
     /// Voids what depends on a feed without a new epoch: nobody would have noticed if something had been lost so far.
     pub fn renew(&self, feed: &Arc<Feed>, now: Tick) {
         let catalog = self.catalog();
+        feed.with_commits(|commits| commits.begin(now));
         let mut core = self.core();
         for cache in catalog.iter().flat_map(|c| c.caches.values()).filter(|c| Arc::ptr_eq(&c.feed, feed)) {
             self.void_cache(&mut core, cache, None, now);
@@ -367,7 +368,9 @@ impl<S: Shelf> Engine<S> {
             self.void_cache(&mut core, cache, None, now);
         }
         drop(core);
-        feed.next_epoch(why)
+        let epoch = feed.next_epoch(why);
+        feed.with_commits(|commits| commits.begin(now));
+        epoch
     }
 
     /// Notes that the streams of these caches are positioned: from here on every change of them will be seen, as long as
@@ -381,6 +384,7 @@ impl<S: Shelf> Engine<S> {
                 if !planted(Bug::AttachWithoutVoid) {
                     self.void_cache(&mut core, cache, None, now);
                 }
+                cache.feed.with_commits(|commits| commits.begin(now));
                 cache.attached.store(true, Ordering::Release);
             }
         }

@@ -426,7 +426,10 @@ fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
         Some([only]) if !renames => {
             let parts: Vec<_> = only.id.split('.').map(|part| part.trim_matches('"').to_owned()).collect();
             let table = TableName::from_binding(&parts.join("."));
-            Change::Table { table, why: TableReason::Redefined, version, mark: Mark::default() }
+            // In MariaDB's log it is a transaction of its own.
+            let gtid = value.source.as_ref().and_then(|source| source.gtid.as_deref());
+            let mark = Mark { transaction: gtid.map(TransactionId::of), ..Mark::default() };
+            Change::Table { table, why: TableReason::Redefined, version, mark }
         }
         _ => Change::Source { why: SourceReason::Redefined, version },
     }

@@ -68,10 +68,38 @@ pub(crate) enum Bug {
     ChainIgnored,
     /// A gap in MariaDB's numbers of transactions does nothing.
     GtidGapIgnored,
+    /// A transaction of MariaDB that begins needn't end.
+    UnendedIgnored,
     /// A heartbeat counts before the other streams have been read.
     HeartbeatAtOnce,
     /// Numbers that begin void nothing.
     BeginningIgnored,
+    /// A position is held against the place of a row's change, not against its commit.
+    PositionOfRow,
+    /// Any position proves that a read has seen everything.
+    ProofIgnored,
+    /// Fills at earlier positions than ones before them are taken.
+    OlderFillTaken,
+    /// What is under way counts as applied through the commits before it.
+    OpenCounts,
+    /// A transaction counts as applied with its first event.
+    MarkOfOpen,
+    /// The end of a transaction counts before the other streams have been read.
+    CommitAtOnce,
+    /// A reader's least position is forgotten.
+    MinimumIgnored,
+    /// A value that may miss a change is taken for as new as what was applied.
+    HeldOffReflects,
+    /// Values that may miss a change are said to be as new as what was applied.
+    HeldOffClaims,
+    /// Whoever was told to load is taken to be loading for ever.
+    LoaderNeverReplaced,
+    /// Whoever loads what will be refused is taken to be loading.
+    FencedLoaderKept,
+    /// Whoever was refused is taken to be loading.
+    RefusedLoaderKept,
+    /// A lease of another process is good.
+    ForeignLeaseTaken,
     /// A process that was stopped doesn't notice how long (planted in the simulator's clock).
     MonotonicClock,
     // Of the order in which threads do things.

@@ -32,6 +32,12 @@
 //! - **unreadable** (promise 8; I8): nothing from before an entry that can't be read, and may concern it, is served.
 //! - **definition** (promise 9), **deleted**, **lease**: no value or lease of an earlier definition, of a deleted key, of
 //!   another process or another key is good.
+//! - **lost** (promise 3): what Redis never got, because its refusals are taken for success, is noticed with the next
+//!   heartbeat of the database at the latest. Until then, and only then, a value may miss it. Where Debezium doesn't tell
+//!   of transactions, only losses that take a heartbeat with them are noticed, and only such are made.
+//! - **behind**, **position** (promises 5 and 6): a hit reflects the position that its reader asks for, and the one that
+//!   it claims; a fill's position never makes good what it hasn't seen; those of places in the log never go back.
+//! - **loader**: nobody is told that somebody else loads unless somebody does, whose value would be taken, for 10 s.
 //! - **directives**, **expired**, **mixed up**: a hit is one that the request allows, that hasn't ended, of its own key.
 //! - **recovery**, **quiet** (I2): when all faults have ended, every cache takes fills and serves them, and every hit equals
 //!   the database.
@@ -44,6 +50,7 @@ mod database;
 mod debezium;
 mod follower;
 mod kinds;
+mod loaders;
 mod losses;
 mod outside;
 mod redis;

@@ -327,7 +327,7 @@ impl<S: Shelf> Tail<S> {
     /// Notes how far a change shows the database's log to have been applied.
     fn follow_log(&mut self, change: &Change<'_>, ordered: bool, now: Tick) {
         if let Change::Transaction(Transaction { end: Some(End { commit: Some(commit), .. }), .. }) = change {
-            if ordered {
+            if ordered || planted(Bug::CommitAtOnce) {
                 self.engine.commit(&self.feed, *commit, now);
             } else {
                 if self.commits.len() == UNSETTLED {
@@ -336,6 +336,16 @@ impl<S: Shelf> Tail<S> {
                 }
                 self.commits.push_back(*commit);
             }
+        }
+        if planted(Bug::PositionOfRow)
+            && let Some(lsn) = change.mark().and_then(|mark| mark.lsn)
+        {
+            self.engine.commit(&self.feed, Commit::Postgres { lsn, xid: None }, now);
+        }
+        if planted(Bug::MarkOfOpen)
+            && let Some(gtid) = change.mark().and_then(|mark| mark.gtid)
+        {
+            self.engine.commit(&self.feed, Commit::Gtid(gtid), now);
         }
         // Transactions come whole and in the order of their commits: before an event of one, every other that was
         // committed up to the event's own place.
@@ -355,7 +365,7 @@ impl<S: Shelf> Tail<S> {
         }
         self.feed.confirm_heartbeats();
         // What has been applied of a transaction that is under way would count as applied through the ones before it.
-        if !settled.open {
+        if !settled.open || planted(Bug::OpenCounts) {
             for commit in self.commits.drain(..) {
                 self.engine.commit(&self.feed, commit, now);
             }

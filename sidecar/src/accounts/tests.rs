@@ -128,15 +128,71 @@ fn mariadbs_transactions_are_numbered() {
     let begun = [marker("BEGIN", "0-1-8"), marker("END", "0-1-8"), beat(3)];
     assert_eq!(settle(&mut accounts, &begun), Settled { lost: None, began: true, open: false });
     // A statement that changes a definition has no end; another server goes on with the numbers of its domain.
+    let altered = entry(
+        "{\"databaseName\":\"s\"}",
+        "{\"source\":{\"gtid\":\"0-1-9\"},\"ddl\":\"ALTER\",\"tableChanges\":[{\"type\":\"ALTER\",\"id\":\"\\\"s\\\".\\\"t\\\"\"}]}",
+    );
     let more = [
         marker("BEGIN", "0-1-9"),
+        altered.clone(),
         marker("BEGIN", "0-2-10"),
         marker("END", "0-2-10"),
         marker("BEGIN", "0-1-9"),
+        altered,
     ];
     assert_eq!(settle(&mut accounts, &more), Settled::default());
-    assert!(settle(&mut accounts, &[marker("BEGIN", "7-1-100")]).began, "another domain");
+    assert!(
+        settle(&mut accounts, &[marker("BEGIN", "7-1-100"), marker("END", "7-1-100")]).began,
+        "another domain"
+    );
     assert_eq!(settle(&mut accounts, &[marker("BEGIN", "0-2-12")]).lost, Some(Break::TransactionsMissed));
+}
+
+/// In whatever order the streams are read, a definition's event explains why its transaction has no end.
+#[test]
+fn of_mariadbs_transactions_only_statements_about_tables_have_no_end() {
+    let marker = |status: &str, gtid: &str| {
+        let value = format!(
+            "{{\"status\":\"{status}\",\"id\":\"{gtid}\",\"event_count\":null,\"data_collections\":null}}"
+        );
+        entry(&format!("{{\"id\":\"{gtid}\"}}"), &value)
+    };
+    let event = |gtid: &str, op: &str| {
+        let value = format!(
+            "{{\"after\":null,\"op\":\"{op}\",\"source\":{{\"db\":\"s\",\"table\":\"t\",\"gtid\":\"{gtid}\"}},\
+             \"transaction\":{{\"id\":\"{gtid}\",\"total_order\":1,\"data_collection_order\":1}}}}"
+        );
+        entry("{\"id\":1}", &value)
+    };
+    let altered = |gtid: &str| {
+        let value = format!(
+            "{{\"source\":{{\"db\":\"s\",\"gtid\":\"{gtid}\"}},\"ddl\":\"ALTER\",\
+             \"tableChanges\":[{{\"type\":\"ALTER\",\"id\":\"\\\"s\\\".\\\"t\\\"\"}}]}}"
+        );
+        entry("{\"databaseName\":\"s\"}", &value)
+    };
+    let next_after = |entries: &[Vec<(Vec<u8>, Vec<u8>)>]| {
+        let mut accounts = Accounts::default();
+        settle(&mut accounts, &[marker("BEGIN", "0-1-7"), marker("END", "0-1-7")]);
+        settle(&mut accounts, entries);
+        settle(&mut accounts, &[marker("BEGIN", "0-1-9"), marker("END", "0-1-9")]).lost
+    };
+    let begin = marker("BEGIN", "0-1-8");
+    assert_eq!(next_after(&[begin.clone(), event("0-1-8", "u"), marker("END", "0-1-8")]), None);
+    assert_eq!(next_after(&[begin.clone(), event("0-1-8", "t")]), None);
+    assert_eq!(next_after(&[begin.clone(), altered("0-1-8")]), None);
+    assert_eq!(next_after(&[altered("0-1-8"), begin.clone()]), None);
+    let mut accounts = Accounts::default();
+    settle(&mut accounts, &[marker("BEGIN", "0-1-7"), marker("END", "0-1-7")]);
+    assert!(settle(&mut accounts, &[begin.clone(), event("0-1-8", "t")]).open, "its end may come");
+    let next = [marker("BEGIN", "0-1-9"), marker("END", "0-1-9")];
+    assert_eq!(settle(&mut accounts, &next), Settled::default(), "it isn't under way any more");
+    assert_eq!(
+        next_after(&[begin.clone(), event("0-1-8", "u")]),
+        Some(Break::EventsMissed),
+        "its end was lost"
+    );
+    assert_eq!(next_after(&[begin]), Some(Break::EventsMissed), "all but its begin was lost");
 }
 
 #[test]
@@ -177,6 +233,20 @@ fn what_is_replayed_is_no_loss() {
             assert_eq!(settle(&mut books(), &entries).lost, None, "{from} {to}");
         }
     }
+}
+
+#[test]
+fn a_replay_that_loses_an_end_leaves_nothing_under_way() {
+    let mut accounts = books();
+    let next = |xid: u32| {
+        let lsn = 100 * u64::from(xid);
+        [begin(xid), row("t", xid, 1, lsn - 100), end(xid, lsn, &[("s.t", 1)])]
+    };
+    settle(&mut accounts, &next(2));
+    accounts.numbers.ended = super::Ended::default();
+    assert!(settle(&mut accounts, &[begin(2), row("t", 2, 1, 100)]).open, "it may go on");
+    assert!(settle(&mut accounts, &next(3)).open);
+    assert_eq!(settle(&mut accounts, &next(4)), Settled::default());
 }
 
 #[test]

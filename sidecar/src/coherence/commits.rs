@@ -18,7 +18,9 @@ pub struct Commits {
     kept: VecDeque<Applied>,
     /// When the newest commit was applied that is no longer kept.
     forgotten: Option<Tick>,
-    /// The newest places of PostgreSQL's log at which rows were read for fills; allocated with the first. Rows that
+    /// Since when all commits have been noted.
+    begun: Option<Tick>,
+    /// The newest places of the log at which rows were read for fills; allocated with the first. Rows that
     /// share a slot can refuse each other's fills until the slower replica has caught up.
     reads: Box<[u64]>,
 }
@@ -42,6 +44,11 @@ impl Commits {
         self.kept.push_back(Applied { through, at: now, commit });
     }
 
+    /// Notes that there may have been commits before, of which nothing is known.
+    pub fn begin(&mut self, now: Tick) {
+        self.begun = Some(now);
+    }
+
     /// Forgets everything: the log may be another.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -50,13 +57,13 @@ impl Commits {
     /// Notes that a row was read at a position for a fill; `false` if it was read at a later one before: fills whose
     /// positions are known never go back.
     pub fn filled(&mut self, row: RowHash, position: &Position) -> bool {
-        let Position::Lsn(lsn) = position else { return true };
+        let Some(place) = position.place() else { return true };
         if self.reads.is_empty() {
             self.reads = vec![0; SLOTS].into();
         }
         let newest = &mut self.reads[index(row)];
-        let newer = *lsn >= *newest;
-        *newest = lsn.max(newest).to_owned();
+        let newer = place >= *newest;
+        *newest = place.max(*newest);
         newer
     }
 
@@ -70,7 +77,8 @@ impl Commits {
         let Some(covering) = self.kept.iter().map(|c| c.through).find(|through| *through >= seq) else {
             return false;
         };
-        if self.forgotten.is_some_and(recent) {
+        // What has seen the newest commits needn't have seen one before them that nobody has noted.
+        if self.forgotten.is_some_and(recent) || !position.is_prefix() && self.begun.is_some_and(recent) {
             return false;
         }
         self.kept
@@ -122,6 +130,10 @@ mod tests {
         assert!(commits.filled(row, &Position::Lsn(100)));
         assert!(commits.filled(other, &Position::Lsn(99)));
         assert!(commits.filled(row, &Position::Xid(7)), "that is no place in the log");
+        let (mut commits, gtid) = (Commits::default(), |text: &str| text.parse::<Position>().unwrap());
+        assert!(commits.filled(row, &gtid("gtid:0-1-9")));
+        assert!(!commits.filled(row, &gtid("gtid:0-2-8")), "a replica that is behind the one before");
+        assert!(commits.filled(row, &gtid("gtid:0-1-8,1-1-3")), "of two domains nobody can tell");
     }
 
     #[test]
@@ -143,6 +155,20 @@ mod tests {
         assert!(!commits.proves(&snapshot("snap:7:9:7"), Seq(9), Tick(2100), LAG));
         assert!(commits.proves(&snapshot("snap:7:9:7"), Seq(9), Tick(4000), LAG), "that one is old");
         assert!(!commits.proves(&snapshot("snap:7:9:8"), Seq(9), Tick(4000), LAG), "the change's own");
+    }
+
+    #[test]
+    fn a_snapshot_proves_nothing_against_commits_that_came_before_the_first_one_noted() {
+        let mut commits = Commits::default();
+        commits.begin(Tick(2000));
+        commits.applied(commit(200, 8), Seq(5), Tick(2010));
+        let snapshot = "snap:7:9:7".parse::<Position>().unwrap();
+        assert!(
+            !commits.proves(&snapshot, Seq(5), Tick(2999), LAG),
+            "it hasn't seen 7, which may just have been"
+        );
+        assert!(commits.proves(&snapshot, Seq(5), Tick(3000), LAG));
+        assert!(commits.proves(&Position::Lsn(200), Seq(5), Tick(2999), LAG), "it has seen all before 200");
     }
 
     #[test]

@@ -66,8 +66,10 @@ impl<S: Shelf> Engine<S> {
         let refused = match &entry {
             _ if wanted.reload => Some("no-cache"),
             Some(e) if wanted.min_position.is_some_and(|min| e.reflects(min)) => None,
-            _ if behind.is_some() => behind,
-            Some(e) if wanted.min_position.is_some() && e.hold_off => Some("hold-off"),
+            _ if behind.is_some() && !planted(Bug::MinimumIgnored) => behind,
+            Some(e) if wanted.min_position.is_some() && e.hold_off && !planted(Bug::HeldOffReflects) => {
+                Some("hold-off")
+            }
             _ => None,
         };
         let refused = refused.or_else(|| {
@@ -86,7 +88,8 @@ impl<S: Shelf> Engine<S> {
                     let detail = if entry.hold_off { Some("hold-off") } else { unseen };
                     (i64::try_from(left).unwrap_or(i64::MAX), detail)
                 };
-                let position = position.filter(|_| served_stale.is_none() && !entry.hold_off);
+                let reflects = !entry.hold_off || planted(Bug::HeldOffClaims);
+                let position = position.filter(|_| served_stale.is_none() && reflects);
                 Answer::Hit(Hit { entry, age, ttl, detail, position })
             }
             _ => {

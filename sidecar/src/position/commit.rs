@@ -54,6 +54,26 @@ pub struct NoPosition;
 // === impl Position ===
 
 impl Position {
+    /// Its place in the log, if it is one place of one log; places of one kind compare.
+    #[must_use]
+    pub fn place(&self) -> Option<u64> {
+        match self {
+            Self::Lsn(lsn) => Some(*lsn),
+            Self::Gtids(set) => set.only_sequence(),
+            Self::Xid(_) | Self::Snapshot(_) => None,
+        }
+    }
+
+    /// Whether whoever has seen one commit of the log has seen all before it, too.
+    #[must_use]
+    pub fn is_prefix(&self) -> bool {
+        match self {
+            Self::Lsn(_) => true,
+            Self::Gtids(set) => set.is_prefix(),
+            Self::Xid(_) | Self::Snapshot(_) => false,
+        }
+    }
+
     /// Whether whoever read at this position has seen the commit; `false` where nothing tells.
     #[must_use]
     pub fn sees(&self, commit: Commit) -> bool {

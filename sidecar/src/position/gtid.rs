@@ -89,6 +89,21 @@ impl GtidSet {
         self.domains.is_empty() && self.servers.is_empty()
     }
 
+    /// Whether it names no more than the newest of each domain, which stands for all before it: MariaDB's do.
+    #[must_use]
+    pub fn is_prefix(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    /// The newest transaction's number, if all are of one of MariaDB's domains.
+    #[must_use]
+    pub fn only_sequence(&self) -> Option<u64> {
+        match self.domains.values().next() {
+            Some((_, sequence)) if self.domains.len() == 1 && self.servers.is_empty() => Some(*sequence),
+            _ => None,
+        }
+    }
+
     /// Adds one. What would exceed the bounds is left out: it is then unknown, never taken for applied.
     pub fn insert(&mut self, gtid: Gtid) {
         match gtid {

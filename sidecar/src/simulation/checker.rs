@@ -7,8 +7,9 @@ use freshet_crds::Heartbeat;
 use super::{
     CONTINUITY, LOSS, MAX_STALENESS, READ_LAG, SERVE_STALE,
     clients::Filled,
-    database::{Database, Place, Record, Table},
+    database::{Database, Mark, Place, Record, Table},
     kinds::Kind,
+    loaders::Loader,
     redis::Says,
     world::{START, World},
 };
@@ -49,6 +50,8 @@ pub(crate) struct Fate {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Verdict {
     pub(crate) image: bool,
+    /// Whether its position in the log is known.
+    placed: bool,
     /// How many changes of its place it shows.
     shows: usize,
 }
@@ -69,10 +72,13 @@ pub(crate) struct Judge {
     beats: [bool; 2],
     /// Per key: the most changes that a hit has shown.
     shown: BTreeMap<(Kind, u8), usize>,
+    /// Likewise, of hits that were read at a known position of the log, in this epoch.
+    placed: BTreeMap<(Kind, u8), usize>,
     /// Every change before this one was applied.
     low: usize,
     /// Changes that Redis never got, of which nobody is known to know.
     pub(crate) missing: Vec<usize>,
+    pub(crate) loaders: BTreeMap<(Kind, u8), Loader>,
     /// The newest heartbeat of the database that was heard: which record of its log it is.
     pub(crate) beat: Option<usize>,
 }
@@ -183,6 +189,8 @@ impl Judge {
     /// none will come of it but of what is still unread.
     pub(crate) fn epoch(&mut self, start: u64, unread: &[usize], sent: usize, now: u64) {
         self.epoch = start;
+        self.placed.clear();
+        self.loaders.clear();
         let moment = self.moment;
         for (_, fate) in self.gone(unread, sent) {
             fate.delivered = Some((now, moment));
@@ -202,11 +210,14 @@ impl Judge {
 
     pub(crate) fn delete(&mut self, kind: Kind, key: u8) {
         self.deletes.insert((kind, key), self.moment);
+        self.loaders.remove(&(kind, key));
     }
 
     pub(crate) fn redefine(&mut self, kind: Kind) {
         self.definitions.insert(kind, self.moment);
         self.shown.retain(|(k, _), _| *k != kind);
+        self.loaders.retain(|(k, _), _| *k != kind);
+        self.placed.retain(|(k, _), _| *k != kind);
     }
 
     /// Another process has begun.
@@ -214,11 +225,17 @@ impl Judge {
         self.epoch = self.moment;
         self.beats = [false; 2];
         self.shown.clear();
+        self.loaders.clear();
+        self.placed.clear();
     }
 
     pub(crate) fn remember(&mut self, kind: Kind, key: u8, verdict: Verdict) {
         let shown = self.shown.entry((kind, key)).or_default();
         *shown = verdict.shows.max(*shown);
+        if verdict.placed {
+            let shown = self.placed.entry((kind, key)).or_default();
+            *shown = verdict.shows.max(*shown);
+        }
     }
 
     /// A fill was taken: nothing it depends on was applied since its lease.
@@ -236,7 +253,14 @@ impl Judge {
     }
 
     /// A value was served.
-    pub(crate) fn hit(&self, world: &World, kind: Kind, key: u8, hit: &Hit) -> Result<Verdict, Violation> {
+    pub(crate) fn hit(
+        &self,
+        world: &World,
+        kind: Kind,
+        key: u8,
+        hit: &Hit,
+        wish: Option<&Mark>,
+    ) -> Result<Verdict, Violation> {
         let entry = &hit.entry;
         let broken = |rule, text: String| Violation::new(rule, format!("{} {key}: {text}", kind.name()));
         let fault = |rule, text: String| Err(broken(rule, text));
@@ -280,6 +304,8 @@ impl Judge {
                 return fault(rule, format!("{what} is from before moment {}", void.unwrap()));
             }
         }
+        positions(world, &superseding, hit, wish)
+            .map_err(|(rule, text)| broken(rule, format!("{what} {text}")))?;
         for event in superseding {
             match self.fates[event].delivered {
                 Some(_) if self.fates[event].dropped => noticed(world, source, hit),
@@ -291,7 +317,14 @@ impl Judge {
         if source.is_none() && self.shown.get(&(kind, key)).is_some_and(|shown| shows < *shown) {
             return fault("backwards", format!("{body} was followed before by what is newer"));
         }
-        Ok(Verdict { image: source.is_none(), shows })
+        let placed = source.is_some_and(Filled::is_placed);
+        if placed && self.placed.get(&(kind, key)).is_some_and(|shown| shows < *shown) {
+            return fault(
+                "backwards",
+                format!("{what} was followed before by what was read at a later position"),
+            );
+        }
+        Ok(Verdict { image: source.is_none(), placed, shows })
     }
 
     /// The time through which everything is said to have been applied.
@@ -319,6 +352,30 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+/// A hit reflects the position that its reader wants, and the one that it claims.
+fn positions(
+    world: &World,
+    superseding: &[usize],
+    hit: &Hit,
+    wish: Option<&Mark>,
+) -> Result<(), (&'static str, String)> {
+    let claimed = hit.position.as_deref().map(|text| std::str::from_utf8(text).unwrap());
+    let claimed = claimed.and_then(|text| world.db.mark_answered(text));
+    for (rule, mark) in [("behind", wish), ("position", claimed.as_ref())] {
+        let Some(mark) = mark else { continue };
+        let missed = superseding.iter().find(|event| {
+            let fate = &world.judge.fates[**event];
+            // Where only heartbeats are counted, the next one is what tells of a loss.
+            let unknown = fate.dropped && fate.delivered.is_none() && !world.keeps_books();
+            mark.covers(world.db.events[**event].commit) && !unknown && !is_excused(world, fate)
+        });
+        if let Some(event) = missed {
+            return Err((rule, format!("misses {} at {}", tell(world, *event), mark.text)));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a value may miss a change that was applied at this time and moment.

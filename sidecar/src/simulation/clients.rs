@@ -7,13 +7,15 @@ use std::{
 
 use super::{
     checker::{Violation, directives, quiet},
-    database::{KEYS, Snapshot},
+    database::{KEYS, Mark, Snapshot},
     kinds::Kind,
+    loaders::is_loading,
     world::World,
 };
 use crate::{
     engine::{Answer, BadLease, Fill, Hit, Wanted},
     key::Key,
+    position::Position,
     store::Value,
 };
 
@@ -27,7 +29,16 @@ pub(crate) struct Pending {
     pub(crate) leased_at: u64,
     pub(crate) process: u64,
     pub(crate) generation: u64,
-    pub(crate) read: Option<(Snapshot, Option<String>)>,
+    pub(crate) read: Option<Reading>,
+}
+
+/// What was read of the database.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    snapshot: Snapshot,
+    value: Option<String>,
+    /// The position that it was read at, if the application tells.
+    mark: Option<Mark>,
 }
 
 /// A fill that was taken.
@@ -41,6 +52,14 @@ pub(crate) struct Filled {
     pub(crate) stored: u64,
     pub(crate) snapshot: Snapshot,
     pub(crate) body: Option<String>,
+    pub(crate) mark: Option<Mark>,
+}
+
+impl Filled {
+    /// Whether it was read at a place of the log.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.mark.as_ref().is_some_and(Mark::is_place)
+    }
 }
 
 impl World {
@@ -52,7 +71,9 @@ impl World {
     /// Reads a key: a hit, a lease, or neither.
     fn look(&mut self, kind: Kind, key: u8, how: u8) -> Result<Option<Result<Hit, Pending>>, Violation> {
         let Some((catalog, cache)) = self.cache(kind) else { return Ok(None) };
-        let wanted = wanted(how);
+        let mark = self.wish(how);
+        let position = mark.as_ref().map(|mark| mark.text.parse::<Position>().unwrap());
+        let wanted = Wanted { min_position: position.as_ref(), ..wanted(how) };
         let now = self.clock().tick;
         let bound = catalog.freshness.bound.as_ref();
         let evidence =
@@ -64,9 +85,17 @@ impl World {
                     format!("{} {key}: hit {:?} {:?}", kind.name(), hit.entry.content_type, hit.detail)
                 });
                 directives(wanted, &hit, now, evidence.applied_through(bound))?;
-                let verdict = self.judge.hit(self, kind, key, &hit)?;
+                let verdict = self.judge.hit(self, kind, key, &hit, mark.as_ref())?;
                 self.judge.remember(kind, key, verdict);
                 self.tally.count("hit");
+                if let Some(mark) = mark {
+                    self.tally.count("hit with a minimum");
+                    self.say(|_| format!("reflects {}", mark.text));
+                }
+                if let Some(position) = &hit.position {
+                    self.carried = self.db.mark_answered(std::str::from_utf8(position).unwrap());
+                    self.tally.count("hit with a position");
+                }
                 self.tally.count(if verdict.image { "hit of an image" } else { "hit of a fill" });
                 if hit.detail == Some("hold-off") {
                     self.tally.count("hit in hold-off");
@@ -80,6 +109,10 @@ impl World {
                 self.tally.count(if miss.stale { "bypass" } else { "miss" });
                 self.say(|_| format!("{} {key}: miss, stale {}, {:?}", kind.name(), miss.stale, miss.detail));
                 let Some(grant) = miss.lease else { return Ok(None) };
+                if let Some(other) = self.judge.told(kind, key, &grant.token, grant.fill, self.now) {
+                    is_loading(self, kind, key, &other)?;
+                    self.tally.count("somebody else loads");
+                }
                 Ok(Some(Err(Pending {
                     kind,
                     key,
@@ -94,11 +127,40 @@ impl World {
         }
     }
 
-    /// Reads the database, or a replica that is so far behind.
-    pub(crate) fn read(&mut self, pending: &mut Pending, lag: u64) {
-        let snapshot = self.db.snapshot(self.now.saturating_sub(lag));
-        let value = self.db.look(pending.kind.place(pending.key), &snapshot);
-        pending.read = Some((snapshot, value));
+    /// Reads the database, or a replica that is so far behind; `placed` with the position of the log that the replica
+    /// has replayed (1), or with the snapshot that the primary itself names (2).
+    pub(crate) fn read(&mut self, pending: &mut Pending, lag: u64, placed: u8) {
+        let (place, binlog) = (pending.kind.place(pending.key), self.setting.binlog);
+        let at = self.now.saturating_sub(lag);
+        let (snapshot, mark) = match placed {
+            0 => (self.db.snapshot(at), None),
+            2 if !binlog => {
+                let snapshot = self.db.snapshot(self.now);
+                let mark = self.db.mark_of_snapshot(&snapshot);
+                (snapshot, Some(mark))
+            }
+            _ => {
+                let snapshot = self.db.replayed(at);
+                let mark = self.db.mark_replayed(&snapshot, binlog);
+                (snapshot, mark)
+            }
+        };
+        let value = self.db.look(place, &snapshot);
+        pending.read = Some(Reading { snapshot, value, mark });
+    }
+
+    /// What a reader wants to see at least.
+    fn wish(&self, how: u8) -> Option<Mark> {
+        let (newest, binlog) = (self.db.commits.len(), self.setting.binlog);
+        match how {
+            8 | 9 => self.db.mark_before(newest, binlog),
+            10 => self.db.mark_before(newest.saturating_sub(2), binlog),
+            11 if !binlog => Some(self.db.mark_of(newest - 1)),
+            12 if !binlog => Some(self.db.mark_of_snapshot(&self.db.snapshot(self.now))),
+            13 => Some(self.db.mark_ahead(binlog)),
+            14.. => self.carried.clone(),
+            _ => None,
+        }
     }
 
     /// Fills with what was read; whether it was stored.
@@ -112,7 +174,7 @@ impl World {
             leased_at,
             process,
             generation,
-            read: Some((snapshot, body)),
+            read: Some(Reading { snapshot, value: body, mark }),
         } = pending
         else {
             return Ok(false);
@@ -131,9 +193,12 @@ impl World {
             absent: body.is_none(),
         };
         let max_age = (max_age < u64::MAX).then(|| Duration::from_millis(max_age));
-        let fill = Fill { lease, value, max_age, position: None };
-        let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body };
-        if self.engine.fill(&catalog, &cache, &key_of(key), fill, self.clock()).is_err() {
+        let position = mark.as_ref().map(|mark| mark.text.parse().unwrap());
+        let fill = Fill { lease, value, max_age, position };
+        let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body, mark };
+        let fenced = self.engine.fill(&catalog, &cache, &key_of(key), fill, self.clock()).is_err();
+        self.judge.loaded(kind, key, &token, !fenced);
+        if fenced {
             self.tally.count("fenced");
             self.say(|_| format!("{} {key}: fenced", kind.name()));
             return Ok(false);
@@ -144,14 +209,17 @@ impl World {
         }
         self.judge.stored(self, &filled)?;
         self.say(|w| format!("{} {key}: stored fill/{}", kind.name(), w.fills.len()));
+        if filled.mark.is_some() {
+            self.tally.count("stored with a position");
+        }
         self.fills.push(filled);
         self.tally.count("stored");
         Ok(true)
     }
 
-    pub(crate) fn use_cache(&mut self, kind: Kind, key: u8, lag: u64) -> Result<(), Violation> {
+    pub(crate) fn use_cache(&mut self, kind: Kind, key: u8, lag: u64, placed: u8) -> Result<(), Violation> {
         if let Some(mut pending) = self.get(kind, key, 0)? {
-            self.read(&mut pending, lag);
+            self.read(&mut pending, lag, placed);
             self.fill(pending, u64::MAX)?;
         }
         Ok(())
@@ -177,7 +245,7 @@ impl World {
                 let hit = match first {
                     Some(Ok(hit)) => hit,
                     Some(Err(mut pending)) => {
-                        self.read(&mut pending, 0);
+                        self.read(&mut pending, 0, 0);
                         if !self.fill(pending, u64::MAX)? {
                             return Err(Violation::new(
                                 "recovery",
@@ -199,6 +267,10 @@ impl World {
                     }
                 };
                 quiet(self, kind, key, &hit)?;
+                if self.keeps_books() && !matches!(self.look(kind, key, 8)?, Some(Ok(_))) {
+                    let what = format!("{} {key} isn't known to be the newest", kind.name());
+                    return Err(Violation::new("recovery", what));
+                }
             }
         }
         let stats = |kind: Kind| self.cache(kind).map(|(_, cache)| Arc::clone(&cache.stats));

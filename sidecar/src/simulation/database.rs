@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 
+mod positions;
 mod reads;
 
+pub(crate) use positions::Mark;
 pub(crate) use reads::Snapshot;
 
 /// Rows per table.

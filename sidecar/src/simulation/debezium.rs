@@ -165,7 +165,8 @@ impl Debezium {
                 .map(|t| format!("{{\"data_collection\":\"s.{}\",\"event_count\":{}}}", t.name(), of(t)))
                 .collect();
             if is_beat {
-                let name = if self.binlog { "s.freshet_heartbeat" } else { "io.debezium.Message$Id@21cb26d4" };
+                let name =
+                    if self.binlog { "s.freshet_heartbeat" } else { "io.debezium.Message$Id@21cb26d4" };
                 collections.push(format!("{{\"data_collection\":\"{name}\",\"event_count\":1}}"));
             }
             let all = data.len() + usize::from(is_beat);

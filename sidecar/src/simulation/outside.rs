@@ -85,7 +85,8 @@ impl World {
                 self.tally.count("duplicates");
             }
             // What is lost is found by the numbers that are written then.
-            Step::Restart { settings: Some(_), .. } if self.sink.is_losing() || self.judge.misses_losses() => {}
+            Step::Restart { settings: Some(_), .. }
+                if self.sink.is_losing() || self.judge.misses_losses() => {}
             Step::Restart { back, settings } => {
                 self.debezium.sent = self.debezium.sent.saturating_sub(back.into());
                 if let Some(bits) = settings {

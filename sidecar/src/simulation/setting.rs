@@ -10,6 +10,7 @@ use crate::catalog::{Catalog, Newer};
 
 /// What stays the same through a run.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are what a run is drawn from")]
 pub(crate) struct Setting {
     pub(crate) seed: u64,
     /// Everything in one stream.

@@ -149,6 +149,7 @@ pub(crate) enum Step {
     Read {
         slot: u8,
         lag: u64,
+        placed: u8,
     },
     Fill {
         slot: u8,
@@ -159,6 +160,10 @@ pub(crate) enum Step {
         slot: u8,
         key: u8,
     },
+    /// A fill with the lease that another pod would give.
+    FillForeign {
+        slot: u8,
+    },
     GiveUp {
         slot: u8,
     },
@@ -167,6 +172,7 @@ pub(crate) enum Step {
         cache: u8,
         key: u8,
         lag: u64,
+        placed: u8,
     },
     Delete {
         cache: u8,
@@ -273,7 +279,7 @@ fn time(dice: &mut Random, mood: Mood) -> Step {
     };
     match dice.below(20) {
         // Longer than anything is vouched for.
-        0 if dice.one_in(4) => Step::Wait { ms: 5000 + ms },
+        0 if dice.one_in(4) => Step::Wait { ms: 5000 * (1 + dice.below(2)) + ms },
         0 if mood != Mood::Calm => Step::Stop { ms: ms * 10 },
         0..8 if mood != Mood::Calm => Step::Wait { ms },
         0..2 => Step::Wait { ms },
@@ -322,20 +328,26 @@ fn application(dice: &mut Random, mood: Mood) -> Step {
     let calm = mood == Mood::Calm;
     match dice.below(40) {
         0..9 => Step::Get { slot, cache, key, how: 0 },
-        9..12 => Step::Get { slot, cache, key, how: dice.small(8) },
-        12..26 if calm => Step::Use { cache, key, lag: lag(dice) },
-        12..19 => Step::Read { slot, lag: lag(dice) },
+        9..13 => Step::Get { slot, cache, key, how: dice.small(16) },
+        13..26 if calm => Step::Use { cache, key, lag: lag(dice), placed: placed(dice) },
+        13..19 => Step::Read { slot, lag: lag(dice), placed: placed(dice) },
         19..26 => Step::Fill { slot, max_age: if dice.one_in(8) { dice.below(3000) } else { u64::MAX } },
+        26 if dice.one_in(8) => Step::FillForeign { slot },
         26 => Step::FillWrongly { slot, key },
         27 => Step::GiveUp { slot },
         28 if dice.one_in(4) => Step::Delete { cache, key },
-        _ => Step::Use { cache, key, lag: lag(dice) },
+        _ => Step::Use { cache, key, lag: lag(dice), placed: placed(dice) },
     }
 }
 
 /// How far behind a replica is, that a read goes to.
 fn lag(dice: &mut Random) -> u64 {
     if dice.one_in(3) { dice.below(super::READ_LAG - VISIBLE) } else { 0 }
+}
+
+/// Whether a fill says at which position it was read.
+fn placed(dice: &mut Random) -> u8 {
+    if dice.one_in(3) { 1 + dice.small(2) } else { 0 }
 }
 
 fn fault(dice: &mut Random) -> Step {

@@ -10,7 +10,7 @@ use super::{
 use crate::planted::{Bug, tests as planted};
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 34] = [
+const BUGS: [(Bug, u64); 48] = [
     (Bug::StalenessIgnored, 1),
     (Bug::NoFence, 1),
     (Bug::FenceOnlyCached, 1),
@@ -39,12 +39,26 @@ const BUGS: [(Bug, u64); 34] = [
     (Bug::RedefinitionIgnored, 1),
     (Bug::ExpiryIgnored, 1),
     (Bug::MonotonicClock, 1),
+    (Bug::UnendedIgnored, 1),
     (Bug::HeartbeatJumpIgnored, 1),
     (Bug::EndCountIgnored, 1),
     (Bug::ChainIgnored, 1),
     (Bug::GtidGapIgnored, 1),
     (Bug::HeartbeatAtOnce, 1),
     (Bug::BeginningIgnored, 1),
+    (Bug::PositionOfRow, 1),
+    (Bug::ProofIgnored, 1),
+    (Bug::OlderFillTaken, 1),
+    (Bug::OpenCounts, 1),
+    (Bug::MarkOfOpen, 1),
+    (Bug::CommitAtOnce, 1),
+    (Bug::MinimumIgnored, 1),
+    (Bug::HeldOffReflects, 1),
+    (Bug::HeldOffClaims, 1),
+    (Bug::LoaderNeverReplaced, 1),
+    (Bug::FencedLoaderKept, 1),
+    (Bug::RefusedLoaderKept, 1),
+    (Bug::ForeignLeaseTaken, 1),
 ];
 
 /// Runs in which a bug must be found, from its seed on: more than one, so that a change elsewhere moves no bug out of
@@ -129,6 +143,13 @@ fn no_order_of_events_breaks_a_promise() {
         ("delete", 5000),
         ("reload", 5000),
         ("sidecar restart", 10_000),
+        ("lose", 1000),
+        ("lose heartbeats", 10_000),
+        ("loss noticed", 1500),
+        ("stored with a position", 100),
+        ("hit with a minimum", 100),
+        ("hit with a position", 100),
+        ("somebody else loads", 200),
     ] {
         let (n, least) = (tally.of(what), steps / share);
         assert!(n >= least, "{what}: {n} times, fewer than {least}");
@@ -144,7 +165,9 @@ fn planted_bugs_are_found() {
             (first..first + BUG_RUNS).find(|seed| run(*seed, &steps(*seed, RUN), false).1.is_err())
         });
         match found {
-            Some(seed) => println!("{bug:?}: found by seed {seed}, within {} steps", (seed - first + 1) * RUN as u64),
+            Some(seed) => {
+                println!("{bug:?}: found by seed {seed}, within {} steps", (seed - first + 1) * RUN as u64);
+            }
             None => missed.push(bug),
         }
     }

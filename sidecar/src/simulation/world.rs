@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     checker::{Judge, Violation},
     clients::{Filled, Pending, key_of},
-    database::{Database, Edit, Table},
+    database::{Database, Edit, Mark, Table},
     debezium::{Debezium, EPOCH},
     follower::Follower,
     kinds::Kind,
@@ -21,6 +21,7 @@ use crate::{
     clock::{Now, Tick},
     engine::Engine,
     feed::Feed,
+    lease::Sealer,
     planted::{Bug, planted},
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct World {
     details: BTreeMap<Kind, bool>,
     binding_epoch: u64,
     pub(crate) last_beat: u64,
+    /// The position of the last hit that had one.
+    pub(crate) carried: Option<Mark>,
     pub(crate) tally: Tally,
     /// What happened, if somebody wants to know.
     pub(crate) log: Option<Vec<String>>,
@@ -79,6 +82,7 @@ impl World {
             details: BTreeMap::new(),
             binding_epoch: 0,
             last_beat: 0,
+            carried: None,
             tally: Tally::default(),
             log: None,
             setting,
@@ -126,9 +130,9 @@ impl World {
                     self.slots[usize::from(slot)] = pending;
                 }
             }
-            Step::Read { slot, lag } => {
+            Step::Read { slot, lag, placed } => {
                 let Some(mut pending) = self.slots[usize::from(slot)].take() else { return Ok(()) };
-                self.read(&mut pending, lag);
+                self.read(&mut pending, lag, placed);
                 self.slots[usize::from(slot)] = Some(pending);
             }
             Step::Fill { slot, max_age } => {
@@ -148,8 +152,19 @@ impl World {
                     ));
                 }
             }
+            Step::FillForeign { slot } => {
+                if let Some(pending) = &self.slots[usize::from(slot)]
+                    && let Some((_, cache)) = self.cache(pending.kind)
+                    && let Ok(lease) = self.engine.lease(&cache, &key_of(pending.key), &pending.token)
+                {
+                    let theirs = Sealer::default().seal(&lease);
+                    if self.engine.lease(&cache, &key_of(pending.key), &theirs).is_ok() {
+                        return Err(Violation::new("lease", "a lease of another pod was good".to_owned()));
+                    }
+                }
+            }
             Step::GiveUp { slot } => self.slots[usize::from(slot)] = None,
-            Step::Use { cache, key, lag } => self.use_cache(Kind::of(cache), key, lag)?,
+            Step::Use { cache, key, lag, placed } => self.use_cache(Kind::of(cache), key, lag, placed)?,
             Step::Delete { cache, key } => {
                 if let Some((_, cache)) = self.cache(Kind::of(cache)) {
                     self.engine.delete(&cache, &key_of(key), self.clock().tick);

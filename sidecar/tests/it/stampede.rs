@@ -1,6 +1,10 @@
 //! Many readers of one missing key: one loads, the others wait for it.
 
-use std::{thread, thread::JoinHandle};
+use std::{
+    thread,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use freshet_e2e::process::http::{Connection, Response};
@@ -71,6 +75,30 @@ fn when_the_loader_is_fenced_one_of_those_who_wait_loads() {
         assert_eq!(outcome(&reader.join().unwrap()), "hit new");
     }
     assert_eq!(shop.put(KEY, &lease, "late"), 409, "the first one's read is from before the change");
+}
+
+#[test]
+fn when_the_loader_is_silent_for_ten_seconds_one_of_those_who_wait_loads() {
+    let mut shop = Shop::open();
+    let began = Instant::now();
+    let lease = first(&shop);
+    let mut readers: Vec<_> = (0..4).map(|_| waiting(&shop, "30")).collect();
+    until_waiting(&mut shop, readers.len() + 1);
+    let told = shop
+        .sidecar
+        .until("one of those who wait is told to load", Duration::from_secs(25), |_| {
+            readers.iter().position(JoinHandle::is_finished).context("nobody is")
+        })
+        .unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    let loader = readers.swap_remove(told).join().unwrap();
+    assert_eq!((outcome(&loader).as_str(), loader.header("freshet-fill")), ("miss", Some("you")));
+    assert!(!readers.iter().any(JoinHandle::is_finished), "nobody else is");
+    assert_eq!(shop.put(KEY, loader.header("freshet-lease").unwrap(), "new"), 204);
+    for reader in readers {
+        assert_eq!(outcome(&reader.join().unwrap()), "hit new");
+    }
+    assert_eq!(shop.put(KEY, &lease, "late"), 409, "another value has come in between");
 }
 
 #[test]

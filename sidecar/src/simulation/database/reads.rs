@@ -21,6 +21,12 @@ impl Database {
         Snapshot { commits: self.commits.len(), unseen }
     }
 
+    /// What a replica shows that has replayed the log up to somewhere: no more than a read there sees.
+    pub(crate) fn replayed(&self, at: u64) -> Snapshot {
+        let Snapshot { commits, unseen } = self.snapshot(at);
+        Snapshot { commits: unseen.into_iter().min().unwrap_or(commits), unseen: Vec::new() }
+    }
+
     /// What there is at a place, as a read saw it: the text that an application would cache.
     pub(crate) fn look(&self, place: Place, snapshot: &Snapshot) -> Option<String> {
         let row = |table, key| {
@@ -54,6 +60,11 @@ impl Database {
         history[from..].iter().copied().filter(|e| !snapshot.saw(self.events[*e].commit))
     }
 
+    /// The changes of a place.
+    pub(crate) fn of(&self, place: Place) -> impl Iterator<Item = usize> + '_ {
+        self.history.get(&place).into_iter().flatten().copied()
+    }
+
     /// The changes of a place after one of them.
     pub(crate) fn after(&self, place: Place, event: usize) -> impl Iterator<Item = usize> + '_ {
         let history = self.history.get(&place).map(Vec::as_slice).unwrap_or_default();
@@ -81,7 +92,12 @@ impl Database {
 }
 
 impl Snapshot {
-    fn saw(&self, commit: usize) -> bool {
+    /// Commits that it can have seen.
+    pub(super) fn end(&self) -> usize {
+        self.commits
+    }
+
+    pub(super) fn saw(&self, commit: usize) -> bool {
         commit < self.commits && !self.unseen.contains(&commit)
     }
 }
