@@ -4,7 +4,11 @@ use std::thread;
 
 use freshet_e2e::process::http::Response;
 
-use crate::{log::Log, shop::outcome, stampede::until_waiting};
+use crate::{
+    log::Log,
+    shop::{SOON, outcome},
+    stampede::until_waiting,
+};
 
 const CACHES: &str = "
   - {name: products, table: inventory.product}";
@@ -78,23 +82,46 @@ fn a_reader_waits_for_its_position_no_longer_than_it_prefers() {
     assert_eq!(answer.header("freshet-position"), Some(position.as_str()), "and it says how far it reflects");
 }
 
+/// Fills the row, and says how that went and what its hits are told with.
+fn fill(log: &Log, position: Option<&str>) -> (u16, String) {
+    let lease = log.shop.lease("/v1/products/7");
+    let mut headers = vec![("freshet-lease", lease.as_str())];
+    headers.extend(position.map(|position| ("freshet-position", position)));
+    let status = log.shop.sidecar.request("PUT", "/v1/products/7", &headers, b"x").unwrap().status;
+    (status, detail(&log.shop.sidecar.get("/v1/products/7").unwrap()))
+}
+
 #[test]
 fn a_position_that_has_seen_the_commit_ends_the_hold_off() {
     let mut log = Log::open(CACHES, "  freshness: {readLag: 1h, maxStaleness: 1m}");
     let before = log.write("product", 1);
     let commit = log.write("product", 7);
     log.read_up();
-    let fill = |log: &Log, position: Option<&str>| {
-        let lease = log.shop.lease("/v1/products/7");
-        let mut headers = vec![("freshet-lease", lease.as_str())];
-        headers.extend(position.map(|position| ("freshet-position", position)));
-        let status = log.shop.sidecar.request("PUT", "/v1/products/7", &headers, b"x").unwrap().status;
-        (status, detail(&log.shop.sidecar.get("/v1/products/7").unwrap()))
-    };
     assert_eq!(fill(&log, None), (204, "hold-off".to_owned()));
     assert_eq!(fill(&log, Some(&before)), (204, "hold-off".to_owned()), "the read is from before the commit");
     assert_eq!(fill(&log, Some(&commit)), (204, String::new()));
     assert_eq!(fill(&log, Some(&before)).0, 409, "and what is known to be older doesn't come after it");
+    let seen = format!("cdc=\"snap:{0}:{0}:\"", log.xid() + 1);
+    assert_eq!(
+        fill(&log, Some(&seen)),
+        (204, "hold-off".to_owned()),
+        "what came before the start nobody knows"
+    );
+}
+
+#[test]
+fn a_snapshot_that_has_seen_the_commit_ends_the_hold_off() {
+    let mut log = Log::open(CACHES, "  freshness: {readLag: 5s, maxStaleness: 1m}");
+    log.shop
+        .sidecar
+        .until("the hold-off of the start is over", SOON, |sidecar| {
+            let status = sidecar.status()?;
+            anyhow::ensure!(status["caches"]["products"]["heldOff"] == false, "{status}");
+            Ok(())
+        })
+        .unwrap();
+    log.write("product", 7);
+    log.read_up();
     let seen = format!("cdc=\"snap:{0}:{0}:\"", log.xid() + 1);
     let unseen = format!("cdc=\"snap:{0}:{1}:{0}\"", log.xid(), log.xid() + 1);
     assert_eq!(fill(&log, Some(&unseen)), (204, "hold-off".to_owned()));
