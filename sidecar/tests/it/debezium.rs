@@ -134,6 +134,7 @@ fn a_change_that_redis_refused_is_noticed_at_the_next_heartbeat() {
     let changes = &status["sources"]["cdc"]["epochChanges"];
     assert!(changes["transactions-missed"] == 1 || changes["heartbeat-missed"] == 1, "{changes}");
     assert_eq!(shop.get("/v1/products/1"), "miss", "the change never came, and still the value is gone");
+    shop.until_fills_last();
     shop.fill("/v1/products/1", "axe");
     assert_eq!(shop.get("/v1/products/1"), "hit axe");
 }

@@ -35,6 +35,9 @@ fn under_another_prefix_nothing_is_vouched_for() {
     let mut shop = Shop { redis, sidecar };
     beat(&shop.redis, "shop");
     shop.until_get("/v1/products/7", "miss");
+    shop.until_fills_last();
+    beat(&shop.redis, "shop");
+    shop.until_get("/v1/products/7", "miss");
     shop.fill("/v1/products/7", "x");
     assert_eq!(shop.get("/v1/products/7"), "hit x");
     let add = ["XADD", "store.inventory.product", "*", "{\"id\":7}", &event("product", "u", "{\"id\":7}")];

@@ -130,6 +130,8 @@ fn the_session_of_the_readme_runs_as_it_is_written() {
     freshet_e2e::process::until("the sidecar follows Redis", SOON, || {
         let status = http::get(&Target::Tcp(api.address()), "/v1/status")?.json()?;
         ensure!(status["sources"]["cdc"]["state"] == "Fresh", "{status}");
+        let caches = status["caches"].as_object().unwrap();
+        ensure!(caches.values().all(|cache| cache["heldOff"] != true), "{status}");
         Ok(())
     })
     .unwrap();

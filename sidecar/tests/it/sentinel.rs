@@ -100,6 +100,7 @@ fn a_killed_master_s_successor_is_followed_and_its_return_changes_nothing() {
     assert!(promoted.elapsed() < Duration::from_secs(8), "it took {:?}", promoted.elapsed());
     // One Sentinel gone is no matter, and neither is the old master, which comes back as a master first.
     stage.sentinels[0].process().kill().unwrap();
+    stage.shop.until_fills_last();
     stage.shop.fill("/v1/products/7", "y");
     let epoch = stage.shop.epoch();
     stage.shop.redis.restart().unwrap();
