@@ -4,7 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use freshet_e2e::process::http::{Connection, Response, Target};
+use freshet_e2e::process::http::{Client, Response, Target};
+use freshet_e2e::random::Random;
 
 use super::database::Session;
 use super::peer::Peer;
@@ -33,17 +34,17 @@ pub(super) struct Sample {
 }
 
 pub(super) struct Sampler {
-    target: Target,
-    connection: Option<Connection>,
+    client: Client,
     session: Session,
     peer: Peer,
-    phase: u64,
+    /// The same in every run.
+    random: Random,
     number: usize,
 }
 
 impl Sampler {
     pub(super) fn new(target: Target, session: Session, peer: Peer) -> Self {
-        Self { target, connection: None, session, peer, phase: 1, number: 0 }
+        Self { client: Client::new(target), session, peer, random: Random::new(1), number: 0 }
     }
 
     /// Takes so many samples, each of another row, and tells how many say nothing.
@@ -51,7 +52,7 @@ impl Sampler {
         let (mut taken, mut discarded) = (Vec::with_capacity(samples), 0);
         for id in 1..=samples {
             self.fill(id).with_context(|| format!("filling {id}"))?;
-            thread::sleep(self.next_phase());
+            thread::sleep(Duration::from_micros(self.random.below(PHASE_US)));
             match self.sample(id).with_context(|| format!("sample {id}"))? {
                 Some(sample) => taken.push(sample),
                 None => discarded += 1,
@@ -64,14 +65,14 @@ impl Sampler {
     fn fill(&mut self, id: usize) -> Result<()> {
         let (path, deadline) = (path(id), Instant::now() + PATIENCE);
         loop {
-            let answer = self.request("GET", &path, &[], "")?;
+            let answer = self.client.request("GET", &path, &[], "")?;
             if is_hit(&answer) {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "no hit: {answer:?}");
             if let Some(lease) = answer.header("freshet-lease") {
                 let headers = [("freshet-lease", lease), ("content-type", "text/plain")];
-                self.request("PUT", &path, &headers, "old")?;
+                self.client.request("PUT", &path, &headers, "old")?;
             } else {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -84,7 +85,7 @@ impl Sampler {
         self.session.change(id, &value)?;
         let (committed, wall_ms) = (Instant::now(), wall_ms());
         let gone = loop {
-            let answer = self.request("GET", &path, &[], "")?;
+            let answer = self.client.request("GET", &path, &[], "")?;
             let at = Instant::now();
             if !is_hit(&answer) {
                 let status = answer.header("cache-status").unwrap_or_default();
@@ -105,28 +106,6 @@ impl Sampler {
             read: arrival.at.saturating_duration_since(committed),
             gone: gone.saturating_duration_since(committed),
         }))
-    }
-
-    fn request(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Result<Response> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open(&self.target)?,
-        };
-        let answer = connection.request(method, path, headers, body.as_bytes())?;
-        self.connection = Some(connection);
-        Ok(answer)
-    }
-
-    /// The same in every run: a multiplicative generator.
-    fn next_phase(&mut self) -> Duration {
-        self.phase = self.phase * 48_271 % 2_147_483_647;
-        Duration::from_micros(self.phase % PHASE_US)
     }
 }
 

@@ -29,6 +29,38 @@ pub fn get(target: &Target, path: &str) -> Result<Response> {
     Connection::open(target)?.request("GET", path, &[], b"")
 }
 
+/// A connection that is made with the first request, and anew after one that failed.
+#[derive(Debug)]
+pub struct Client {
+    target: Target,
+    connection: Option<Connection>,
+}
+
+impl Client {
+    /// A client that hasn't connected yet.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self { target, connection: None }
+    }
+
+    /// Sends a request and reads its answer, as [`Connection::request`] does.
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Response> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(&self.target)?,
+        };
+        let answer = connection.request(method, path, headers, body.as_bytes())?;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+}
+
 /// An open connection; requests on it follow one another.
 #[derive(Debug)]
 pub struct Connection {

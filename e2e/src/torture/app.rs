@@ -9,15 +9,14 @@ use super::ledger::{Read, Value};
 use super::session::{Door, Session};
 use super::shape::{Cache, Key, Source};
 use super::stage::Stage;
-use crate::process::http::{Connection, Response, Target};
+use crate::process::http::{Client, Target};
 
 /// A sidecar and the databases, as one application sees them.
 pub(crate) struct App<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) sidecar: usize,
-    target: Target,
+    client: Client,
     doors: Vec<Door>,
-    connection: Option<Connection>,
     sessions: Vec<(Source, Session)>,
 }
 
@@ -80,7 +79,7 @@ impl Place {
 
 impl<'a> App<'a> {
     pub(crate) fn new(stage: &'a Stage, sidecar: usize, target: Target, doors: Vec<Door>) -> Self {
-        Self { stage, sidecar, target, doors, connection: None, sessions: Vec::new() }
+        Self { stage, sidecar, client: Client::new(target), doors, sessions: Vec::new() }
     }
 
     /// Reads a place. With `reload`, what is cached isn't taken.
@@ -88,7 +87,7 @@ impl<'a> App<'a> {
         let instance = self.stage.instance(self.sidecar);
         let headers: &[(&str, &str)] = if reload { &[("cache-control", "no-cache")] } else { &[] };
         let sent = self.stage.now();
-        let answer = self.request("GET", &place.path(), headers, "")?;
+        let answer = self.client.request("GET", &place.path(), headers, "")?;
         let answered = self.stage.now();
         let status = answer.header("cache-status").unwrap_or_default().to_owned();
         let hit = status.starts_with("freshet; hit");
@@ -130,29 +129,13 @@ impl<'a> App<'a> {
             headers.push(("freshet-absent", "?1"));
         }
         headers.push(("content-type", place.cache.content_type()));
-        let answer = self.request("PUT", &place.path(), &headers, &body.unwrap_or_default())?;
+        let answer = self.client.request("PUT", &place.path(), &headers, &body.unwrap_or_default())?;
         match answer.status {
             204 => Ok(Filled::Stored),
             409 => Ok(Filled::Fenced),
             400 if lease.instance != self.stage.instance(self.sidecar) => Ok(Filled::Foreign),
             _ => bail!(Unexpected(format!("PUT {}: {answer:?}", place.path()))),
         }
-    }
-
-    fn request(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Result<Response> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => Connection::open(&self.target)?,
-        };
-        let answer = connection.request(method, path, headers, body.as_bytes())?;
-        self.connection = Some(connection);
-        Ok(answer)
     }
 
     fn session(&mut self, source: Source) -> Result<&mut Session> {
