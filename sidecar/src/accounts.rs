@@ -193,8 +193,8 @@ impl Accounts {
                 }
             }
         }
-        if let Change::Heartbeat(Heartbeat { number: Some(number), at_ms, dated, .. }) = change {
-            numbers.beat(*number, dated.then_some(*at_ms));
+        if let Change::Heartbeat(Heartbeat { number: Some(number), at_ms, dated, mark, .. }) = change {
+            numbers.beat(*number, dated.then_some(*at_ms), mark.transaction.is_some());
         }
     }
 
@@ -228,7 +228,7 @@ impl Numbers {
         }
     }
 
-    fn beat(&mut self, number: u64, at_ms: Option<u64>) {
+    fn beat(&mut self, number: u64, at_ms: Option<u64>, in_transaction: bool) {
         match self.beat {
             // A replayed one has its own time. Numbers that go back in new ones are another history's: a replica that
             // took over without the newest transactions, or a restored backup.
@@ -239,8 +239,10 @@ impl Numbers {
                 self.lose(Break::HeartbeatMissed);
             }
             Some(_) => {}
-            // The chain of commits notices more.
-            None => self.began |= self.commit.is_none() && self.domains.is_empty(),
+            // Transactions' numbers notice more, as long as Debezium goes on to write them.
+            None => {
+                self.began |= self.commit.is_none() && (self.domains.is_empty() || !in_transaction);
+            }
         }
         self.beat = Some(number);
         self.beat_at = self.beat_at.max(at_ms.unwrap_or(0));

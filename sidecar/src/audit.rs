@@ -28,7 +28,7 @@ pub mod run;
 mod tally;
 
 pub use judge::{Content, Expected};
-pub use tally::{AuditStats, LATE_SECONDS, Outcome};
+pub use tally::{AuditStats, Outcome};
 
 use judge::Suspicion;
 

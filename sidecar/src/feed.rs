@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::{
     coherence::{Commits, Seq},
     continuity::Break,
     freshness::Evidence,
+    histogram::Histogram,
     planted::{Bug, planted},
     position::{Commit, EntryId, Position},
     sync::{self, ArcSwapOption},
@@ -27,6 +29,24 @@ use crate::{
 /// Whether an event of a table was ever seen.
 pub type Seen = Arc<AtomicBool>;
 
+const DELAYS: &[Duration] = &[
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+];
+
 /// A source as its follower leaves it and everything else reads it.
 #[derive(Debug)]
 pub struct Feed {
@@ -34,6 +54,8 @@ pub struct Feed {
     pub spec: SourceSpec,
     /// What was counted.
     pub stats: FeedStats,
+    /// How long after its id each entry was applied, by the wall clocks of both sides.
+    pub delays: Histogram,
     epoch: AtomicU64,
     connected: AtomicBool,
     gapped: AtomicBool,
@@ -92,7 +114,8 @@ pub struct Report {
     pub pending: u64,
     /// How often the epoch changed, by reason.
     pub breaks: HashMap<Break, u64>,
-    /// Milliseconds between an entry's id and its application, by the wall clock; of the last one.
+    /// How far what is applied lies behind what is written, in milliseconds: 0 when the last read came to the streams'
+    /// ends, else the age of the newest entry applied.
     pub lag_ms: u64,
 }
 
@@ -105,6 +128,7 @@ impl Feed {
         Self {
             spec,
             stats: FeedStats::default(),
+            delays: Histogram::new(DELAYS),
             epoch: AtomicU64::new(1),
             connected: AtomicBool::new(false),
             gapped: AtomicBool::new(false),
@@ -206,10 +230,10 @@ impl Feed {
     }
 
     /// Notes that a commit's transaction and every one before it has been applied, and, up to `through`, nothing of a
-    /// later one.
-    pub fn commit(&self, commit: Commit, through: Seq, now: Tick) {
+    /// later one; `newest` unless it is read once more.
+    pub fn commit(&self, commit: Commit, newest: bool, through: Seq, now: Tick) {
         let mut log = self.log();
-        log.commits.applied(commit, through, now);
+        log.commits.applied(commit, newest, through, now);
         log.watermark.commit(commit);
         log.untold = true;
     }

@@ -34,6 +34,7 @@ pub mod feed;
 pub mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod histogram;
 #[cfg(test)]
 mod interleaving;
 pub mod key;

@@ -11,13 +11,13 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeMetric, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 
 use crate::{
-    audit::{AuditStats, LATE_SECONDS, Measure},
+    audit::Measure,
     catalog::{Cache, Catalog},
     clock::Tick,
     coherence::Refusal,
@@ -193,25 +193,9 @@ fn audits(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
         stats.outcomes().map(move |(outcome, n)| (with(outcome), n))
     });
     sheet.counters("audits", "Looks at what is served, by what came out", outcomes)?;
-    let late = audited().map(|(labels, stats)| (labels, Late(stats)));
+    let late = audited().map(|(labels, stats)| (labels, &stats.late));
     let help = "How long values that differed were seen before they were gone";
     sheet.family("audit_late", help, Some(&Unit::Seconds), MetricType::Histogram, late)
-}
-
-/// A histogram of how late values were.
-struct Late<'a>(&'a AuditStats);
-
-impl EncodeMetric for Late<'_> {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let (late, sum) = self.0.late();
-        let bounds = LATE_SECONDS.iter().map(|bound| float(*bound)).chain([f64::MAX]);
-        let buckets: Vec<_> = bounds.zip(late).collect();
-        encoder.encode_histogram::<NoLabelSet>(sum, late.iter().sum(), &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        MetricType::Histogram
-    }
 }
 
 fn sources(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
@@ -248,7 +232,10 @@ fn sources(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let pending = feeds().map(|(labels, feed)| (labels, float(feed.with_report(|r| r.pending))));
     sheet.gauges("source_pending_entries", "Entries added and not yet applied", None, pending)?;
     let lag = feeds().map(|(labels, feed)| (labels, float(feed.with_report(|r| r.lag_ms)) / 1000.0));
-    sheet.gauges("change_lag", "From an entry's id to its application", Some(&Unit::Seconds), lag)?;
+    sheet.gauges("change_lag", "How far what is applied lies behind", Some(&Unit::Seconds), lag)?;
+    let delays = feeds().map(|(labels, feed)| (labels, &feed.delays));
+    let help = "From an entry's id to its application";
+    sheet.family("change_delay", help, Some(&Unit::Seconds), MetricType::Histogram, delays)?;
     let bound = catalog.freshness.bound.as_ref();
     let ages = feeds().filter_map(|(labels, feed)| {
         let at = status::judge(catalog, feed, now).0.applied_through(bound)?;

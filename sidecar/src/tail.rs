@@ -7,6 +7,7 @@ use std::{
     cmp::Ordering::Less,
     collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use tracing::warn;
@@ -26,9 +27,11 @@ use crate::{
     upstream::{MasterLink, Upstream},
 };
 
+mod newest;
 mod pace;
 mod plan;
 
+use newest::Newest;
 use pace::Pace;
 pub use plan::Plan;
 
@@ -62,12 +65,15 @@ pub struct Tail<S = Store> {
     feed: Arc<Feed>,
     continuity: Continuity,
     accounts: Accounts,
-    /// Commits that count once all streams have been read to their ends; the newest of them.
+    /// Commits that count once the books are settled; the newest of them.
     commits: VecDeque<Commit>,
     /// The newest place of PostgreSQL's log that an event was written at, likewise.
     passed: Option<u64>,
-    /// The newest place of the database's log that any event named.
+    /// The newest version that any event named.
     newest: Option<RowVersion>,
+    /// The newest places of the database's log that were read before `commits` and what belongs to them, and since.
+    log: Newest,
+    log_since: Newest,
     upstream: Upstream,
     pace: Pace,
     /// The last delete of each stream.
@@ -90,6 +96,8 @@ impl<S: Shelf> Tail<S> {
             commits: VecDeque::new(),
             passed: None,
             newest: None,
+            log: Newest::default(),
+            log_since: Newest::default(),
             upstream: Upstream::default(),
             pace: Pace::default(),
             deletes: HashMap::new(),
@@ -181,6 +189,7 @@ impl<S: Shelf> Tail<S> {
         for (_, fields) in entries {
             let change = envelope::read(role, fields);
             self.accounts.recall(&change);
+            self.log.see(&change);
             if let Some(version) = change.newest() {
                 self.engine.foresee(&plan.caches, version);
                 self.see(version);
@@ -292,24 +301,33 @@ impl<S: Shelf> Tail<S> {
                     warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
                 }
                 self.accounts.note(&change);
+                self.log_since.see(&change);
                 if let Some(version) = change.newest() {
                     self.see(version);
                 }
                 if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
                     self.announce(why, false, now.tick);
                 }
-                self.follow_log(&change, ordered, now.tick);
+                self.follow_log(&change, now.tick);
+                if ordered && matches!(change, Change::Transaction(Transaction { end: Some(_), .. })) {
+                    // Before anything else is read: a loss that this end shows is told before its commit counts.
+                    self.settle(ordered, now.tick);
+                }
                 newest = newest.max(id.ms);
+                self.feed.delays.count(Duration::from_millis(now.wall_ms.saturating_sub(id.ms)));
             }
             self.deletes.insert(stream, deletes);
         }
         // Of several streams one may be behind another, until all have been read to their ends. Within one stream the
         // order is exact.
         if complete || ordered {
-            self.settle(now.tick);
+            self.settle(ordered, now.tick);
+            self.feed.tell_position();
         }
         self.feed.with_report(|r| {
-            if newest > 0 {
+            if complete {
+                r.lag_ms = 0;
+            } else if newest > 0 {
                 r.lag_ms = now.wall_ms.saturating_sub(newest);
             }
             r.positions = self.continuity.cursors().iter().map(|(name, c)| (name.clone(), c.last)).collect();
@@ -325,10 +343,10 @@ impl<S: Shelf> Tail<S> {
     }
 
     /// Notes how far a change shows the database's log to have been applied.
-    fn follow_log(&mut self, change: &Change<'_>, ordered: bool, now: Tick) {
+    fn follow_log(&mut self, change: &Change<'_>, now: Tick) {
         if let Change::Transaction(Transaction { end: Some(End { commit: Some(commit), .. }), .. }) = change {
-            if ordered || planted(Bug::CommitAtOnce) {
-                self.engine.commit(&self.feed, *commit, now);
+            if planted(Bug::CommitAtOnce) {
+                self.engine.commit(&self.feed, *commit, true, now);
             } else {
                 if self.commits.len() == UNSETTLED {
                     // Whoever asks for it is told that it hasn't been reached.
@@ -340,12 +358,12 @@ impl<S: Shelf> Tail<S> {
         if planted(Bug::PositionOfRow)
             && let Some(lsn) = change.mark().and_then(|mark| mark.lsn)
         {
-            self.engine.commit(&self.feed, Commit::Postgres { lsn, xid: None }, now);
+            self.engine.commit(&self.feed, Commit::Postgres { lsn, xid: None }, true, now);
         }
         if planted(Bug::MarkOfOpen)
             && let Some(gtid) = change.mark().and_then(|mark| mark.gtid)
         {
-            self.engine.commit(&self.feed, Commit::Gtid(gtid), now);
+            self.engine.commit(&self.feed, Commit::Gtid(gtid), true, now);
         }
         // Transactions come whole and in the order of their commits: before an event of one, every other that was
         // committed up to the event's own place.
@@ -353,27 +371,31 @@ impl<S: Shelf> Tail<S> {
     }
 
     /// Takes everything for applied that was written before what was read last.
-    fn settle(&mut self, now: Tick) {
+    fn settle(&mut self, ordered: bool, now: Tick) {
         let settled = self.accounts.settle();
         if let Some(why) = settled.lost {
             self.announce(why, false, now);
             // They are of the log before what was lost.
             self.commits.clear();
             self.passed = None;
+            if why == Break::DatabaseChanged {
+                (self.log, self.log_since) = Default::default();
+            }
         } else if settled.began && !planted(Bug::BeginningIgnored) {
             self.engine.renew(&self.feed, now);
         }
         self.feed.confirm_heartbeats();
-        // What has been applied of a transaction that is under way would count as applied through the ones before it.
-        if !settled.open || planted(Bug::OpenCounts) {
+        // Of several streams, what has been applied of a transaction that is under way would count as applied through
+        // the ones before it.
+        if ordered || !settled.open || planted(Bug::OpenCounts) {
             for commit in self.commits.drain(..) {
-                self.engine.commit(&self.feed, commit, now);
+                self.engine.commit(&self.feed, commit, self.log.is_newest(commit), now);
             }
+            self.log.take(&mut self.log_since);
         }
         if let Some(lsn) = self.passed.take() {
             self.feed.pass(lsn);
         }
-        self.feed.tell_position();
     }
 
     /// Notes that everything was applied that was in the streams at this instant, if any is known.

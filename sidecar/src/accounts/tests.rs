@@ -116,14 +116,16 @@ fn each_loss_within_a_transaction_is_noticed() {
     assert_eq!(other.lost, None, "a table that isn't followed");
 }
 
+/// The begin or the end of one of MariaDB's transactions.
+fn marker(status: &str, gtid: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let value = format!(
+        "{{\"status\":\"{status}\",\"id\":\"{gtid}\",\"event_count\":null,\"data_collections\":null}}"
+    );
+    entry(&format!("{{\"id\":\"{gtid}\"}}"), &value)
+}
+
 #[test]
 fn mariadbs_transactions_are_numbered() {
-    let marker = |status: &str, gtid: &str| {
-        let value = format!(
-            "{{\"status\":\"{status}\",\"id\":\"{gtid}\",\"event_count\":null,\"data_collections\":null}}"
-        );
-        entry(&format!("{{\"id\":\"{gtid}\"}}"), &value)
-    };
     let mut accounts = Accounts::default();
     let begun = [marker("BEGIN", "0-1-8"), marker("END", "0-1-8"), beat(3)];
     assert_eq!(settle(&mut accounts, &begun), Settled { lost: None, began: true, open: false });
@@ -221,6 +223,15 @@ fn numbers_begin_together_where_heartbeats_are_in_the_chain() {
     for entries in [vec![end(1, 100, &[("s.t", 1)])], vec![beat(7)], vec![row("t", 2, 1, 100)]] {
         assert!(!settle(&mut accounts, &entries).began);
     }
+}
+
+/// Debezium was told to write no more about transactions: nothing counts until the first heartbeat does.
+#[test]
+fn heartbeats_begin_where_transactions_are_numbered_no_more() {
+    let mut accounts = Accounts::default();
+    accounts.recall(&read(&StreamRole::Routed, &marker("BEGIN", "0-1-8")));
+    assert!(settle(&mut accounts, &[beat(7)]).began);
+    assert_eq!(settle(&mut accounts, &[beat(9)]).lost, Some(Break::HeartbeatMissed));
 }
 
 #[test]

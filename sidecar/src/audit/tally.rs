@@ -5,10 +5,15 @@ use std::{
     time::Duration,
 };
 
-use crate::clock::{Tick, millis};
+use crate::{clock::Tick, histogram::Histogram};
 
-/// The bounds of the histogram of late values, in seconds.
-pub const LATE_SECONDS: [u64; 5] = [1, 5, 10, 30, 60];
+const LATE: &[Duration] = &[
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_mins(1),
+];
 
 /// What came out of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +37,11 @@ pub enum Outcome {
 }
 
 /// What came out of all looks at a cache's keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AuditStats {
+    /// How late values were.
+    pub late: Histogram,
     outcomes: [AtomicU64; Outcome::NAMES.len()],
-    late: [AtomicU64; LATE_SECONDS.len() + 1],
-    late_ms: AtomicU64,
     /// When the last wrong value was found; zero: never.
     wrong: AtomicU64,
 }
@@ -66,17 +71,18 @@ impl Outcome {
     }
 }
 
+impl Default for AuditStats {
+    fn default() -> Self {
+        Self { late: Histogram::new(LATE), outcomes: Default::default(), wrong: AtomicU64::new(0) }
+    }
+}
+
 impl AuditStats {
     /// Counts what came out.
     pub fn count(&self, outcome: Outcome, now: Tick) {
-        let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        bump(&self.outcomes[outcome.index()]);
+        self.outcomes[outcome.index()].fetch_add(1, Ordering::Relaxed);
         match outcome {
-            Outcome::Late(by) => {
-                let bucket = LATE_SECONDS.iter().position(|bound| by <= Duration::from_secs(*bound));
-                bump(&self.late[bucket.unwrap_or(LATE_SECONDS.len())]);
-                self.late_ms.fetch_add(millis(by), Ordering::Relaxed);
-            }
+            Outcome::Late(by) => self.late.count(by),
             Outcome::Inconsistent => self.wrong.store(now.0, Ordering::Relaxed),
             _ => {}
         }
@@ -86,14 +92,6 @@ impl AuditStats {
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.outcomes.iter().map(|counter| counter.load(Ordering::Relaxed));
         Outcome::NAMES.into_iter().zip(counts)
-    }
-
-    /// How many values were late by up to each of [`LATE_SECONDS`] and more than the one before, how many by more than
-    /// all, and how late they were together, in seconds.
-    #[must_use]
-    pub fn late(&self) -> ([u64; LATE_SECONDS.len() + 1], f64) {
-        let late = std::array::from_fn(|i| self.late[i].load(Ordering::Relaxed));
-        (late, Duration::from_millis(self.late_ms.load(Ordering::Relaxed)).as_secs_f64())
     }
 
     /// When the last wrong value was found.

@@ -31,17 +31,20 @@ struct Applied {
     through: Seq,
     at: Tick,
     commit: Commit,
+    /// Whether no later one had been seen: who has seen this one has seen all.
+    newest: bool,
 }
 
 // === impl Commits ===
 
 impl Commits {
-    /// Notes that a commit's transaction, and every one before it, has been applied, and nothing of a later one.
-    pub fn applied(&mut self, commit: Commit, through: Seq, now: Tick) {
+    /// Notes that a commit's transaction, and every one before it, has been applied, and nothing of a later one; `newest`
+    /// unless it is read once more.
+    pub fn applied(&mut self, commit: Commit, newest: bool, through: Seq, now: Tick) {
         if self.kept.len() == KEPT {
             self.forgotten = self.kept.pop_front().map(|oldest| oldest.at);
         }
-        self.kept.push_back(Applied { through, at: now, commit });
+        self.kept.push_back(Applied { through, at: now, commit, newest });
     }
 
     /// Notes that there may have been commits before, of which nothing is known.
@@ -74,7 +77,8 @@ impl Commits {
     #[must_use]
     pub fn proves(&self, position: &Position, seq: Seq, leased: Tick, lag: Duration) -> bool {
         let recent = |at: Tick| at + lag > leased;
-        let Some(covering) = self.kept.iter().map(|c| c.through).find(|through| *through >= seq) else {
+        let Some(covering) = self.kept.iter().find(|c| c.newest && c.through >= seq).map(|c| c.through)
+        else {
             return false;
         };
         // What has seen the newest commits needn't have seen one before them that nobody has noted.
@@ -110,8 +114,8 @@ mod tests {
         let mut commits = Commits::default();
         let at = |lsn| Position::Lsn(lsn);
         assert!(!commits.proves(&at(u64::MAX), Seq(1), Tick(0), LAG), "no commit is known yet");
-        commits.applied(commit(100, 1), Seq(5), Tick(10));
-        commits.applied(commit(200, 2), Seq(9), Tick(20));
+        commits.applied(commit(100, 1), true, Seq(5), Tick(10));
+        commits.applied(commit(200, 2), true, Seq(9), Tick(20));
         assert!(commits.proves(&at(100), Seq(5), Tick(30), LAG));
         assert!(commits.proves(&at(100), Seq(3), Tick(30), LAG));
         assert!(!commits.proves(&at(99), Seq(3), Tick(30), LAG));
@@ -120,6 +124,17 @@ mod tests {
         assert!(!commits.proves(&at(u64::MAX), Seq(10), Tick(30), LAG), "its end hasn't come");
         commits.clear();
         assert!(!commits.proves(&at(200), Seq(9), Tick(30), LAG));
+    }
+
+    #[test]
+    fn what_is_read_once_more_has_to_be_seen_and_covers_nothing() {
+        let mut commits = Commits::default();
+        commits.applied(commit(100, 1), false, Seq(5), Tick(2000));
+        assert!(!commits.proves(&Position::Lsn(100), Seq(5), Tick(2100), LAG));
+        commits.applied(commit(200, 2), true, Seq(9), Tick(2000));
+        assert!(commits.proves(&Position::Lsn(200), Seq(5), Tick(2100), LAG));
+        let unseen = "snap:1:3:1".parse::<Position>().unwrap();
+        assert!(!commits.proves(&unseen, Seq(5), Tick(2100), LAG), "it hasn't seen the first");
     }
 
     #[test]
@@ -139,8 +154,8 @@ mod tests {
     #[test]
     fn commits_that_were_applied_at_once_count_together() {
         let mut commits = Commits::default();
-        commits.applied(commit(100, 1), Seq(9), Tick(20));
-        commits.applied(commit(200, 2), Seq(9), Tick(20));
+        commits.applied(commit(100, 1), true, Seq(9), Tick(20));
+        commits.applied(commit(200, 2), true, Seq(9), Tick(20));
         assert!(!commits.proves(&Position::Lsn(100), Seq(4), Tick(30), LAG), "it may be the second's");
         assert!(commits.proves(&Position::Lsn(200), Seq(4), Tick(30), LAG));
     }
@@ -148,8 +163,8 @@ mod tests {
     #[test]
     fn a_snapshot_must_see_every_recent_commit_since_rows_share_slots() {
         let mut commits = Commits::default();
-        commits.applied(commit(100, 7), Seq(5), Tick(2000));
-        commits.applied(commit(200, 8), Seq(9), Tick(2000));
+        commits.applied(commit(100, 7), true, Seq(5), Tick(2000));
+        commits.applied(commit(200, 8), true, Seq(9), Tick(2000));
         let snapshot = |text: &str| text.parse::<Position>().unwrap();
         assert!(commits.proves(&snapshot("snap:9:9:"), Seq(9), Tick(2100), LAG));
         assert!(!commits.proves(&snapshot("snap:7:9:7"), Seq(9), Tick(2100), LAG));
@@ -161,7 +176,7 @@ mod tests {
     fn a_snapshot_proves_nothing_against_commits_that_came_before_the_first_one_noted() {
         let mut commits = Commits::default();
         commits.begin(Tick(2000));
-        commits.applied(commit(200, 8), Seq(5), Tick(2010));
+        commits.applied(commit(200, 8), true, Seq(5), Tick(2010));
         let snapshot = "snap:7:9:7".parse::<Position>().unwrap();
         assert!(
             !commits.proves(&snapshot, Seq(5), Tick(2999), LAG),
@@ -175,7 +190,7 @@ mod tests {
     fn nothing_is_proven_against_what_was_forgotten_too_soon() {
         let mut commits = Commits::default();
         for n in 0..=KEPT as u64 {
-            commits.applied(commit(n, 1), Seq(n), Tick(2000));
+            commits.applied(commit(n, 1), true, Seq(n), Tick(2000));
         }
         let newest = Seq(KEPT as u64);
         assert!(!commits.proves(&Position::Lsn(u64::MAX), newest, Tick(2500), LAG));

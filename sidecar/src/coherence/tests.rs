@@ -318,7 +318,7 @@ fn a_position_that_has_seen_the_commit_needs_no_hold_off() {
     };
     assert_eq!(held_off(&mut commits, None), Ok(true));
     assert_eq!(held_off(&mut commits, Some(50)), Ok(true), "the commit isn't known yet");
-    commits.applied(Commit::Postgres { lsn: 60, xid: Some(1) }, lease, Tick(10_001));
+    commits.applied(Commit::Postgres { lsn: 60, xid: Some(1) }, true, lease, Tick(10_001));
     assert_eq!(held_off(&mut commits, Some(59)), Ok(true), "behind the row's own place, before the commit");
     assert_eq!(held_off(&mut commits, Some(60)), Ok(false));
     assert_eq!(held_off(&mut commits, Some(59)), Err(Fenced), "it would go back");

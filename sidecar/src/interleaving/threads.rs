@@ -181,7 +181,7 @@ impl<S: Shelf> World<S> {
             feed.tell_position();
         }
         let commit = Commit::Postgres { lsn: lsn(write), xid: Some(u32::try_from(write).unwrap()) };
-        self.engine.commit(feed, commit, self.tick());
+        self.engine.commit(feed, commit, true, self.tick());
         feed.tell_position();
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Fate {
     lost: Option<u64>,
     /// Whether something that comes after it was stored before it.
     late: bool,
+    /// Whether it was lost, and then sent once more.
+    again: bool,
 }
 
 /// What a hit was made of.
@@ -51,9 +53,9 @@ pub(crate) struct Fate {
 pub(crate) struct Verdict {
     pub(crate) image: bool,
     /// Whether its position in the log is known.
-    placed: bool,
+    pub(crate) placed: bool,
     /// How many changes of its place it shows.
-    shows: usize,
+    pub(crate) shows: usize,
 }
 
 /// Keeps account of what happened. A moment is a point in the run: every step and every applied entry is one.
@@ -70,7 +72,7 @@ pub(crate) struct Judge {
     definitions: BTreeMap<Kind, u64>,
     /// Whether this process has seen a heartbeat of the database, and of Debezium.
     beats: [bool; 2],
-    /// Per key: the most changes that a hit has shown.
+    /// Per key: the most changes that a hit or a fill has shown.
     shown: BTreeMap<(Kind, u8), usize>,
     /// Likewise, of hits that were read at a known position of the log, in this epoch.
     placed: BTreeMap<(Kind, u8), usize>,
@@ -117,6 +119,7 @@ impl Judge {
                     number: 0,
                     lost: None,
                     late: false,
+                    again: false,
                 };
                 self.fates.push(fate);
             }
@@ -128,7 +131,8 @@ impl Judge {
         let fate = &mut self.fates[event];
         match added {
             None => fate.lost = Some(running),
-            Some(number) if fate.added.is_none() || fate.lost.take().is_some() => {
+            Some(number) if fate.added.is_none() || fate.lost.is_some() => {
+                fate.again = fate.lost.take().is_some();
                 fate.dropped = false;
                 // What counts for a position is the first time: whatever came of it is past then.
                 fate.number = if fate.number == 0 { number } else { fate.number };
@@ -186,13 +190,14 @@ impl Judge {
     }
 
     /// A new epoch began while entries were applied from `start` on. What was sent before needs no event any more, and
-    /// none will come of it but of what is still unread.
+    /// none will come of it but of what is still unread: for the first time, as what was lost the epoch makes up for.
     pub(crate) fn epoch(&mut self, start: u64, unread: &[usize], sent: usize, now: u64) {
         self.epoch = start;
         self.placed.clear();
         self.loaders.clear();
         let moment = self.moment;
-        for (_, fate) in self.gone(unread, sent) {
+        let unread: Vec<usize> = unread.iter().copied().filter(|event| !self.fates[*event].again).collect();
+        for (_, fate) in self.gone(&unread, sent) {
             fate.delivered = Some((now, moment));
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    checker::{Violation, directives, quiet},
+    checker::{Verdict, Violation, directives, quiet},
     database::{KEYS, Mark, Snapshot},
     kinds::Kind,
     loaders::is_loading,
@@ -208,6 +208,10 @@ impl World {
             return Err(Violation::new("definition", what));
         }
         self.judge.stored(self, &filled)?;
+        let place = kind.place(key);
+        let shows = self.db.changes(place) - self.db.since(place, &filled.snapshot).count();
+        // Whoever filled it has seen that much, hit or not.
+        self.judge.remember(kind, key, Verdict { image: false, placed: false, shows });
         self.say(|w| format!("{} {key}: stored fill/{}", kind.name(), w.fills.len()));
         if filled.mark.is_some() {
             self.tally.count("stored with a position");

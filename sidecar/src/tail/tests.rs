@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 
@@ -6,6 +6,7 @@ use super::{Plan, RawEntry, Survey, Tail};
 use crate::{
     catalog::{Catalog, Newer},
     clock::{Now, Tick},
+    coherence::Seq,
     continuity::ServerIdentity,
     engine::Engine,
     position::EntryId,
@@ -77,6 +78,20 @@ fn in_one_stream_a_heartbeat_counts_at_its_place() {
 }
 
 #[test]
+fn what_is_caught_up_with_has_no_lag() {
+    let (mut tail, plan) = tail("stream: shop.cdc");
+    let now = Now { wall_ms: 5_000, ..Now::read() };
+    let mut read = |from, count| {
+        let complete = tail.apply(vec![("shop.cdc".to_owned(), rows(from, count))], 20, &plan, now).unwrap();
+        (complete, tail.feed.with_report(|r| r.lag_ms))
+    };
+    assert_eq!(read(981, 20), (false, 4_000), "since the newest entry applied");
+    assert_eq!(read(1001, 1), (true, 0));
+    assert_eq!(read(1002, 0), (true, 0), "idle");
+    assert_eq!(tail.feed.delays.counts().sum::<u64>(), 21, "each entry's delay is counted");
+}
+
+#[test]
 fn a_stream_that_is_dropped_loses_its_place_connected_or_not() {
     let layout = "topicPrefix: shop";
     let (mut tail, _) = tail(layout);
@@ -132,4 +147,31 @@ fn no_image_from_before_a_cache_was_there_becomes_its_value() {
     assert_eq!(hydrated(&tail), 0, "Debezium wrote it once more");
     assert_eq!(tail.apply(image(3, 110), 20, &plan, Now::read()), Ok(true));
     assert_eq!(hydrated(&tail), 1);
+}
+
+#[test]
+fn the_end_of_a_transaction_that_is_read_once_more_proves_nothing() {
+    let (mut tail, plan) = tail("stream: shop.cdc");
+    let row = |n: u64, lsn: u64| {
+        let value = format!(
+            "{{\"after\":{{\"id\":7}},\"op\":\"u\",\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"lsn\":{lsn},\"ts_ms\":1}}}}"
+        );
+        entry(n, "{\"id\":7}", &value)
+    };
+    let end = |n: u64, lsn: u64| {
+        let id = format!("1:{lsn}");
+        let value =
+            format!("{{\"status\":\"END\",\"id\":\"{id}\",\"event_count\":1,\"data_collections\":[]}}");
+        entry(n, &format!("{{\"id\":\"{id}\"}}"), &value)
+    };
+    // Whoever read at 150 hasn't seen what was committed behind 190, and came to Redis before anything was read.
+    tail.continuity.reset();
+    tail.recall(&plan, "shop.cdc", &[row(1, 190)], Tick(2));
+    let mut proves = |entries: Vec<RawEntry>, position: &str| {
+        tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()).unwrap();
+        let position = position.parse().unwrap();
+        tail.feed.with_commits(|commits| commits.proves(&position, Seq(1), Tick(3), Duration::from_secs(1)))
+    };
+    assert!(!proves(vec![row(2, 90), end(3, 100)], "lsn:0/96"), "it is read once more");
+    assert!(proves(vec![row(4, 190), end(5, 200)], "lsn:0/C8"));
 }
