@@ -18,6 +18,7 @@ mod refusals;
 pub mod resources;
 pub mod sidecar;
 pub mod status;
+pub mod topics;
 
 pub use audit::{Audit, Check};
 pub use cache_binding::{

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use freshet_crds::topics::HEARTBEAT_TABLE;
+
 use crate::places::{DatabaseServer, RedisServer};
 
 /// Which database is followed.
@@ -82,7 +84,7 @@ pub struct Pipeline {
     pub heartbeat: Heartbeat,
     /// How often it does; at least a millisecond.
     pub beat: Duration,
-    /// The database of [`crate::HEARTBEAT_TABLE`] (MariaDB).
+    /// The database of [`HEARTBEAT_TABLE`] (MariaDB).
     pub heartbeat_database: String,
     /// Who makes the publication (Postgres).
     pub publication: Publication,
@@ -136,7 +138,7 @@ impl Pipeline {
     /// The table of the heartbeat (MariaDB), as events name it.
     #[must_use]
     pub fn heartbeat_table(&self) -> String {
-        format!("{}.{}", self.heartbeat_database, crate::HEARTBEAT_TABLE)
+        format!("{}.{}", self.heartbeat_database, HEARTBEAT_TABLE)
     }
 }
 

@@ -2,18 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use freshet_crds::topics::HEARTBEAT_MESSAGES;
+
 use crate::{Captured, Database, Pipeline};
 
 /// The sequence that numbers heartbeats (Postgres).
 pub const HEARTBEAT_SEQUENCE: &str = "CREATE SEQUENCE IF NOT EXISTS public.freshet_hb";
-/// The table that heartbeats are counted in (MariaDB).
-pub const HEARTBEAT_TABLE: &str = "freshet_heartbeat";
 
-/// The heartbeat that goes through Postgres' log: message prefix `freshet-hb`, content
-/// `<sequence number>:<unix time in ms by the database's clock>`. It is a transaction, so that its event names the commit
-/// before it: a transaction that was lost on the way shows.
-const POSTGRES_HEARTBEAT: &str = "SELECT pg_logical_emit_message(true, 'freshet-hb', \
-     nextval('public.freshet_hb') || ':' || (extract(epoch from clock_timestamp()) * 1000)::bigint)";
 /// Unix time in ms by MariaDB's clock.
 const MARIADB_NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 
@@ -32,7 +27,11 @@ impl Pipeline {
     #[must_use]
     pub fn heartbeat_query(&self) -> String {
         match self.database {
-            Database::Postgres => POSTGRES_HEARTBEAT.into(),
+            // A transaction, so that its event names the commit before it: one that was lost on the way shows.
+            Database::Postgres => format!(
+                "SELECT pg_logical_emit_message(true, '{HEARTBEAT_MESSAGES}', nextval('public.freshet_hb') || ':' || \
+                 (extract(epoch from clock_timestamp()) * 1000)::bigint)"
+            ),
             Database::MariaDb => format!(
                 "INSERT INTO {} VALUES (1, 1, {MARIADB_NOW}) ON DUPLICATE KEY UPDATE beat = beat + 1, at_ms = \
                  {MARIADB_NOW}",

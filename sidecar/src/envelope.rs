@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use freshet_crds::topics;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -26,13 +27,6 @@ mod deletes;
 
 pub use columns::columns;
 pub use deletes::Deletes;
-
-/// The prefix of the logical messages that are heartbeats.
-pub const HEARTBEAT_PREFIX: &str = "freshet-hb";
-
-/// The table whose one row is the heartbeat of databases without logical messages: columns `beat`, one more each time,
-/// and `at_ms`, milliseconds since the Unix epoch.
-pub const HEARTBEAT_TABLE: &str = "freshet_heartbeat";
 
 /// What the sink writes for a null key or value.
 const NULL: &[u8] = b"default";
@@ -302,7 +296,7 @@ fn data<'a>(
         }
         _ => return Err(Unread(Fault::Operation, Some(table))),
     };
-    if table.table == HEARTBEAT_TABLE
+    if table.table == topics::HEARTBEAT_TABLE
         && let Op::Create | Op::Update = op
         && let Some(beat) = beat(value, mark)
     {
@@ -405,7 +399,7 @@ impl Source<'_> {
 fn message<'a>(value: &Value<'_>) -> Change<'a> {
     let mark = value.mark(TableId(0));
     let content = || {
-        let message = value.message.as_ref().filter(|m| m.prefix == HEARTBEAT_PREFIX)?;
+        let message = value.message.as_ref().filter(|m| m.prefix == topics::HEARTBEAT_MESSAGES)?;
         String::from_utf8(BASE64_STANDARD.decode(message.content.as_deref()?).ok()?).ok()
     };
     let Some(content) = content() else { return Change::Message(mark) };

@@ -1,5 +1,7 @@
 //! Whether every change that the binding depends on becomes an event.
 
+use freshet_crds::topics::HEARTBEAT_TABLE;
+
 use super::{Report, Said, Severity, Subject, patterns::List};
 use crate::Database;
 
@@ -57,8 +59,7 @@ fn lists(subject: &Subject<'_>, report: &mut Report<'_>) {
     let inner = ("debezium.source.table.include.list", "debezium.source.table.exclude.list");
     let mut wanted = subject.tables.clone();
     let query = report.properties.said("debezium.source.heartbeat.action.query");
-    if subject.is(Database::MariaDb)
-        && matches!(query, Said::Value(query) if query.contains(crate::HEARTBEAT_TABLE))
+    if subject.is(Database::MariaDb) && matches!(query, Said::Value(query) if query.contains(HEARTBEAT_TABLE))
     {
         wanted.push(subject.wanted.heartbeat_table());
     }

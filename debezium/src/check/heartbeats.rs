@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use freshet_crds::Heartbeat;
+use freshet_crds::{
+    Heartbeat,
+    topics::{HEARTBEAT_MESSAGES, HEARTBEAT_TABLE},
+};
 
 use super::{Report, Severity, Subject, patterns::List};
 use crate::Database;
@@ -16,9 +19,6 @@ const POLL: &str = "debezium.source.poll.interval.ms";
 const MESSAGES: &str = "debezium.source.message.prefix.include.list";
 const NO_MESSAGES: &str = "debezium.source.message.prefix.exclude.list";
 const BINARY: &str = "debezium.source.binary.handling.mode";
-
-/// The prefix of the messages that are heartbeats (Postgres).
-const PREFIX: &str = "freshet-hb";
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     silence(subject, report);
@@ -105,8 +105,8 @@ fn timely(subject: &Subject<'_>, interval: u64, report: &mut Report<'_>) {
 /// The query that has the database write heartbeats.
 fn query(subject: &Subject<'_>, report: &mut Report<'_>) {
     let (mark, database) = match subject.database {
-        Some(Database::Postgres) => (PREFIX, "postgres"),
-        Some(Database::MariaDb) => (crate::HEARTBEAT_TABLE, "mariadb"),
+        Some(Database::Postgres) => (HEARTBEAT_MESSAGES, "postgres"),
+        Some(Database::MariaDb) => (HEARTBEAT_TABLE, "mariadb"),
         None => return,
     };
     let generated = format!("`freshet-operator debezium --database {database}`");
@@ -149,16 +149,16 @@ fn messages(subject: &Subject<'_>, report: &mut Report<'_>) {
     let severity = subject.without(Heartbeat::Database);
     for (name, has_to) in [(MESSAGES, true), (NO_MESSAGES, false)] {
         match List::of(report.properties, name) {
-            Ok(Some(list)) if list.names(PREFIX) != has_to => report.setting(
+            Ok(Some(list)) if list.names(HEARTBEAT_MESSAGES) != has_to => report.setting(
                 severity,
                 name,
                 format!(
-                    "messages with the prefix {PREFIX} are left out: the database's heartbeats don't come"
+                    "messages with the prefix {HEARTBEAT_MESSAGES} are left out: the database's heartbeats don't come"
                 ),
-                if has_to { format!("add {PREFIX}") } else { format!("remove {PREFIX}") },
+                if has_to { format!("add {HEARTBEAT_MESSAGES}") } else { format!("remove {HEARTBEAT_MESSAGES}") },
             ),
             Ok(_) => {}
-            Err(unjudged) => report.unjudged(name, unjudged, "messages with the prefix freshet-hb come"),
+            Err(unjudged) => report.unjudged(name, unjudged, &format!("messages with the prefix {HEARTBEAT_MESSAGES} come")),
         }
     }
     let binary = report.value(BINARY, "bytes", "it is bytes");

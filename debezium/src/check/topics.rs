@@ -1,6 +1,9 @@
 //! Whether each topic of Debezium's becomes the stream in which the binding's sidecars look for it.
 
-use freshet_crds::Heartbeat;
+use freshet_crds::{
+    Heartbeat,
+    topics::{self, DEBEZIUM_HEARTBEATS},
+};
 
 use super::{Report, Said, Severity, Subject, patterns::Route};
 use crate::{Database, Routing};
@@ -12,9 +15,6 @@ const TRANSACTION: &str = "debezium.source.topic.transaction";
 const HEARTBEAT: &str = "debezium.source.topic.heartbeat.name";
 const HEARTBEAT_PREFIX: &str = "debezium.source.topic.heartbeat.prefix";
 const STRATEGY: &str = "debezium.source.topic.naming.strategy";
-
-/// What Debezium puts before the prefix of its heartbeats' topic.
-const HEARTBEATS: &str = "__debezium-heartbeat";
 
 /// A topic, and the stream it has to become.
 struct Topic {
@@ -59,7 +59,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
         return;
     }
     if strategy(subject, report) {
-        for topic in topics(subject, report) {
+        for topic in all(subject, report) {
             compare(subject, &route, &topic, report);
         }
     }
@@ -118,7 +118,7 @@ fn strategy(subject: &Subject<'_>, report: &mut Report<'_>) -> bool {
 }
 
 /// The topics whose names can be told, each with the stream it has to become.
-fn topics(subject: &Subject<'_>, report: &mut Report<'_>) -> Vec<Topic> {
+fn all(subject: &Subject<'_>, report: &mut Report<'_>) -> Vec<Topic> {
     let expected = match &subject.wanted.routing {
         Routing::PerTable => format!("it is {}", subject.wanted.prefix),
         Routing::OneStream(stream) => format!("everything with it is routed to {stream}"),
@@ -135,15 +135,16 @@ fn topics(subject: &Subject<'_>, report: &mut Report<'_>) -> Vec<Topic> {
     };
     if subject.is(Database::Postgres) {
         let what = "the database's heartbeats".into();
-        add(format!("{prefix}.message"), format!("{wanted}.message"), &[], Severity::Error, what);
+        add(topics::of_messages(prefix), topics::of_messages(wanted), &[], Severity::Error, what);
     }
     if subject.is(Database::MariaDb) {
-        add(prefix.into(), wanted.clone(), &[], Severity::Warning, "schema changes".into());
+        let [name, stream] = [prefix, wanted.as_str()].map(topics::of_schema_changes);
+        add(name, stream, &[], Severity::Warning, "schema changes".into());
     }
     let Some(delimiter) = report.value(DELIMITER, ".", "it is .") else { return all };
     let mut of_table = |table: &str, what| {
-        let name = format!("{prefix}{delimiter}{}", table.replace('.', delimiter));
-        add(name, format!("{wanted}.{table}"), &[DELIMITER], Severity::Error, what);
+        let name = format!("{prefix}{delimiter}{}", topics::part(&table.replace('.', delimiter)));
+        add(name, topics::of_table(wanted, table), &[DELIMITER], Severity::Error, what);
     };
     for table in &subject.tables {
         of_table(table, format!("changes of {table}"));
@@ -154,15 +155,18 @@ fn topics(subject: &Subject<'_>, report: &mut Report<'_>) -> Vec<Topic> {
     if let Some(transaction) = report.value(TRANSACTION, "transaction", "it is transaction") {
         let name = format!("{prefix}{delimiter}{transaction}");
         let what = "the beginnings and ends of transactions".into();
-        add(name, format!("{wanted}.transaction"), &[TRANSACTION, DELIMITER], Severity::Warning, what);
+        let named_by = &[TRANSACTION, DELIMITER];
+        add(name, topics::of_transactions(wanted), named_by, Severity::Warning, what);
     }
     let whole = report.value(HEARTBEAT, "", "it isn't set");
-    let before = report.value(HEARTBEAT_PREFIX, HEARTBEATS, format_args!("it is {HEARTBEATS}"));
+    let before =
+        report.value(HEARTBEAT_PREFIX, DEBEZIUM_HEARTBEATS, format_args!("it is {DEBEZIUM_HEARTBEATS}"));
     if let (Some(whole), Some(before)) = (whole, before) {
         let name = if whole.is_empty() { format!("{before}{delimiter}{prefix}") } else { whole.to_owned() };
         let severity = subject.without(Heartbeat::Debezium);
         let named_by = &[HEARTBEAT, HEARTBEAT_PREFIX, DELIMITER];
-        add(name, format!("{HEARTBEATS}.{wanted}"), named_by, severity, "Debezium's heartbeats".into());
+        let stream = topics::of_debezium_heartbeats(wanted);
+        add(name, stream, named_by, severity, "Debezium's heartbeats".into());
     }
     all
 }

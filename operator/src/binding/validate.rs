@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use freshet_crds::{
     CacheBinding,
     binding::{Binding, Invalid, SourceSpec, StreamLayout},
-    names,
+    names, topics,
 };
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
@@ -13,10 +13,7 @@ use kube::{Resource as _, ResourceExt as _};
 use super::dereference::Found;
 use crate::{
     injection::is_of,
-    retention::{
-        Want,
-        plan::{topic_part, written},
-    },
+    retention::{Want, plan::written},
     sources::{Target, Unreachable},
     survey::Tables,
 };
@@ -94,7 +91,7 @@ fn streams(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet<Str
         StreamLayout::PerTable { prefix } => {
             let caches = binding.caches.iter().filter(|cache| cache.source == index);
             let tables = caches.flat_map(|cache| cache.table.iter().chain(&cache.depends_on));
-            tables.map(|table| format!("{prefix}.{}", topic_part(table))).collect()
+            tables.map(|table| topics::of_table(prefix, table)).collect()
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use freshet_crds::binding::{Binding, SourceSpec, StreamLayout};
+use freshet_crds::{
+    binding::{Binding, SourceSpec, StreamLayout},
+    topics,
+};
 
 /// The data set of a Redis, which its replicas have in common with it, and the database in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,25 +127,17 @@ pub fn written(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet
         StreamLayout::PerTable { prefix } => prefix,
     };
     let caches = binding.caches.iter().filter(|cache| cache.source == index);
-    let mut streams = BTreeSet::from([
-        // Schema changes, transactions, logical messages, Debezium's own heartbeats.
-        prefix.clone(),
-        format!("{prefix}.transaction"),
-        format!("{prefix}.message"),
-        format!("__debezium-heartbeat.{prefix}"),
-    ]);
-    for table in caches.flat_map(|cache| cache.table.iter().chain(&cache.depends_on)) {
-        streams.insert(format!("{prefix}.{}", topic_part(table)));
-        let database = table.split('.').next().unwrap_or(table);
-        streams.insert(format!("{prefix}.{}.{}", topic_part(database), freshet_debezium::HEARTBEAT_TABLE));
-    }
-    streams
-}
-
-/// A table's name as Debezium writes it in a topic: what isn't a letter, digit, dot, dash or underscore becomes an
-/// underscore.
-pub(crate) fn topic_part(table: &str) -> String {
-    table.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
+    let tables = caches.flat_map(|cache| cache.table.iter().chain(&cache.depends_on));
+    let of_tables = tables.flat_map(|table| {
+        iter::once(topics::of_table(prefix, table)).chain(topics::of_heartbeats_beside(prefix, table))
+    });
+    let others = [
+        topics::of_schema_changes(prefix),
+        topics::of_transactions(prefix),
+        topics::of_messages(prefix),
+        topics::of_debezium_heartbeats(prefix),
+    ];
+    of_tables.chain(others).collect()
 }
 
 #[cfg(test)]

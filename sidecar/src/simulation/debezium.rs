@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use freshet_crds::topics::HEARTBEAT_TABLE;
 
 use super::{
     database::{Beat, Commit, Database, Event, Op, Record, Row, Table},
     redis::{Fields, Redis, Says},
 };
-use crate::envelope::HEARTBEAT_TABLE;
 
 /// The Unix time, in milliseconds, at which the simulation's clock is zero.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use freshet_crds::binding::StreamLayout;
+use freshet_crds::{binding::StreamLayout, topics};
 
 use crate::{
     catalog::{Cache, Catalog},
     effect::Tables,
-    envelope::{HEARTBEAT_TABLE, StreamRole},
+    envelope::StreamRole,
     feed::Feed,
 };
 
@@ -37,25 +37,17 @@ fn streams(layout: &StreamLayout, tables: &Tables) -> BTreeMap<String, StreamRol
         StreamLayout::Routed { stream } => BTreeMap::from([(stream.clone(), StreamRole::Routed)]),
         StreamLayout::PerTable { prefix } => tables
             .keys()
-            .map(|table| (format!("{prefix}.{}", topic_part(table)), StreamRole::Table(table.clone())))
+            .map(|table| (topics::of_table(prefix, table), StreamRole::Table(table.clone())))
             // The heartbeat that is a row is in some database or schema of the binding's tables.
             .chain(tables.keys().filter_map(|table| {
-                let (schema, _) = table.rsplit_once('.')?;
-                let name = format!("{prefix}.{}.{HEARTBEAT_TABLE}", topic_part(schema));
-                Some((name, StreamRole::Control))
+                Some((topics::of_heartbeats_beside(prefix, table)?, StreamRole::Control))
             }))
             .chain([
-                (format!("__debezium-heartbeat.{prefix}"), StreamRole::Control),
-                (format!("{prefix}.message"), StreamRole::Control),
-                (format!("{prefix}.transaction"), StreamRole::Control),
-                (prefix.clone(), StreamRole::Schema),
+                (topics::of_debezium_heartbeats(prefix), StreamRole::Control),
+                (topics::of_messages(prefix), StreamRole::Control),
+                (topics::of_transactions(prefix), StreamRole::Control),
+                (topics::of_schema_changes(prefix), StreamRole::Schema),
             ])
             .collect(),
     }
-}
-
-/// A table's name as Debezium writes it in a topic: what isn't a letter, digit, dot, dash or underscore
-/// becomes an underscore.
-fn topic_part(table: &str) -> String {
-    table.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
 }
