@@ -120,7 +120,7 @@ impl Pipeline {
     }
 }
 
-fn source<'b>(binding: &'b Binding, name: Option<&str>) -> Result<(usize, &'b SourceSpec), Unfit> {
+pub(crate) fn source<'b>(binding: &'b Binding, name: Option<&str>) -> Result<(usize, &'b SourceSpec), Unfit> {
     let names = || binding.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut sources = binding.sources.iter().enumerate();
     match (name, binding.sources.len()) {

@@ -359,9 +359,22 @@ impl Pipeline {
                 "string",
                 "numeric as text: else it is base64 of an integer whose scale only the schema would tell.",
             ),
+            (
+                "debezium.source.event.converting.failure.handling.mode",
+                "fail",
+                "What can't be converted stops Debezium: by default it becomes NULL in the event, and would be hydrated.",
+            ),
             ("debezium.source.poll.interval.ms", "5", "What most changes would wait for: 500 by default."),
         ] {
             list.add(Part::Changes, name, value, protects);
+        }
+        if self.database == Database::Postgres {
+            list.add(
+                Part::Changes,
+                "debezium.source.include.unknown.datatypes",
+                "true",
+                "Columns of types that Debezium doesn't know come as base64 of their text: else hydrated rows are without.",
+            );
         }
         if self.database == Database::MariaDb {
             list.add(

@@ -8,6 +8,7 @@ mod heartbeats;
 mod memory;
 mod patterns;
 mod properties;
+mod spellings;
 mod streams;
 mod topics;
 mod values;
@@ -70,6 +71,7 @@ pub fn check(
 ) -> Result<Vec<Finding>, Unfit> {
     let subject = Subject::of(binding, source, properties)?;
     let mut report = Report { properties, findings: Vec::new() };
+    report.doubts();
     streams::check(&subject, &mut report);
     topics::check(&subject, &mut report);
     captured::check(&subject, &mut report);
@@ -115,6 +117,8 @@ struct Subject<'b> {
     database: Option<Database>,
     /// The binding's tables, without the heartbeat's.
     tables: Vec<String>,
+    /// Whether a cache names the columns of its key: then they need not be the event's.
+    names_columns: bool,
     freshness: Option<&'b StalenessBound>,
 }
 
@@ -149,7 +153,9 @@ impl<'b> Subject<'b> {
             crate::Captured::These(tables) => tables.clone(),
             crate::Captured::All => Vec::new(),
         };
-        Ok(Self { wanted, database, tables, freshness: binding.freshness.bound.as_ref() })
+        let (index, _) = crate::fit::source(binding, source)?;
+        let names_columns = binding.caches.iter().any(|cache| cache.source == index && cache.key.is_some());
+        Ok(Self { wanted, database, tables, names_columns, freshness: binding.freshness.bound.as_ref() })
     }
 
     /// How bad it is that what proves freshness is missing: only what the binding declares has to be there.
@@ -171,6 +177,16 @@ impl<'b> Subject<'b> {
 // === impl Report ===
 
 impl<'p> Report<'p> {
+    /// What can't be judged because nobody can tell what counts.
+    fn doubts(&mut self) {
+        self.findings.extend(self.properties.doubts().iter().map(|doubt| Finding {
+            severity: Severity::Warning,
+            place: Place::Line(doubt.line),
+            what: doubt.what.clone(),
+            remedy: "say it once, and plainly".into(),
+        }));
+    }
+
     /// Something about a setting, which may be missing.
     fn setting(
         &mut self,

@@ -1,10 +1,13 @@
 //! A properties file as Debezium Server reads it, with the line of each setting.
 
-use std::collections::BTreeMap;
+use super::spellings::{Doubt, Settings, settle};
 
-/// The settings of a file.
+/// The settings of a file, each under the name that is preferred, however the file spells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Properties(BTreeMap<String, Setting>);
+pub struct Properties {
+    settings: Settings,
+    doubts: Vec<Doubt>,
+}
 
 /// What a file says of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +22,10 @@ pub enum Said<'p> {
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Setting {
-    value: String,
-    line: usize,
+pub(super) struct Setting {
+    pub(super) value: String,
+    /// Counted from 1.
+    pub(super) line: usize,
 }
 
 /// A file that isn't one of properties.
@@ -37,7 +41,7 @@ pub struct Unreadable {
 impl Properties {
     /// Reads a file. A name that is there twice has its last value, as in Debezium.
     pub fn read(text: &str) -> Result<Self, Unreadable> {
-        let mut settings = BTreeMap::new();
+        let mut written = Vec::new();
         let mut lines = text.lines().enumerate();
         while let Some((place, line)) = lines.next() {
             let mut logical = line.trim_start().to_owned();
@@ -51,15 +55,16 @@ impl Properties {
             }
             let (name, value) = parted(&logical);
             let unescaped = |text: &str| unescaped(text).map_err(|what| Unreadable { line: place + 1, what });
-            settings.insert(unescaped(name)?, Setting { value: unescaped(value)?, line: place + 1 });
+            written.push((unescaped(name)?, Setting { value: unescaped(value)?, line: place + 1 }));
         }
-        Ok(Self(settings))
+        let (settings, doubts) = settle(written);
+        Ok(Self { settings, doubts })
     }
 
     /// What the file says of a setting.
     #[must_use]
     pub fn said(&self, name: &str) -> Said<'_> {
-        match self.0.get(name).map(|setting| setting.value.trim()) {
+        match self.settings.get(name).map(|setting| setting.value.trim()) {
             None => Said::Nothing,
             Some(value) if value.contains("${") => Said::Elsewhere,
             Some(value) => Said::Value(value),
@@ -69,18 +74,17 @@ impl Properties {
     /// A setting's line, counted from 1.
     #[must_use]
     pub fn line(&self, name: &str) -> Option<usize> {
-        self.0.get(name).map(|setting| setting.line)
+        self.settings.get(name).map(|setting| setting.line)
     }
 
     /// The names of all settings that begin so.
     pub fn beginning<'p>(&'p self, with: &'p str) -> impl Iterator<Item = &'p str> {
-        self.0.keys().map(String::as_str).filter(move |name| name.starts_with(with))
+        self.settings.keys().map(String::as_str).filter(move |name| name.starts_with(with))
     }
 
-    /// How many settings there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.0.len()
+    /// What is said of settings so that nobody can tell what counts.
+    pub(super) fn doubts(&self) -> &[Doubt] {
+        &self.doubts
     }
 }
 
@@ -134,7 +138,8 @@ mod tests {
         let text =
             "# a=1\n! b=2\n\n  c = x y \nd:1\ne 2\nf=a\\\n   b\\\\\ng=\\u00fc\\t\\=\nh\\ i=3\nc=last\nj\n";
         let read = Properties::read(text).unwrap();
-        let got: Vec<_> = read.0.iter().map(|(name, s)| (name.as_str(), s.value.as_str(), s.line)).collect();
+        let got: Vec<_> =
+            read.settings.iter().map(|(name, s)| (name.as_str(), s.value.as_str(), s.line)).collect();
         assert_eq!(
             got,
             [

@@ -171,6 +171,61 @@ fn a_row_without_its_event_needs_what_tells_its_version() {
     assert!(found.iter().any(|line| line.contains("drops deletes")), "{found:#?}");
 }
 
+/// Of what only invalidates, nothing is taken from an event but its key.
+#[test]
+fn values_that_cannot_be_converted_are_nothing_to_caches_that_only_invalidate() {
+    let text = SHOP.replace("    key: [{column: id}]\n", "");
+    let binding = manifest::read(&text).unwrap().binding().unwrap();
+    let name = "source.event.converting.failure.handling.mode";
+    let (file, line) = with(&generated(&binding, Database::MariaDb), name, "warn");
+    let found = found(&binding, &file, None);
+    let told = format!(
+        "hint: f:{line}: a value that Debezium can't convert becomes NULL in the event: that is nothing"
+    );
+    assert!(found.len() == 1 && found[0].starts_with(&told), "{found:#?}");
+}
+
+/// One spelling each; `spellings` has the others.
+#[test]
+fn faults_in_other_spellings_are_told() {
+    let binding = binding();
+    let good = generated(&binding, Database::Postgres);
+    for (name, instead, wanted) in [
+        (
+            "transforms",
+            "debezium.source.transforms=mask",
+            "warning: f:LINE: the transform mask can't be judged",
+        ),
+        (
+            "format.value.schemas.enable",
+            "debezium.format.schemas.enable=true",
+            "hint: f:LINE: each entry carries",
+        ),
+        (
+            "format.value.replace.null.with.default",
+            "debezium.source.value.converter.replace.null.with.default=true",
+            "error: f:LINE: a column's DEFAULT",
+        ),
+        (
+            "source.skipped.operations",
+            "DEBEZIUM_SOURCE_SKIPPED_OPERATIONS=d",
+            "error: f:LINE: deletes are skipped",
+        ),
+        ("sink.type", "DEBEZIUM_SINK_TYPE=redis", "error: f: the sink isn't Redis"),
+        ("format.value", "debezium.format.class=com.example.Avro", "error: f:LINE: values aren't written by"),
+    ] {
+        let (without, _) = with(&good, name, "");
+        let file = format!("{}\n{instead}\n", without.trim_end());
+        let wanted = wanted.replace("LINE", &file.lines().count().to_string());
+        let found = found(&binding, &file, None);
+        assert!(found.iter().any(|line| line.starts_with(&wanted)), "{instead}: {found:#?}");
+    }
+    let (twice, line) = with(&good, "source.skipped.operations", "none");
+    let found = found(&binding, &format!("DEBEZIUM_SOURCE_SKIPPED_OPERATIONS=t\n{twice}"), None);
+    let told = format!("warning: f:{}: debezium.source.skipped.operations is said twice", line + 1);
+    assert!(found.len() == 1 && found[0].starts_with(&told), "{found:#?}");
+}
+
 /// Updates of columns that no event has are left out only where both settings say so.
 #[test]
 fn updates_of_left_out_columns_are_missed() {

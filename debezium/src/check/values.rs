@@ -1,10 +1,13 @@
 //! Whether events say what is true of a row.
 
 use super::{Report, Said, Severity, Subject};
-use crate::Routing;
+use crate::{Database, Routing};
 
 /// What Debezium writes for a large value that the database didn't log because it stayed as it was.
 const PLACEHOLDER: &str = "__debezium_unavailable_value";
+
+/// What writes JSON, unless told otherwise.
+const JSON: &str = "org.apache.kafka.connect.json.JsonConverter";
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     let worse = if subject.hydrates() { Severity::Error } else { Severity::Warning };
@@ -22,6 +25,12 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
         "json",
         "keys aren't JSON: each change voids all of its table",
     );
+    for (name, what) in [
+        ("debezium.format.value.class", "values aren't written by Kafka Connect's converter to JSON"),
+        ("debezium.format.key.class", "keys aren't written by Kafka Connect's converter to JSON"),
+    ] {
+        report.has_to_be(Severity::Error, name, JSON, JSON, what);
+    }
     report.has_to_be(
         worse,
         "debezium.format.value.replace.null.with.default",
@@ -60,6 +69,17 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
         "true",
         "transactions don't say how many rows they had: entries that Redis never got don't show by it",
     );
+    unconverted(subject, report);
+    if subject.hydrates() && subject.is(Database::Postgres) {
+        report.has_to_be(
+            Severity::Warning,
+            "debezium.source.include.unknown.datatypes",
+            "false",
+            "true",
+            "columns of types that Debezium doesn't know (composites, box, pg_lsn and others) aren't in its events: hydrated \
+             values are without them",
+        );
+    }
     if subject.hydrates() {
         columns(report);
         report.has_to_be(
@@ -71,6 +91,29 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
         );
     }
     unwrapped(worse, report);
+}
+
+/// What becomes of a value that Debezium can't convert: all but `fail` write NULL in its place. The event still comes, and
+/// voids its row by its key.
+fn unconverted(subject: &Subject<'_>, report: &mut Report<'_>) {
+    let (severity, what) = if subject.hydrates() {
+        (Severity::Error, "a value that Debezium can't convert becomes NULL in the event, and is hydrated so")
+    } else if subject.names_columns {
+        let what = "a value that Debezium can't convert becomes NULL in the event: a new row whose key in a cache is one \
+                    voids nothing";
+        (Severity::Warning, what)
+    } else {
+        let what = "a value that Debezium can't convert becomes NULL in the event: that is nothing to caches that only \
+                    invalidate, and one that hydrates would serve it";
+        (Severity::Hint, what)
+    };
+    report.has_to_be(
+        severity,
+        "debezium.source.event.converting.failure.handling.mode",
+        "warn",
+        "fail",
+        what,
+    );
 }
 
 /// Settings that leave out columns, or change what is in some.

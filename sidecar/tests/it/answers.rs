@@ -237,6 +237,8 @@ fn the_admin_listener_tells_health_metrics_and_status_but_no_values() {
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     for line in [
         "freshet_fills_total{cache=\"products\",outcome=\"stored\"} 1",
+        "freshet_cache_requests_total{cache=\"products\",outcome=\"stale\"} 0",
+        "freshet_cache_requests_total{cache=\"products\",outcome=\"stale-hit\"} 0",
         "freshet_source_state{source=\"cdc\",state=\"Fresh\"} 1.0",
     ] {
         assert!(metrics.text().contains(line), "{line} is not in\n{}", metrics.text());

@@ -18,6 +18,7 @@ mod mariadb;
 mod positions;
 mod readme;
 mod recordings;
+mod refused;
 mod reload;
 mod replica;
 mod sentinel;

@@ -50,6 +50,17 @@ pub(super) const POSTGRES: &[Fault] = &[
         "warn",
         "error: f:LINE: a change that Debezium can't process is left out",
     ),
+    (
+        "source.event.converting.failure.handling.mode",
+        "",
+        "error: f: a value that Debezium can't convert becomes NULL in the event, and is hydrated so",
+    ),
+    (
+        "source.event.converting.failure.handling.mode",
+        "skip",
+        "error: f:LINE: a value that Debezium can't convert becomes NULL",
+    ),
+    ("source.include.unknown.datatypes", "", "warning: f: columns of types that Debezium doesn't know"),
     ("source.slot.stream.params", "origin=none", "warning: f:LINE: what else the log's decoder is told"),
     ("source.plugin.name", "", "warning: f: the log isn't decoded by"),
     ("source.slot.drop.on.stop", "true", "error: f:LINE: what changes while Debezium is away"),
@@ -206,6 +217,11 @@ pub(super) const PER_TABLE: &[Fault] = &[
         "beats",
         "error: f:LINE: Debezium's heartbeats go to beats.shop, the binding looks for them in \
          __debezium-heartbeat.shop: leave debezium.source.topic.heartbeat.prefix out",
+    ),
+    (
+        "source.event.converting.failure.handling.mode",
+        "warn",
+        "warning: f:LINE: a value that Debezium can't convert becomes NULL in the event: a new row whose key",
     ),
     ("source.topic.heartbeat.name", "beats", "error: f:LINE: Debezium's heartbeats go to beats, the binding"),
     (
