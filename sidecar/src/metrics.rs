@@ -155,7 +155,7 @@ impl Collector for Metrics {
 fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let caches = || catalog.caches.values().map(|cache| (cache.spec.name.clone(), &cache.stats));
     let requests = caches().flat_map(|(name, s)| {
-        [("hit", &s.hits), ("miss", &s.misses), ("stale", &s.stale_hits), ("bypass", &s.bypasses)]
+        [("hit", &s.hits), ("stale-hit", &s.stale_hits), ("miss", &s.misses), ("stale", &s.bypasses)]
             .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
     });
     sheet.counters("cache_requests", "Reads by outcome", requests)?;
@@ -176,7 +176,7 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let entries = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.entries))));
     sheet.gauges("cache_entries", "Values held", None, entries)?;
     let bytes = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.bytes))));
-    sheet.gauges("cache_weight", "Bytes held, keys and overhead included", Some(&Unit::Bytes), bytes)
+    sheet.gauges("cache", "Bytes held, keys and overhead included", Some(&Unit::Bytes), bytes)
 }
 
 /// What the audit has found, of the caches that it looks at.
