@@ -5,7 +5,8 @@
 //	shop measure [-runs N] [-id ID] URL...
 //	                           how long after a commit each replica answers with the new price
 //
-// The database is named by the PG* environment variables, the cache's socket by FRESHET_SOCKET.
+// The database is named by the PG* environment variables, the cache's socket by FRESHET_SOCKET. SHOP_LISTEN is where it
+// serves, :8080 unless set; SHOP_CHECK where the sidecar asks what it would fill, 127.0.0.1:8081 unless set.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -66,7 +68,12 @@ func serve(ctx context.Context, shop *Shop) error {
 	mux.HandleFunc("GET /row/{id}", answer("row", shop.Row))
 	mux.HandleFunc("GET /page/{id}", answer("page", shop.Page))
 	mux.HandleFunc("GET /ready", func(http.ResponseWriter, *http.Request) {})
-	server := &http.Server{Addr: ":8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: setting("SHOP_LISTEN", ":8080"), Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	checker, err := serveChecks(shop)
+	if err != nil {
+		return err
+	}
+	defer checker.Close()
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -79,6 +86,32 @@ func serve(ctx context.Context, shop *Shop) error {
 		return err
 	}
 	return <-stopped
+}
+
+// At an address of its own, because it shows the database's rows to whoever asks. Not by looking where requests come
+// from: with a proxy in the pod, as of a service mesh, all of them come from loopback.
+func serveChecks(shop *Shop) (*http.Server, error) {
+	listener, err := net.Listen("tcp", setting("SHOP_CHECK", "127.0.0.1:8081"))
+	if err != nil {
+		return nil, err
+	}
+	if address, ok := listener.Addr().(*net.TCPAddr); !ok || !address.IP.IsLoopback() {
+		listener.Close()
+		return nil, fmt.Errorf("SHOP_CHECK is a loopback address, not %s: it shows the database's rows", listener.Addr())
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /freshet/check", shop.check)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go server.Serve(listener)
+	return server, nil
+}
+
+// An environment variable, or what it is unless set.
+func setting(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
 }
 
 func answer(what string, read func(context.Context, int) (Read, error)) http.HandlerFunc {

@@ -28,11 +28,18 @@ type Shop struct {
 	database *sql.DB
 }
 
+// What fills each cache, by a key. The same rows make the same bytes each time: an audit compares them.
+var queries = map[string]string{
+	"products": `SELECT json_build_object('id', id, 'name', name, 'price', price::text, 'note', note)
+		FROM inventory.product WHERE id = $1`,
+	"pages": `SELECT json_build_object('category', c.name, 'products',
+			(SELECT coalesce(json_agg(p.name ORDER BY p.id), '[]') FROM inventory.product p WHERE p.category_id = c.id))
+		FROM inventory.category c WHERE c.id = $1`,
+}
+
 // Product reads a product by its id: cached by the shop, invalidated by changes of its row.
 func (s *Shop) Product(ctx context.Context, id int) (Read, error) {
-	const query = `SELECT json_build_object('id', id, 'name', name, 'price', price::text, 'note', note)
-		FROM inventory.product WHERE id = $1`
-	return s.through(ctx, "products", id, func() ([]byte, error) { return s.selectJSON(ctx, query, id) })
+	return s.through(ctx, "products", id)
 }
 
 // Row reads a product's row from the hydrated cache, which holds changed rows before anyone asks for them.
@@ -50,14 +57,11 @@ func (s *Shop) Row(ctx context.Context, id int) (Read, error) {
 
 // Page reads a category with its products: computed from two tables, so any change of either makes it anew.
 func (s *Shop) Page(ctx context.Context, category int) (Read, error) {
-	const query = `SELECT json_build_object('category', c.name, 'products',
-			(SELECT coalesce(json_agg(p.name ORDER BY p.id), '[]') FROM inventory.product p WHERE p.category_id = c.id))
-		FROM inventory.category c WHERE c.id = $1`
-	return s.through(ctx, "pages", category, func() ([]byte, error) { return s.selectJSON(ctx, query, category) })
+	return s.through(ctx, "pages", category)
 }
 
 // Get, on a miss load, and Put with the lease. Whatever happens to the cache, the caller gets a value.
-func (s *Shop) through(ctx context.Context, cache string, id int, load func() ([]byte, error)) (Read, error) {
+func (s *Shop) through(ctx context.Context, cache string, id int) (Read, error) {
 	key, start := strconv.Itoa(id), time.Now()
 	answer, err := s.cache.Get(ctx, cache, key)
 	if err != nil {
@@ -67,7 +71,7 @@ func (s *Shop) through(ctx context.Context, cache string, id int, load func() ([
 		return Read{Source: "cache", Micros: micros(start), Product: answer.Value}, nil
 	}
 	// The snapshot of this read begins after the lease was given: that is what makes storing it safe.
-	value, err := load()
+	value, err := s.load(ctx, cache, id)
 	if err != nil {
 		return Read{}, err
 	}
@@ -80,6 +84,11 @@ func (s *Shop) through(ctx context.Context, cache string, id int, load func() ([
 	}
 	read.Micros = micros(start)
 	return read, nil
+}
+
+// What a cache would be filled with, nil where there is no row.
+func (s *Shop) load(ctx context.Context, cache string, id int) ([]byte, error) {
+	return s.selectJSON(ctx, queries[cache], id)
 }
 
 // One JSON value, nil where there is no row.

@@ -93,8 +93,8 @@ fn archive_of(label: &str, name: &str, binary: &Path) -> Result<PathBuf> {
     Ok(kept.join("image.tar"))
 }
 
-/// The example app, built by Go from `examples/shop`.
-fn shop_binary() -> Result<PathBuf> {
+/// The example app's program, built by Go from `examples/shop` (20 s) unless it is there already.
+pub fn shop_binary() -> Result<PathBuf> {
     let module = checkout().join("examples/shop");
     let inputs = Inputs::new().path(&module)?;
     let kept = artefact("freshet-example-shop", &inputs, |into| {

@@ -34,7 +34,7 @@ use std::sync::Arc;
 pub use archive::{BUILT_FROM, of_static_binary};
 pub use assets::checkout;
 pub use binary::{image_of, static_binary};
-pub use freshet::{NAMESPACE, OwnImages, VERSION};
+pub use freshet::{NAMESPACE, OwnImages, VERSION, shop_binary};
 pub use images::{Image, PIPELINE};
 pub use leftovers::Ours;
 pub use lifecycle::{check_daemon, docker_answers};

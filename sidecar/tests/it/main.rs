@@ -10,6 +10,7 @@ mod debezium;
 mod dependencies;
 mod documents;
 mod drift;
+mod example;
 mod faults;
 mod limits;
 mod log;
