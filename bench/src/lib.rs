@@ -4,6 +4,7 @@
 //! What is measured runs on this machine and beside a peer in the same run, because a ratio says more than a time.
 //! `README.md` has the numbers that were seen, each with its command, machine and date.
 
+pub mod audit;
 pub mod latency;
 mod machine;
 mod spread;

@@ -1,17 +1,29 @@
 //! `cargo xtask bench`: measures the real thing on this machine. Nothing fails because something was slow.
 
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Subcommand, ValueEnum};
 use freshet_bench::latency;
 use freshet_e2e::cargo::build_for_e2e;
+use freshet_e2e::command::output_within;
+
+/// Far longer than its rounds take, however many anybody wants.
+const AUDIT: Duration = Duration::from_hours(2);
 
 /// What is measured.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
     /// From a commit until its old value is no longer served, with the settings of Debezium that Freshet generates.
     Latency(Latency),
+    /// What an audit costs when changes are applied and values are filled.
+    Audit {
+        /// Rounds of a thousand changes and as many fills, with and without audits by turns.
+        #[arg(long, default_value_t = 1000)]
+        rounds: usize,
+    },
 }
 
 #[derive(clap::Args)]
@@ -41,7 +53,18 @@ enum Database {
 
 /// Measures, and prints what came of it.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    let Bench::Latency(args) = bench;
+    match bench {
+        Bench::Latency(args) => latency(args),
+        Bench::Audit { rounds } => {
+            let program = build_for_e2e("freshet-bench")?;
+            let report = output_within(Command::new(program).args(["audit", &rounds.to_string()]), AUDIT)?;
+            print!("{report}");
+            Ok(())
+        }
+    }
+}
+
+fn latency(args: &Latency) -> Result<()> {
     ensure!(args.samples > 0 && args.rate > 0, "--samples and --rate are to be more than zero");
     let overrides = args.overrides.iter().map(|text| {
         let (name, value) = text.split_once('=').with_context(|| format!("--set {text}: NAME=VALUE"))?;
