@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_change_is_applied_every_fill_is_stored_and_what_is_audited_is_right() {
+    fn what_is_measured_is_done_and_what_is_audited_is_right() {
         let report = measure(0, 8).unwrap();
         let of = |name: &str| report.subjects.iter().find(|subject| subject.name == name).unwrap();
         let none = &of("none").outcomes;

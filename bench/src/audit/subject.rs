@@ -125,7 +125,7 @@ impl Subject {
         Ok(Round { changes, fills, looks: processor().saturating_sub(begun), looked })
     }
 
-    /// Fails unless everything was done that was measured, and says how the audit's looks ended.
+    /// Fails unless nearly everything was taken that was measured, and says how the audit's looks ended.
     pub(super) fn outcomes(&self) -> Result<Vec<(&'static str, u64)>> {
         let of = |name: &str| &self.catalog.caches[name].stats;
         // The first change teaches how keys look, and a row may share its slot of the history with another.
