@@ -67,7 +67,9 @@ impl Pipeline {
         let mut tables = Vec::new();
         let mut hydrated = Vec::new();
         let mut within = Vec::new();
+        let mut reads_values = false;
         for cache in binding.caches.iter().filter(|cache| cache.source == index) {
+            reads_values |= cache.on_change == OnChange::Hydrate || cache.key.is_some();
             for table in cache.table.iter().chain(&cache.depends_on) {
                 let (database, table) = split(table, wanted.database)?;
                 within.extend(database);
@@ -110,6 +112,7 @@ impl Pipeline {
             routing,
             captured: Captured::These(tables),
             hydrated,
+            reads_values,
             heartbeat: Heartbeat::Both,
             beat: BEAT,
             heartbeat_database,

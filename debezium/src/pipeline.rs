@@ -80,6 +80,8 @@ pub struct Pipeline {
     pub captured: Captured,
     /// Those of the captured tables whose rows become cached values as events carry them.
     pub hydrated: Vec<String>,
+    /// Whether more is taken from events than which row has changed: values, or columns that keys are made of.
+    pub reads_values: bool,
     /// What proves that changes come through.
     pub heartbeat: Heartbeat,
     /// How often it does; at least a millisecond.

@@ -359,15 +359,22 @@ impl Pipeline {
                 "string",
                 "numeric as text: else it is base64 of an integer whose scale only the schema would tell.",
             ),
-            (
-                "debezium.source.event.converting.failure.handling.mode",
-                "fail",
-                "What can't be converted stops Debezium: by default it becomes NULL in the event, and would be hydrated.",
-            ),
             ("debezium.source.poll.interval.ms", "5", "What most changes would wait for: 500 by default."),
         ] {
             list.add(Part::Changes, name, value, protects);
         }
+        let (mode, why) = if self.reads_values {
+            (
+                "fail",
+                "What can't be converted stops Debezium: by default it becomes NULL, and would be hydrated.",
+            )
+        } else {
+            (
+                "warn",
+                "What can't be converted becomes NULL: nothing to caches that only invalidate by the row's key.",
+            )
+        };
+        list.add(Part::Changes, "debezium.source.event.converting.failure.handling.mode", mode, why);
         if self.database == Database::Postgres {
             list.add(
                 Part::Changes,

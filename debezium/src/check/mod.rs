@@ -117,8 +117,6 @@ struct Subject<'b> {
     database: Option<Database>,
     /// The binding's tables, without the heartbeat's.
     tables: Vec<String>,
-    /// Whether a cache names the columns of its key: then they need not be the event's.
-    names_columns: bool,
     freshness: Option<&'b StalenessBound>,
 }
 
@@ -153,9 +151,7 @@ impl<'b> Subject<'b> {
             crate::Captured::These(tables) => tables.clone(),
             crate::Captured::All => Vec::new(),
         };
-        let (index, _) = crate::fit::source(binding, source)?;
-        let names_columns = binding.caches.iter().any(|cache| cache.source == index && cache.key.is_some());
-        Ok(Self { wanted, database, tables, names_columns, freshness: binding.freshness.bound.as_ref() })
+        Ok(Self { wanted, database, tables, freshness: binding.freshness.bound.as_ref() })
     }
 
     /// How bad it is that what proves freshness is missing: only what the binding declares has to be there.

@@ -98,14 +98,12 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
 fn unconverted(subject: &Subject<'_>, report: &mut Report<'_>) {
     let (severity, what) = if subject.hydrates() {
         (Severity::Error, "a value that Debezium can't convert becomes NULL in the event, and is hydrated so")
-    } else if subject.names_columns {
+    } else if subject.wanted.reads_values {
         let what = "a value that Debezium can't convert becomes NULL in the event: a new row whose key in a cache is one \
                     voids nothing";
         (Severity::Warning, what)
     } else {
-        let what = "a value that Debezium can't convert becomes NULL in the event: that is nothing to caches that only \
-                    invalidate, and one that hydrates would serve it";
-        (Severity::Hint, what)
+        return;
     };
     report.has_to_be(
         severity,

@@ -175,6 +175,7 @@ impl Settings {
                 Captured::These(self.tables.clone())
             },
             hydrated: Vec::new(),
+            reads_values: true,
             heartbeat: self.heartbeat,
             beat: self.interval,
             heartbeat_database: HEARTBEAT_DATABASE.to_owned(),
