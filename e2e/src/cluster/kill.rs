@@ -1,5 +1,5 @@
 //! Ending a container as the kernel ends one that has used too much memory: without a warning; or stopping it where it
-//! stands.
+//! stands, and letting it go on.
 
 use anyhow::{Context as _, Result};
 
@@ -15,6 +15,11 @@ impl Cluster {
     /// Freezes that container's program: it does nothing more, and its connections stay open.
     pub fn freeze_container(&self, node: &str, id: &str) -> Result<()> {
         self.signal_container(node, id, "SIGSTOP")
+    }
+
+    /// Lets a frozen one go on.
+    pub fn thaw_container(&self, node: &str, id: &str) -> Result<()> {
+        self.signal_container(node, id, "SIGCONT")
     }
 
     fn signal_container(&self, node: &str, id: &str, signal: &str) -> Result<()> {

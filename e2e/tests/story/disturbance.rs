@@ -1,9 +1,9 @@
-//! Parts are killed; what they come back to is right.
+//! Parts are killed or stand still; what they come back to is right, and meanwhile it is said that it can't be told.
 
 use anyhow::{Context as _, Result, ensure};
 use freshet_e2e::cluster::Cluster;
 use freshet_e2e::process::until;
-use freshet_e2e::shop::{PIPELINE, ROLLOUT, Shop};
+use freshet_e2e::shop::{PIPELINE, ROLLOUT, Replica, SOON, Shop};
 use serde_json::Value;
 
 use crate::stage::Stage;
@@ -44,6 +44,11 @@ impl<'a> Victim<'a> {
     /// Stops it where it stands.
     fn freeze(&self) {
         self.cluster.freeze_container(&self.node, &self.id).unwrap();
+    }
+
+    /// Lets it go on.
+    fn thaw(&self) {
+        self.cluster.thaw_container(&self.node, &self.id).unwrap();
     }
 
     /// Kills it without a warning, and waits until it runs again.
@@ -133,4 +138,61 @@ fn after_a_restart_of_redis_every_replica_equals_the_database() {
             place.await_product(&replica.pod, *id, "cache", "15.00");
         }
     }
+}
+
+#[test]
+fn while_debezium_stands_still_the_binding_is_not_fresh_and_says_so() {
+    let (stage, _guard) = Stage::alone();
+    let place = stage.place("stale");
+    let binding = place.manifest("00-binding.yaml").unwrap();
+    assert!(binding.contains("maxStaleness: 10s"));
+    // Told before the kubelet takes a frozen Debezium for a dead one: that needs three probes in a row, ten seconds apart.
+    place.apply(&binding.replace("maxStaleness: 10s", "maxStaleness: 5s")).unwrap();
+    place.apply(&place.manifest("10-shop.yaml").unwrap()).unwrap();
+    place.await_fresh().unwrap();
+    let replicas = place.replicas().unwrap();
+    let id = stage.insert("9.50");
+    for replica in &replicas {
+        place.await_product(&replica.pod, id, "cache", "9.50");
+    }
+    place.until_fresh();
+
+    let pipeline = Shop::of(&stage.cluster, PIPELINE);
+    let pod = pipeline.get(&["pods", "--selector", "app=debezium"]).unwrap();
+    let pod = pod["items"][0]["metadata"]["name"].as_str().unwrap();
+    let debezium = Victim::find(&pipeline, &stage.cluster, pod, "containerStatuses", "debezium");
+    debezium.freeze();
+    let told = until("Fresh=False", SOON, || {
+        let told = place.fresh()?;
+        ensure!(told.starts_with("False "), "{told}");
+        Ok(told)
+    })
+    .unwrap();
+    names_lagging_pods(&told, &replicas);
+    for replica in &replicas {
+        place.await_product(&replica.pod, id, "database", "9.50");
+    }
+    stage.set_price(id, "12.25");
+    debezium.thaw();
+
+    place.until_fresh();
+    stage.cluster.wait_for(PIPELINE, "deployment/debezium", "rollout", ROLLOUT).unwrap();
+    for replica in &replicas {
+        place.await_product(&replica.pod, id, "cache", "12.25");
+    }
+}
+
+/// The sidecars are asked one after the other, and what the first one says is told at once: it may be the only one named.
+fn names_lagging_pods(told: &str, replicas: &[Replica]) {
+    let rest =
+        told.strip_prefix("False Lagging: source cdc is Lagging in ").unwrap_or_else(|| panic!("{told}"));
+    let (count, rest) = rest.split_once(" of 2 sidecars (").unwrap_or_else(|| panic!("{told}"));
+    let (pods, advice) = rest.split_once("): ").unwrap_or_else(|| panic!("{told}"));
+    let pods: Vec<&str> = pods.split(", ").collect();
+    assert_eq!(count, pods.len().to_string(), "{told}");
+    assert!(
+        pods.iter().all(|pod| replicas.iter().any(|replica| replica.pod == *pod)),
+        "{told}: {replicas:?}"
+    );
+    assert!(advice.starts_with("changes or heartbeats come too late; look at Debezium"), "{told}");
 }

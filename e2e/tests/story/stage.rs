@@ -112,12 +112,16 @@ impl Place {
         .unwrap();
     }
 
+    /// What the binding's condition `Fresh` says, as in "True AllFresh: 2 of 2 sidecars vouch for their values".
+    pub(crate) fn fresh(&self) -> Result<String> {
+        let path = "{range .status.conditions[?(@.type==\"Fresh\")]}{.status} {.reason}: {.message}{end}";
+        self.kubectl(&["get", "cachebinding", "shop", "--output", &format!("jsonpath={path}")])
+    }
+
     /// Waits until the binding's status says that all its sidecars are fresh.
     pub(crate) fn until_fresh(&self) {
-        let path = "{range .status.conditions[?(@.type==\"Fresh\")]}{.status} {.reason}: {.message}{end}";
-        let output = format!("jsonpath={path}");
         until("Fresh=True", ROLLOUT, || {
-            let told = self.kubectl(&["get", "cachebinding", "shop", "--output", &output])?;
+            let told = self.fresh()?;
             ensure!(told.starts_with("True AllFresh: "), "{told}");
             Ok(())
         })
