@@ -8,6 +8,7 @@ pub mod audit;
 pub mod latency;
 mod machine;
 mod spread;
+pub mod survey;
 
 pub use machine::Machine;
 pub use spread::Spread;

@@ -21,7 +21,7 @@ pub struct CacheBindingStatus {
     /// The pods that ask for this binding, counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCounts>,
-    /// The longest way of a change from its stream to a cache.
+    /// How far what sidecars have applied lies behind what is written to the streams, at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_lag: Option<WorstLag>,
     /// How many of all reads were hits, over all pods since their sidecars' start, in whole percent such as `87%`; not
@@ -37,12 +37,12 @@ pub struct CacheBindingStatus {
     pub bytes: Option<u64>,
 }
 
-/// The longest way of a change, of the newest one in each sidecar.
+/// The sidecar that is furthest behind; the first by source and pod where all have caught up.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorstLag {
-    /// How long it took, rounded up to 1, 2 or 5 times a power of ten, at least 100.
+    /// How far it is behind: 0 when it has caught up and up to 100, else rounded up to 1, 2 or 5 times a power of ten.
     pub milliseconds: u64,
-    /// The change's source.
+    /// The source whose changes those are.
     #[schemars(length(max = 63))]
     pub source: String,
     /// The pod of the sidecar.

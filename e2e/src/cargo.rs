@@ -11,6 +11,10 @@ use crate::command::{BUILD, output_within, program};
 /// Builds a package's program of the same name, and returns its path. `how` adds what else Cargo is told. Cargo decides
 /// what is to be done anew; when nothing is, it takes a moment.
 pub fn build(package: &str, how: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+    program_of(package, "--bin", package, how)
+}
+
+fn program_of(package: &str, kind: &str, name: &str, how: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(checkout()).stderr(Stdio::inherit());
     // What a Cargo that runs us says of us. Build scripts look at it, and would do everything anew for each other caller.
@@ -19,21 +23,28 @@ pub fn build(package: &str, how: impl FnOnce(&mut Command)) -> Result<PathBuf> {
             cargo.env_remove(name);
         }
     }
-    cargo.args(["build", "--package", package, "--bin", package]);
+    cargo.args(["build", "--package", package, kind, name]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     how(&mut cargo);
     let messages = output_within(&mut cargo, BUILD)?;
     let mut executables = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let of_package = message["target"]["name"] == package;
-        of_package.then(|| message["executable"].as_str().map(PathBuf::from))?
+        let is_it = message["target"]["name"] == name;
+        is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
     });
-    executables.next_back().with_context(|| format!("cargo built no program {package}"))
+    executables.next_back().with_context(|| format!("cargo built no program {name} of {package}"))
 }
 
 /// Builds a package's program as images have it: the `e2e` profile.
 pub fn build_for_e2e(package: &str) -> Result<PathBuf> {
     build(package, |cargo| {
+        cargo.args(["--profile", "e2e"]);
+    })
+}
+
+/// Builds an example of a package in the same profile.
+pub fn build_example(package: &str, example: &str) -> Result<PathBuf> {
+    program_of(package, "--example", example, |cargo| {
         cargo.args(["--profile", "e2e"]);
     })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Subcommand, ValueEnum};
-use freshet_bench::latency;
-use freshet_e2e::cargo::build_for_e2e;
+use freshet_bench::{latency, survey};
+use freshet_e2e::cargo::{build_example, build_for_e2e};
 use freshet_e2e::command::output_within;
 
 /// Far longer than its rounds take, however many anybody wants.
@@ -24,6 +24,8 @@ pub(crate) enum Bench {
         #[arg(long, default_value_t = 1000)]
         rounds: usize,
     },
+    /// What the operator's questions to its sidecars cost, and how old its answers get.
+    Survey(Survey),
 }
 
 #[derive(clap::Args)]
@@ -45,6 +47,19 @@ pub(crate) struct Latency {
     sidecar: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+pub(crate) struct Survey {
+    /// Numbers of sidecars, one after the other.
+    #[arg(long, value_delimiter = ',', default_values_t = [1000, 2000, 5000])]
+    sidecars: Vec<usize>,
+    /// So many that don't answer, at the end.
+    #[arg(long, default_value_t = 2000)]
+    silent: usize,
+    /// For how long each is measured, after all have been asked once.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Database {
     Postgres,
@@ -61,6 +76,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             print!("{report}");
             Ok(())
         }
+        Bench::Survey(args) => survey(args),
     }
 }
 
@@ -83,5 +99,21 @@ fn latency(args: &Latency) -> Result<()> {
         overrides: overrides.collect::<Result<_>>()?,
     };
     print!("{}", latency::run(&options)?);
+    Ok(())
+}
+
+fn survey(args: &Survey) -> Result<()> {
+    ensure!(
+        args.seconds > 0 && args.sidecars.iter().all(|n| *n > 0),
+        "--seconds and --sidecars are to be more than zero"
+    );
+    let options = survey::Options {
+        asker: build_example("freshet-operator", "survey")?,
+        sidecar: build_for_e2e("freshet-sidecar")?,
+        answering: args.sidecars.clone(),
+        silent: args.silent,
+        window: Duration::from_secs(args.seconds),
+    };
+    print!("{}", survey::run(&options)?);
     Ok(())
 }

@@ -168,12 +168,12 @@ fn while_debezium_stands_still_the_binding_is_not_fresh_and_says_so() {
         Ok(told)
     })
     .unwrap();
-    names_lagging_pods(&told, &replicas);
     for replica in &replicas {
         place.await_product(&replica.pod, id, "database", "9.50");
     }
     stage.set_price(id, "12.25");
     debezium.thaw();
+    names_lagging_pods(&told, &replicas);
 
     place.until_fresh();
     stage.cluster.wait_for(PIPELINE, "deployment/debezium", "rollout", ROLLOUT).unwrap();

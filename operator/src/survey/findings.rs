@@ -31,7 +31,8 @@ pub struct Findings {
     pub troubled: BTreeMap<Trouble, Few>,
     /// The tables of the binding's caches of which no sidecar has seen an event.
     pub unseen: BTreeSet<String>,
-    /// The longest way of a change from the stream to a cache: of the first source and pod by name among equals.
+    /// How far what a sidecar has applied lies behind what is written, at most: of the first source and pod by name among
+    /// equals.
     pub worst_lag: Option<Lag>,
     /// Reads that were answered from the caches.
     pub hits: u64,
@@ -60,10 +61,10 @@ pub struct Few {
     names: Vec<String>,
 }
 
-/// How long changes take.
+/// How far a sidecar is behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// Rounded; see [`Findings::of`].
+    /// Rounded; see [`Findings::of`]. 0 when it has caught up.
     pub milliseconds: u64,
     /// Of this source.
     pub source: String,

@@ -38,7 +38,7 @@ pub struct Report {
 pub struct SourceReport {
     /// Whether it vouches for values of that source.
     pub state: State,
-    /// How long the newest change took from the stream to the cache, in milliseconds.
+    /// How far what it has applied lies behind what is written to the streams, in milliseconds; 0 when it has caught up.
     pub lag_ms: u64,
 }
 

@@ -4,7 +4,7 @@ use freshet_crds::{CacheBindingStatus, WorstLag};
 
 use crate::survey::Findings;
 
-/// Lags below this are as good as none.
+/// Lags up to this are as good as none, in milliseconds.
 const LEAST_LAG: u64 = 100;
 
 /// Puts the numbers into `status`; those of `before` where hardly any sidecar has been asked yet.
@@ -29,9 +29,13 @@ pub(super) fn add(status: &mut CacheBindingStatus, findings: &Findings, before: 
     status.bytes = Some(two_digits(findings.bytes));
 }
 
-/// A lag in milliseconds, rounded up to 1, 2 or 5 times a power of ten, at least 100.
+/// A lag in milliseconds: 0 up to 100, because a stream in use is caught up at one moment and not at the next; else
+/// rounded up to 1, 2 or 5 times a power of ten.
 #[must_use]
 pub fn lag(milliseconds: u64) -> u64 {
+    if milliseconds <= LEAST_LAG {
+        return 0;
+    }
     let mut step = LEAST_LAG;
     loop {
         for rounded in [1, 2, 5].map(|digit| step.saturating_mul(digit)) {
@@ -63,7 +67,7 @@ mod tests {
     #[test]
     fn lags_are_coarse() {
         let all = [0, 99, 100, 101, 200, 201, 501, 1000, 1001, 59_000, 3_600_000, u64::MAX];
-        let wanted = [100, 100, 100, 200, 200, 500, 1000, 1000, 2000, 100_000, 5_000_000, u64::MAX];
+        let wanted = [0, 0, 0, 200, 200, 500, 1000, 1000, 2000, 100_000, 5_000_000, u64::MAX];
         assert_eq!(all.map(lag), wanted);
     }
 
