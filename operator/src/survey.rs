@@ -3,10 +3,9 @@
 //! Reconciles tell which sidecars a binding has and read what they say; the asking goes on beside them, so that none
 //! waits for a sidecar. Bindings whose sidecars say something new, numbers aside, are looked at again at once.
 //!
-//! What it costs: at most 64 questions under way and 128 a second, each a connection of its own and some KiB; about 2 % of
-//! a core at that pace, and 5 KiB of memory for each sidecar (`bench/README.md`). With more than 1280 sidecars over all
-//! bindings each is asked less often, 5000 of them every 40 s; sidecars that don't answer at all leave 28 questions a
-//! second.
+//! What it costs: at most 64 questions under way and 128 a second, each a connection of its own; about 2 % of a core at
+//! that pace, and 5 KiB of memory for each sidecar (`bench/README.md`). With more than 1280 sidecars over all bindings
+//! each is asked less often, 5000 of them every 40 s; sidecars that don't answer at all leave 28 questions a second.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
