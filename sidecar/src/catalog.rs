@@ -81,7 +81,7 @@ pub struct CacheStats {
     /// Reads answered with a miss because nothing was there.
     pub misses: AtomicU64,
     /// Reads answered with a miss because nothing could be vouched for.
-    pub bypasses: AtomicU64,
+    pub stale: AtomicU64,
     /// Reads answered with a value marked as stale.
     pub stale_hits: AtomicU64,
     /// Fills that were stored.

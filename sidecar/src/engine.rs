@@ -28,12 +28,14 @@ use crate::{
     coherence::{self, Fenced, History, Refusal, RowHash},
     continuity::Break,
     effect::{Effect, Tables, concerned, effects},
+    entry::{Entry, Read, Value, digest, expiry},
     feed::Feed,
     key::Key,
-    lease::{Lease, Loaders, Sealer},
+    lease::{Lease, Sealer},
+    loaders::Loaders,
     planted::{Bug, planted},
     position::{Commit, RowVersion},
-    store::{Entry, Read, Shelf, Store, Value, digest, expiry},
+    store::{Shelf, Store},
     sync::{ArcSwap, ArcSwapOption, AtomicBool, Mutex},
 };
 

@@ -1,9 +1,6 @@
-//! Leases: what a miss gives to whoever will read the database, and who is loading what.
+//! Leases: what a miss gives to whoever will read the database.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    time::Duration,
-};
+use std::hash::{BuildHasher as _, RandomState};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
@@ -12,12 +9,6 @@ use crate::{
     coherence::{LeaseNumber, RowHash, Seq},
     planted::{Bug, planted},
 };
-
-/// How long the first to miss a key is taken to be loading it.
-pub const LOADING_TIME: Duration = Duration::from_secs(10);
-
-/// Keys whose loading is remembered at once. Two keys that share a place only cost a second loader.
-const PLACES: usize = 1 << 12;
 
 /// A read's beginning: nothing that was invalidated later may be filled with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,19 +29,6 @@ pub struct Lease {
 /// pod, or from before a restart, is recognized as foreign.
 #[derive(Debug, Default)]
 pub struct Sealer(RandomState);
-
-/// Who is to load a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loading {
-    /// Whoever asked.
-    You,
-    /// Somebody else, who is taken to be loading until then.
-    Other(Tick),
-}
-
-/// Who is loading: one winner per key for [`LOADING_TIME`], known by its lease.
-#[derive(Debug)]
-pub struct Loaders(Box<[(Lease, Tick)]>);
 
 // === impl Sealer ===
 
@@ -88,58 +66,9 @@ impl Sealer {
     }
 }
 
-// === impl Loaders ===
-
-impl Default for Loaders {
-    fn default() -> Self {
-        let nobody = Lease { cache: 0, row: RowHash(0), seq: Seq(0), at: Tick(0), number: LeaseNumber(0) };
-        Self(vec![(nobody, Tick(0)); PLACES].into())
-    }
-}
-
-impl Loaders {
-    /// Whether the lease's holder is to load its row: nobody else was told so within [`LOADING_TIME`] whose fill would
-    /// still be taken.
-    pub fn win(&mut self, lease: Lease, now: Tick, holds: impl Fn(&Lease) -> bool) -> Loading {
-        if let Some(until) = self.other(lease.row, now, holds) {
-            return Loading::Other(until);
-        }
-        *self.place(lease.row) = (lease, now + LOADING_TIME);
-        Loading::You
-    }
-
-    /// Until when somebody is taken to be loading the row, if anybody is.
-    pub fn other(&mut self, row: RowHash, now: Tick, holds: impl Fn(&Lease) -> bool) -> Option<Tick> {
-        let place = self.place(row);
-        let silent = place.1 <= now && !planted(Bug::LoaderNeverReplaced);
-        let taken = holds(&place.0) || planted(Bug::FencedLoaderKept);
-        (place.0.row == row && !silent && taken).then_some(place.1)
-    }
-
-    /// Notes that the row's loading has ended, or that it must begin anew.
-    pub fn end(&mut self, row: RowHash) {
-        let place = self.place(row);
-        if place.0.row == row {
-            place.1 = Tick(0);
-        }
-    }
-
-    /// Notes that the holder of this lease has failed: whoever was told to load after it goes on.
-    pub fn give_up(&mut self, lease: &Lease) {
-        let place = self.place(lease.row);
-        if place.0 == *lease && !planted(Bug::RefusedLoaderKept) {
-            place.1 = Tick(0);
-        }
-    }
-
-    fn place(&mut self, row: RowHash) -> &mut (Lease, Tick) {
-        &mut self.0[usize::try_from(row.0 % PLACES as u64).unwrap_or(0)]
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{LOADING_TIME, Lease, Loaders, Loading, Sealer};
+    use super::{Lease, Sealer};
     use crate::{
         clock::Tick,
         coherence::{LeaseNumber, RowHash, Seq},
@@ -164,21 +93,5 @@ mod tests {
         for bad in ["", "AAAA", "not base64!", &text[1..]] {
             assert_eq!(here.open(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn one_loader_per_row_at_a_time() {
-        let mut loaders = Loaders::default();
-        let row = RowHash(5);
-        let lease = |seq| Lease { cache: 1, row, seq: Seq(seq), at: Tick(0), number: LeaseNumber(seq) };
-        assert_eq!(loaders.win(lease(1), Tick(0), |_| true), Loading::You);
-        assert!(matches!(loaders.win(lease(1), Tick(9_999), |_| true), Loading::Other(_)));
-        assert_eq!(loaders.win(lease(1), Tick(0) + LOADING_TIME, |_| true), Loading::You);
-        loaders.end(row);
-        assert_eq!(loaders.win(lease(2), Tick(0) + LOADING_TIME, |_| true), Loading::You);
-        loaders.give_up(&lease(1));
-        assert!(matches!(loaders.win(lease(3), Tick(0) + LOADING_TIME, |_| true), Loading::Other(_)));
-        loaders.give_up(&lease(2));
-        assert_eq!(loaders.win(lease(3), Tick(0) + LOADING_TIME, |_| true), Loading::You);
     }
 }

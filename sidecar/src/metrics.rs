@@ -155,7 +155,7 @@ impl Collector for Metrics {
 fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let caches = || catalog.caches.values().map(|cache| (cache.spec.name.clone(), &cache.stats));
     let requests = caches().flat_map(|(name, s)| {
-        [("hit", &s.hits), ("stale-hit", &s.stale_hits), ("miss", &s.misses), ("stale", &s.bypasses)]
+        [("hit", &s.hits), ("stale-hit", &s.stale_hits), ("miss", &s.misses), ("stale", &s.stale)]
             .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
     });
     sheet.counters("cache_requests", "Reads by outcome", requests)?;

@@ -141,7 +141,7 @@ fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
 fn cache(cache: &Cache, held_off: bool) -> Value {
     let stats = &cache.stats;
     let (hits, misses) =
-        (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses) + count(&stats.bypasses));
+        (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses) + count(&stats.stale));
     json!({
         "source": cache.feed.spec.name,
         "entries": count(&stats.entries),

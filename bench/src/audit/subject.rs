@@ -13,7 +13,7 @@ use freshet_sidecar::clock::{Now, Tick};
 use freshet_sidecar::engine::{Answer, Engine, Fill, Wanted};
 use freshet_sidecar::envelope::{StreamRole, read};
 use freshet_sidecar::key::Key;
-use freshet_sidecar::store::{Value, count};
+use freshet_sidecar::{entry::Value, store::count};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::recorded::Recorded;

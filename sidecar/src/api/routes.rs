@@ -22,11 +22,11 @@ use crate::{
     catalog::{Cache, Catalog},
     clock::{Now, Tick},
     engine::{Answer, BadLease, Engine, Fill, Hit, Miss, ROW_TYPE},
+    entry::Value,
     freshness::Reason,
     key::{Key, KeyError},
-    lease::Loading,
+    loaders::Loading,
     status,
-    store::Value,
 };
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");

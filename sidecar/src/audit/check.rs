@@ -13,7 +13,7 @@ use hyper_util::{
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::Content;
-use crate::{key::Key, store::Digest};
+use crate::{entry::Digest, key::Key};
 
 /// How long an answer may take, its body included.
 pub const DEADLINE: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use super::Outcome;
 use crate::{
     clock::Tick,
     coherence::Seq,
-    store::{Entry, digest},
+    entry::{Entry, digest},
 };
 
 /// Without a heartbeat that comes through the database's log nothing proves that a change has been delivered: this is

@@ -10,9 +10,9 @@ use super::{
 use crate::{
     clock::Tick,
     coherence::{RowHash, Seq},
+    entry::{Entry, Read, Value, digest},
     key::Key,
     position::RowVersion,
-    store::{Entry, Read, Value, digest},
 };
 
 const DELAY: Duration = Duration::from_secs(5);

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::{
     clock::Tick,
-    lease::{Lease, Loading},
+    entry::{Entry, Value},
+    lease::Lease,
+    loaders::Loading,
     position::Position,
-    store::{Entry, Value},
 };
 
 /// What a reader will accept.

@@ -9,11 +9,13 @@ use super::{Answer, Engine, Grant, Hit, Miss, Pending, Wanted};
 use crate::{
     catalog::{Cache, Catalog},
     clock::Tick,
+    entry::Entry,
     freshness::{Evidence, Vouch},
     key::Key,
-    lease::{Lease, Loading},
+    lease::Lease,
+    loaders::Loading,
     planted::{Bug, planted},
-    store::{Entry, Shelf},
+    store::Shelf,
     watermark::Reached,
 };
 
@@ -36,14 +38,14 @@ impl<S: Shelf> Engine<S> {
             Vouch::Fresh => None,
             Vouch::Stale { reason, serve: Some(beyond) } => Some((reason, beyond)),
             Vouch::Stale { reason, serve: None } => {
-                bump(&stats.bypasses);
+                bump(&stats.stale);
                 return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
             }
         };
         if let Some(limit) = wanted.max_staleness
             && evidence.applied_through(bound).is_none_or(|at| now.since(at) > limit)
         {
-            bump(&stats.bypasses);
+            bump(&stats.stale);
             return self.miss(cache, key, wanted, now, true, Some("max-staleness"));
         }
         let unseen = cache.has_unseen_table().then_some("table-never-seen");
@@ -94,7 +96,7 @@ impl<S: Shelf> Engine<S> {
             }
             _ => {
                 if let Some((reason, _)) = served_stale {
-                    bump(&stats.bypasses);
+                    bump(&stats.stale);
                     return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
                 }
                 bump(&stats.misses);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{KEYS, LSN, PAGES, PLACES};
-use crate::{clock::Tick, lease::LOADING_TIME};
+use crate::{clock::Tick, loaders::LOADING_TIME};
 
 /// Places by number.
 pub(super) fn cache_of(place: usize) -> usize {

@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{
-    store::{Entry, Shelf},
-    sync::schedule::point,
-};
+use crate::{entry::Entry, store::Shelf, sync::schedule::point};
 
 type Map = BTreeMap<(u32, String), Arc<Entry>>;
 

@@ -13,7 +13,7 @@ use crate::{
     continuity::Break,
     engine::{Answer, Fill, Wanted},
     envelope::{StreamRole, read},
-    lease::Loading,
+    loaders::Loading,
     planted::tests::{self as planted},
     position::{Commit, Position},
     store::Shelf,

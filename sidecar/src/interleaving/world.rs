@@ -13,9 +13,10 @@ use crate::{
     catalog::{Cache, Catalog, Newer},
     clock::{Now, Tick},
     engine::{Engine, Hit},
+    entry::Value,
     key::Key,
     position::Position,
-    store::{Shelf, Value},
+    store::Shelf,
     sync::schedule::Schedule,
 };
 

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     engine::{Answer, BadLease, Fill, Hit, Wanted},
+    entry::Value,
     key::Key,
     position::Position,
-    store::Value,
 };
 
 /// A lease that an application holds, and what it has read with it.
@@ -106,7 +106,7 @@ impl World {
                 Ok(Some(Ok(hit)))
             }
             Answer::Miss(miss) => {
-                self.tally.count(if miss.stale { "bypass" } else { "miss" });
+                self.tally.count(if miss.stale { "stale" } else { "miss" });
                 self.say(|_| format!("{} {key}: miss, stale {}, {:?}", kind.name(), miss.stale, miss.detail));
                 let Some(grant) = miss.lease else { return Ok(None) };
                 if let Some(other) = self.judge.told(kind, key, &grant.token, grant.fill, self.now) {

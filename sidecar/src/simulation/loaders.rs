@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock::{Tick, millis},
-    lease::{LOADING_TIME, Loading},
+    loaders::{LOADING_TIME, Loading},
 };
 
 /// The last reader of a key that was told to load it, and hasn't come back.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::store::{Entry, Shelf};
+use crate::{entry::Entry, store::Shelf};
 
 type Map = Arc<Mutex<BTreeMap<(u32, String), Arc<Entry>>>>;
 

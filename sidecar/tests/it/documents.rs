@@ -80,7 +80,7 @@ fn what_the_page_on_coherence_says_is_shown() {
     for says in [
         format!("65 536 slots of {bytes} bytes ({} MiB)", (slots * bytes) >> 20),
         format!("noticed within {} s", seconds(freshet_sidecar::freshness::CONTINUITY_PERIOD)),
-        format!("| loading | {} s |", seconds(freshet_sidecar::lease::LOADING_TIME)),
+        format!("| loading | {} s |", seconds(freshet_sidecar::loaders::LOADING_TIME)),
     ] {
         assert!(page.contains(&says), "it doesn't say: {says}");
     }

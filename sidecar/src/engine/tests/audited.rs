@@ -2,8 +2,9 @@ use super::{Bench, READ};
 use crate::{
     audit::{Content, judge::Step},
     engine::Answer,
+    entry::digest,
     planted::{Bug, tests::with},
-    store::{count, digest},
+    store::count,
 };
 
 const CACHES: &str = "{name: rows, table: s.t, onChange: Hydrate}, {name: filled, table: s.t}";
@@ -133,14 +134,14 @@ fn an_audit_is_no_read_and_gives_no_lease() {
     assert!(bench.fill("filled/7", "new"));
     let stats = |bench: &Bench| {
         let (_, cache) = bench.cache("filled");
-        [&cache.stats.hits, &cache.stats.misses, &cache.stats.bypasses].map(count)
+        [&cache.stats.hits, &cache.stats.misses, &cache.stats.stale].map(count)
     };
     let before = stats(&bench);
     bench.beat(1000);
     assert_eq!(bench.audit(Some("new")), ["filled consistent", "filled absent", "rows consistent"]);
     assert_eq!(stats(&bench), before);
     let Answer::Miss(miss) = bench.answer("filled/8", READ) else { panic!("it is a miss") };
-    assert_eq!(miss.lease.unwrap().fill, crate::lease::Loading::You, "nobody else is loading it");
+    assert_eq!(miss.lease.unwrap().fill, crate::loaders::Loading::You, "nobody else is loading it");
 }
 
 #[test]

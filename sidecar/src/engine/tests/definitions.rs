@@ -1,5 +1,5 @@
 use super::{Answer, Bench, Fill, READ, ROWS, Wanted};
-use crate::{clock::Tick, key::Key, store::Value};
+use crate::{clock::Tick, entry::Value, key::Key};
 
 #[test]
 fn a_changed_definition_starts_empty_and_an_unchanged_one_stays() {

@@ -1,0 +1,192 @@
+//! Entries: values, and what the rules have to know of each.
+
+use std::{
+    num::NonZeroU64,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{catalog::CacheStats, clock::Tick, coherence::Seq, position::Position};
+
+/// What an entry costs beyond its key and value, in bytes: the entry itself and moka's bookkeeping.
+pub const OVERHEAD: u64 = 256;
+
+/// A cached value, or the knowledge that there is none.
+#[derive(Debug)]
+pub struct Entry {
+    /// The bytes as they were stored; empty for an absence.
+    pub body: Bytes,
+    /// Their media type.
+    pub content_type: Bytes,
+    /// A strong entity tag, quoted, the same in every pod.
+    pub etag: Bytes,
+    /// Whether this says that there is no such row.
+    pub absent: bool,
+    /// What had been applied when the value was read.
+    pub seq: Seq,
+    /// The place of PostgreSQL's log that the value reflects at least, where its reader said so.
+    lsn: Option<NonZeroU64>,
+    /// When it was stored.
+    pub stored: Tick,
+    /// When it ends.
+    pub expires: Tick,
+    /// Whether the read may have missed a change, so that it ends no later than the hold-off.
+    pub hold_off: bool,
+    /// Whether the value came from a change's image.
+    pub hydrated: bool,
+    held: Held,
+}
+
+/// Counts an entry in its cache's statistics for as long as the entry lives.
+#[derive(Debug)]
+struct Held {
+    stats: Arc<CacheStats>,
+    bytes: u64,
+}
+
+/// What an [`Entry`] is made of.
+#[derive(Debug)]
+pub struct Value {
+    /// The bytes.
+    pub body: Bytes,
+    /// Their media type.
+    pub content_type: Bytes,
+    /// Whether this says that there is no such row.
+    pub absent: bool,
+}
+
+/// How an [`Entry`]'s value was read.
+#[derive(Debug)]
+pub struct Read {
+    /// What had been applied then.
+    pub seq: Seq,
+    /// The position it was read at, where the reader said so.
+    pub position: Option<Position>,
+    /// Whether it may have missed a change.
+    pub hold_off: bool,
+    /// Whether it is a change's image, which nobody has read.
+    pub hydrated: bool,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Whether it is an entry of this very value.
+    #[must_use]
+    pub fn holds(&self, value: &Value) -> bool {
+        (&self.body, &self.content_type, self.absent) == (&value.body, &value.content_type, value.absent)
+    }
+
+    /// Makes an entry that is counted in `stats` while it lives. `key` is the length of its key in bytes.
+    #[must_use]
+    pub fn new(
+        value: Value,
+        key: usize,
+        read: Read,
+        stored: Tick,
+        expires: Tick,
+        stats: Arc<CacheStats>,
+    ) -> Self {
+        let Value { body, content_type, absent } = value;
+        let etag = etag(&content_type, &body);
+        let bytes = OVERHEAD + (key + body.len() + content_type.len()) as u64;
+        stats.entries.fetch_add(1, Ordering::Relaxed);
+        stats.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let Read { seq, position, hold_off, hydrated } = read;
+        let lsn = match position {
+            Some(Position::Lsn(lsn)) => NonZeroU64::new(lsn),
+            _ => None,
+        };
+        let held = Held { stats, bytes };
+        Self { body, content_type, etag, absent, seq, lsn, stored, expires, hold_off, hydrated, held }
+    }
+
+    /// Whether the value reflects everything up to a position, by what its reader said.
+    #[must_use]
+    pub fn reflects(&self, min: &Position) -> bool {
+        matches!((min, self.lsn), (Position::Lsn(min), Some(lsn)) if *min <= lsn.get())
+    }
+
+    /// Bytes it costs, key and overhead included.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.held.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.stats.entries.fetch_sub(1, Ordering::Relaxed);
+        self.stats.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What tells bytes apart: 128 bits of XXH3, piece by piece.
+#[derive(Default)]
+pub struct Digest(xxhash_rust::xxh3::Xxh3);
+
+impl Digest {
+    /// Adds a piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Of all pieces.
+    #[must_use]
+    pub fn finish(&self) -> u128 {
+        self.0.digest128()
+    }
+}
+
+/// What tells these bytes apart.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(bytes)
+}
+
+/// 128 bits of XXH3 over type and bytes, in hexadecimal.
+fn etag(content_type: &[u8], body: &[u8]) -> Bytes {
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    hash.update(content_type);
+    hash.update(&[0]);
+    hash.update(body);
+    format!("\"{:032x}\"", hash.digest128()).into()
+}
+
+/// The end of a value's life: its cache's, shortened by the fill's own and by a hold-off.
+#[must_use]
+pub fn expiry(now: Tick, ttl: Duration, max_age: Option<Duration>, hold_off: Option<Tick>) -> Tick {
+    let end = now + max_age.map_or(ttl, |age| age.min(ttl));
+    hold_off.map_or(end, |hold_off| hold_off.min(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::{Entry, Read, Value, expiry};
+    use crate::{clock::Tick, coherence::Seq};
+
+    fn etag(body: &'static [u8]) -> bytes::Bytes {
+        let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
+        let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false };
+        Entry::new(value, 1, read, Tick(0), Tick(10), Arc::default()).etag
+    }
+
+    #[test]
+    fn etags_tell_type_and_bytes_apart_and_nothing_else() {
+        assert_eq!(etag(b"x"), etag(b"x"));
+        assert_ne!(etag(b"x"), etag(b"y"));
+        assert_eq!(etag(b"x").len(), 34);
+    }
+
+    #[test]
+    fn the_shortest_life_counts() {
+        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
+        assert_eq!(expiry(Tick(0), hour, None, None), Tick(3_600_000));
+        assert_eq!(expiry(Tick(0), minute, Some(hour), None), Tick(60_000));
+        assert_eq!(expiry(Tick(0), hour, Some(minute), Some(Tick(500))), Tick(500));
+    }
+}
