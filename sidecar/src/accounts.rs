@@ -30,7 +30,7 @@ pub const UNSETTLED: usize = 1 << 16;
 /// sink sends at most a batch again, of 2048 events unless set otherwise.
 const ENDED: usize = 1 << 12;
 /// MariaDB's domains that are followed, at most: there is one unless it has several primaries.
-const DOMAINS: usize = 64;
+pub const DOMAINS: usize = 64;
 
 /// What was counted and isn't settled yet, and what the last numbers were.
 #[derive(Debug, Default)]

@@ -342,11 +342,11 @@ impl<S: Shelf> Engine<S> {
         }
     }
 
-    /// Notes that a commit's transaction and every one before it have been applied, and nothing of a later one; `newest`
-    /// unless it is read once more.
-    pub fn commit(&self, feed: &Feed, commit: Commit, newest: bool, now: Tick) {
+    /// Notes that a commit's transaction and every one before it have been applied, and nothing of a later one; `at_end`
+    /// of the log unless it is read once more.
+    pub fn commit(&self, feed: &Feed, commit: Commit, at_end: bool, now: Tick) {
         let through = self.core().history.seq();
-        feed.commit(commit, newest, through, now);
+        feed.commit(commit, at_end, through, now);
     }
 
     /// Voids what depends on a feed without a new epoch: nobody would have noticed if something had been lost so far.

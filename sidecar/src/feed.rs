@@ -230,10 +230,10 @@ impl Feed {
     }
 
     /// Notes that a commit's transaction and every one before it has been applied, and, up to `through`, nothing of a
-    /// later one; `newest` unless it is read once more.
-    pub fn commit(&self, commit: Commit, newest: bool, through: Seq, now: Tick) {
+    /// later one; `at_end` of the log unless it is read once more.
+    pub fn commit(&self, commit: Commit, at_end: bool, through: Seq, now: Tick) {
         let mut log = self.log();
-        log.commits.applied(commit, newest, through, now);
+        log.commits.applied(commit, at_end, through, now);
         log.watermark.commit(commit);
         log.untold = true;
     }

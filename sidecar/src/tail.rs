@@ -27,11 +27,11 @@ use crate::{
     upstream::{MasterLink, Upstream},
 };
 
-mod newest;
+mod log_end;
 mod pace;
 mod plan;
 
-use newest::Newest;
+use log_end::LogEnd;
 use pace::Pace;
 pub use plan::Plan;
 
@@ -71,9 +71,9 @@ pub struct Tail<S = Store> {
     passed: Option<u64>,
     /// The newest version that any event named.
     newest: Option<RowVersion>,
-    /// The newest places of the database's log that were read before `commits` and what belongs to them, and since.
-    log: Newest,
-    log_since: Newest,
+    /// The log's end when the commits before these were handed on, and what was read since.
+    end: LogEnd,
+    end_since: LogEnd,
     upstream: Upstream,
     pace: Pace,
     /// The last delete of each stream.
@@ -96,8 +96,8 @@ impl<S: Shelf> Tail<S> {
             commits: VecDeque::new(),
             passed: None,
             newest: None,
-            log: Newest::default(),
-            log_since: Newest::default(),
+            end: LogEnd::default(),
+            end_since: LogEnd::default(),
             upstream: Upstream::default(),
             pace: Pace::default(),
             deletes: HashMap::new(),
@@ -189,7 +189,7 @@ impl<S: Shelf> Tail<S> {
         for (_, fields) in entries {
             let change = envelope::read(role, fields);
             self.accounts.recall(&change);
-            self.log.see(&change);
+            self.end.see(&change);
             if let Some(version) = change.newest() {
                 self.engine.foresee(&plan.caches, version);
                 self.see(version);
@@ -271,8 +271,6 @@ impl<S: Shelf> Tail<S> {
         if self.is_positioned() {
             self.continuity.reset();
             self.accounts.reset();
-            self.commits.clear();
-            self.passed = None;
             self.deletes.clear();
             self.feed.forget_place();
             self.feed.set_gapped(true);
@@ -301,7 +299,7 @@ impl<S: Shelf> Tail<S> {
                     warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
                 }
                 self.accounts.note(&change);
-                self.log_since.see(&change);
+                self.end_since.see(&change);
                 if let Some(version) = change.newest() {
                     self.see(version);
                 }
@@ -375,12 +373,6 @@ impl<S: Shelf> Tail<S> {
         let settled = self.accounts.settle();
         if let Some(why) = settled.lost {
             self.announce(why, false, now);
-            // They are of the log before what was lost.
-            self.commits.clear();
-            self.passed = None;
-            if why == Break::DatabaseChanged {
-                (self.log, self.log_since) = Default::default();
-            }
         } else if settled.began && !planted(Bug::BeginningIgnored) {
             self.engine.renew(&self.feed, now);
         }
@@ -389,9 +381,9 @@ impl<S: Shelf> Tail<S> {
         // the ones before it.
         if ordered || !settled.open || planted(Bug::OpenCounts) {
             for commit in self.commits.drain(..) {
-                self.engine.commit(&self.feed, commit, self.log.is_newest(commit), now);
+                self.engine.commit(&self.feed, commit, self.end.is_at(commit), now);
             }
-            self.log.take(&mut self.log_since);
+            self.end.take(&mut self.end_since);
         }
         if let Some(lsn) = self.passed.take() {
             self.feed.pass(lsn);
@@ -405,7 +397,15 @@ impl<S: Shelf> Tail<S> {
         }
     }
 
-    fn announce(&self, why: Break, detach: bool, now: Tick) {
+    fn announce(&mut self, why: Break, detach: bool, now: Tick) {
+        // They are of the log before the break.
+        self.commits.clear();
+        self.passed = None;
+        if why == Break::DatabaseChanged {
+            (self.end, self.end_since) = Default::default();
+        } else {
+            self.end.take(&mut self.end_since);
+        }
         let epoch = self.engine.break_epoch(&self.feed, why, detach, now);
         warn!(%why, epoch, "new epoch: all values of this source are void");
     }

@@ -99,9 +99,9 @@ fn unconverted(subject: &Subject<'_>, report: &mut Report<'_>) {
     let (severity, what) = if subject.hydrates() {
         (Severity::Error, "a value that Debezium can't convert becomes NULL in the event, and is hydrated so")
     } else if subject.wanted.reads_values {
-        let what = "a value that Debezium can't convert becomes NULL in the event: a new row whose key in a cache is one \
-                    voids nothing";
-        (Severity::Warning, what)
+        let what = "a value that Debezium can't convert becomes NULL in the event: a new row whose key is one doesn't drop \
+                    the cached absence of that key";
+        (Severity::Error, what)
     } else {
         return;
     };

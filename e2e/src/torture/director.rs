@@ -13,7 +13,7 @@ use super::audit::audit;
 use super::faults::{Act, Done, Expect, Fault};
 use super::layout;
 use super::ledger::{Rule, Violation, told};
-use super::recovery::{Epochs, RECOVERY, fill, wall_ms};
+use super::recovery::{Epochs, NOTICED, RECOVERY, fill, wall_ms};
 use super::report::{Report, spread};
 use super::shape::{Cache, Source, Subject};
 use super::stage::Stage;
@@ -27,10 +27,7 @@ use crate::stop::check_stop;
 const CALM_MS: (u64, u64) = (800, 2500);
 
 /// Faults between two audits.
-const AUDIT_EVERY: u32 = 8;
-
-/// How soon a loss is noticed once the pipeline is up: the continuity period, or a heartbeat, which is sooner.
-const NOTICED: Duration = Duration::from_millis(2500);
+const AUDIT_EVERY: usize = 8;
 
 /// Hits of all reads outside faults, at least.
 const HIT_RATIO: f64 = 0.5;
@@ -46,6 +43,18 @@ pub(crate) struct Director<'a> {
     writers: HashMap<Source, SyncSender<Request>>,
     random: Random,
     report: Report,
+}
+
+/// What came of a fault.
+struct Seen {
+    /// The epochs before it.
+    before: Epochs,
+    /// The planted values that were gone when every sidecar was fresh again.
+    dropped: Vec<String>,
+    /// Milliseconds from its end to the first heartbeat from after it in the streams.
+    pipeline: u64,
+    /// From then until every sidecar was fresh and took fills.
+    took: Duration,
 }
 
 impl<'a> Director<'a> {
@@ -84,7 +93,7 @@ impl<'a> Director<'a> {
             let calm = Duration::from_millis(self.random.between(CALM_MS.0, CALM_MS.1));
             thread::sleep(calm);
             self.drain("between faults");
-            if Instant::now() >= end {
+            if Instant::now() >= end && made >= self.options.least {
                 break;
             }
             if queue.is_empty() {
@@ -126,6 +135,8 @@ impl<'a> Director<'a> {
 
     fn audit(&mut self) -> Result<()> {
         check_stop()?;
+        // Reads while nobody writes say nothing of how often others are hits.
+        self.stage.set_fault(true);
         match audit(self.world, self.stage) {
             Ok(compared) => {
                 self.report.audits += 1;
@@ -161,25 +172,29 @@ impl<'a> Director<'a> {
             if let Expect::Lost(sources) = &done.expect {
                 self.await_epochs(&before, sources);
             }
-            self.world.await_fresh(self.stage, PATIENCE).context("after the fault")?;
-            Ok((done, pipeline, self.stage.now().saturating_sub(ended)))
+            self.world.await_vouched(PATIENCE).context("after the fault")?;
+            let dropped = self.dropped(&canaries);
+            self.world.await_fills(self.stage, PATIENCE).context("after the fault")?;
+            let seen = Seen { before, dropped, pipeline, took: self.stage.now().saturating_sub(ended) };
+            Ok((done, seen))
         });
         check_stop()?;
         match outcome {
             Err(error) => self.fail(format!("{}: {error:#}", fault.name)),
-            Ok((done, pipeline, took)) => {
-                self.judge(fault, &done, &before, &canaries, took);
+            Ok((done, seen)) => {
+                self.judge(fault, &done, &seen);
                 eprintln!(
-                    "{:>10}  {:<18} {}; pipeline {pipeline} ms, recovery {} ms",
+                    "{:>10}  {:<18} {}; pipeline {} ms, recovery {} ms",
                     told(began),
                     fault.name,
                     done.effect,
-                    took.as_millis()
+                    seen.pipeline,
+                    seen.took.as_millis()
                 );
                 let entry = self.report.faults.entry(fault.name).or_default();
                 entry.made += 1;
-                entry.recovery_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-                entry.pipeline_ms.push(pipeline);
+                entry.recovery_ms.push(u64::try_from(seen.took.as_millis()).unwrap_or(u64::MAX));
+                entry.pipeline_ms.push(seen.pipeline);
                 entry.effect = done.effect;
             }
         }
@@ -187,25 +202,21 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    fn judge(
-        &mut self,
-        fault: Fault,
-        done: &Done,
-        before: &Epochs,
-        canaries: &[(usize, Place)],
-        took: Duration,
-    ) {
+    fn judge(&mut self, fault: Fault, done: &Done, seen: &Seen) {
         let violation =
             |rule, what| Violation::new(rule, self.stage.now(), format!("{}: {what}", fault.name));
         let after = self.world.epochs();
         let mut violations = Vec::new();
-        if took > RECOVERY {
-            violations.push(violation(Rule::SlowRecovery, format!("{}: took {took:?}", done.effect)));
+        let pipeline = if done.apart { Duration::from_millis(seen.pipeline) } else { Duration::ZERO };
+        if pipeline + seen.took > RECOVERY {
+            let what = format!("{}: took {:?} and {pipeline:?}", done.effect, seen.took);
+            violations.push(violation(Rule::SlowRecovery, what));
         }
         match &done.expect {
             Expect::Any => {}
             Expect::Lost(sources) => {
-                let same = after.same_as(before).into_iter().filter(|(_, source)| sources.contains(source));
+                let same =
+                    after.same_as(&seen.before).into_iter().filter(|(_, source)| sources.contains(source));
                 let same: Vec<_> = same.collect();
                 if !same.is_empty() || after.is_empty() {
                     let what = format!("{}: {same:?} are in the epoch from before", done.effect);
@@ -213,32 +224,38 @@ impl<'a> Director<'a> {
                 }
             }
             Expect::Kept => {
-                let changes = after.changes(before);
+                let changes = after.changes(&seen.before);
                 if !changes.is_empty() {
                     let what = format!("{}: {}", done.effect, changes.join("; "));
                     violations.push(violation(Rule::Dropped, what));
                 }
-                for (sidecar, place) in canaries {
-                    let got = self.world.app(self.stage, *sidecar).get(*place, false);
-                    if !matches!(got, Ok(Got::Hit(_))) {
-                        let what =
-                            format!("{}: sidecar {sidecar} has dropped {place:?}: {got:?}", done.effect);
-                        violations.push(violation(Rule::Dropped, what));
-                    }
-                }
+                let dropped = seen.dropped.iter().map(|what| format!("{}: {what}", done.effect));
+                violations.extend(dropped.map(|what| violation(Rule::Dropped, what)));
             }
         }
         self.stage.report(violations);
     }
 
-    /// Waits until every sidecar has noticed that entries of these sources were lost, as soon as the contract has it:
-    /// otherwise [`Director::judge`] tells.
+    /// Waits until every sidecar has noticed that entries of these sources were lost, as soon as the contract has it.
     fn await_epochs(&self, before: &Epochs, sources: &[Source]) {
-        let _ = until("every sidecar notices", NOTICED, || {
+        let noticed = until("every sidecar notices", NOTICED, || {
             let same = self.world.epochs().same_as(before);
             ensure!(!same.iter().any(|(_, source)| sources.contains(source)), "{same:?}");
             Ok(())
         });
+        if let Err(error) = noticed {
+            self.stage.report([Violation::new(Rule::Unnoticed, self.stage.now(), format!("{error:#}"))]);
+        }
+    }
+
+    /// Which of the planted values are hits no more. To be asked before anything is filled again.
+    fn dropped(&self, canaries: &[(usize, Place)]) -> Vec<String> {
+        let dropped = canaries.iter().filter_map(|(sidecar, place)| {
+            let got = self.world.app(self.stage, *sidecar).get(*place, false);
+            let is_there = matches!(got, Ok(Got::Hit(_)));
+            (!is_there).then(|| format!("sidecar {sidecar} has dropped {place:?}: {got:?}"))
+        });
+        dropped.collect()
     }
 
     /// Fills values that nobody changes, which are there afterwards unless something voids more than rows.

@@ -54,6 +54,8 @@ pub struct Options {
     pub seed: u64,
     /// How long faults are made; start and end come on top.
     pub time: Duration,
+    /// Faults made at least, however long that takes.
+    pub least: usize,
     /// The databases.
     pub sources: Vec<Source>,
     /// The faults; each is made before one is made again.
@@ -70,6 +72,7 @@ impl Options {
             sidecar,
             seed,
             time,
+            least: 0,
             sources: Source::ALL.to_vec(),
             faults: faults::ALL.to_vec(),
             huge: 20_000,

@@ -19,6 +19,9 @@ use crate::process::until;
 /// How soon after a fault's end every sidecar has to be fresh and take fills again.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(5);
 
+/// How soon a loss is noticed once the pipeline is up: the continuity period, or a heartbeat, which is sooner.
+pub(crate) const NOTICED: Duration = Duration::from_millis(2500);
+
 /// The epochs of every sidecar's sources, and why they changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epochs(BTreeMap<(usize, Source), (u64, String)>);
@@ -122,6 +125,13 @@ impl World {
     /// Waits until every sidecar is fresh and has stored a fill in each of its caches; how long that took.
     pub(crate) fn await_fresh(&mut self, stage: &Stage, within: Duration) -> Result<Moment> {
         let start = stage.now();
+        self.await_vouched(within)?;
+        self.await_fills(stage, within.saturating_sub(stage.now().saturating_sub(start)))?;
+        Ok(stage.now().saturating_sub(start))
+    }
+
+    /// Waits until every source of every sidecar is fresh.
+    pub(crate) fn await_vouched(&self, within: Duration) -> Result<()> {
         until("every source of every sidecar is fresh", within, || {
             for (number, sidecar) in self.sidecars.iter().enumerate() {
                 let status = sidecar.status()?;
@@ -131,7 +141,12 @@ impl World {
                 }
             }
             Ok(())
-        })?;
+        })
+    }
+
+    /// Waits until every sidecar has stored a fill in each of its caches, whatever is there.
+    pub(crate) fn await_fills(&self, stage: &Stage, within: Duration) -> Result<()> {
+        let start = stage.now();
         for sidecar in 0..self.sidecars.len() {
             let mut app = self.app(stage, sidecar);
             for place in self.probes() {
@@ -141,7 +156,7 @@ impl World {
                 })?;
             }
         }
-        Ok(stage.now().saturating_sub(start))
+        Ok(())
     }
 
     /// The places that nobody writes.

@@ -31,20 +31,20 @@ struct Applied {
     through: Seq,
     at: Tick,
     commit: Commit,
-    /// Whether no later one had been seen: who has seen this one has seen all.
-    newest: bool,
+    /// Whether it was at the log's end: who has seen it has seen all before it.
+    at_end: bool,
 }
 
 // === impl Commits ===
 
 impl Commits {
-    /// Notes that a commit's transaction, and every one before it, has been applied, and nothing of a later one; `newest`
-    /// unless it is read once more.
-    pub fn applied(&mut self, commit: Commit, newest: bool, through: Seq, now: Tick) {
+    /// Notes that a commit's transaction, and every one before it, has been applied, and nothing of a later one; `at_end`
+    /// of the log unless it is read once more.
+    pub fn applied(&mut self, commit: Commit, at_end: bool, through: Seq, now: Tick) {
         if self.kept.len() == KEPT {
             self.forgotten = self.kept.pop_front().map(|oldest| oldest.at);
         }
-        self.kept.push_back(Applied { through, at: now, commit, newest });
+        self.kept.push_back(Applied { through, at: now, commit, at_end });
     }
 
     /// Notes that there may have been commits before, of which nothing is known.
@@ -77,7 +77,7 @@ impl Commits {
     #[must_use]
     pub fn proves(&self, position: &Position, seq: Seq, leased: Tick, lag: Duration) -> bool {
         let recent = |at: Tick| at + lag > leased;
-        let Some(covering) = self.kept.iter().find(|c| c.newest && c.through >= seq).map(|c| c.through)
+        let Some(covering) = self.kept.iter().find(|c| c.at_end && c.through >= seq).map(|c| c.through)
         else {
             return false;
         };

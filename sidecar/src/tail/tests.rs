@@ -7,9 +7,9 @@ use crate::{
     catalog::{Catalog, Newer},
     clock::{Now, Tick},
     coherence::Seq,
-    continuity::ServerIdentity,
+    continuity::{Break, ServerIdentity},
     engine::Engine,
-    position::EntryId,
+    position::{EntryId, Position},
     store::count,
 };
 
@@ -149,29 +149,46 @@ fn no_image_from_before_a_cache_was_there_becomes_its_value() {
     assert_eq!(hydrated(&tail), 1);
 }
 
+/// A change of the row 7 at a place of PostgreSQL's log, and the end of a transaction.
+fn placed(n: u64, lsn: u64) -> RawEntry {
+    let value = format!(
+        "{{\"after\":{{\"id\":7}},\"op\":\"u\",\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"lsn\":{lsn},\"ts_ms\":1}}}}"
+    );
+    entry(n, "{\"id\":7}", &value)
+}
+
+fn end(n: u64, lsn: u64) -> RawEntry {
+    let id = format!("1:{lsn}");
+    let value = format!("{{\"status\":\"END\",\"id\":\"{id}\",\"event_count\":1,\"data_collections\":[]}}");
+    entry(n, &format!("{{\"id\":\"{id}\"}}"), &value)
+}
+
+/// Whether these entries of one stream for all prove that a read at this place has seen everything.
+fn proves(tail: &mut Tail, plan: &Plan, entries: Vec<RawEntry>, lsn: u64) -> bool {
+    tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, plan, Now::read()).unwrap();
+    let position = Position::Lsn(lsn);
+    tail.feed.with_commits(|commits| commits.proves(&position, Seq(1), Tick(3), Duration::from_secs(1)))
+}
+
 #[test]
 fn the_end_of_a_transaction_that_is_read_once_more_proves_nothing() {
     let (mut tail, plan) = tail("stream: shop.cdc");
-    let row = |n: u64, lsn: u64| {
-        let value = format!(
-            "{{\"after\":{{\"id\":7}},\"op\":\"u\",\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"lsn\":{lsn},\"ts_ms\":1}}}}"
-        );
-        entry(n, "{\"id\":7}", &value)
-    };
-    let end = |n: u64, lsn: u64| {
-        let id = format!("1:{lsn}");
-        let value =
-            format!("{{\"status\":\"END\",\"id\":\"{id}\",\"event_count\":1,\"data_collections\":[]}}");
-        entry(n, &format!("{{\"id\":\"{id}\"}}"), &value)
-    };
     // Whoever read at 150 hasn't seen what was committed behind 190, and came to Redis before anything was read.
     tail.continuity.reset();
-    tail.recall(&plan, "shop.cdc", &[row(1, 190)], Tick(2));
-    let mut proves = |entries: Vec<RawEntry>, position: &str| {
-        tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()).unwrap();
-        let position = position.parse().unwrap();
-        tail.feed.with_commits(|commits| commits.proves(&position, Seq(1), Tick(3), Duration::from_secs(1)))
-    };
-    assert!(!proves(vec![row(2, 90), end(3, 100)], "lsn:0/96"), "it is read once more");
-    assert!(proves(vec![row(4, 190), end(5, 200)], "lsn:0/C8"));
+    tail.recall(&plan, "shop.cdc", &[placed(1, 190)], Tick(2));
+    assert!(!proves(&mut tail, &plan, vec![placed(2, 90), end(3, 100)], 150), "it is read once more");
+    assert!(proves(&mut tail, &plan, vec![placed(4, 190), end(5, 200)], 200));
+}
+
+#[test]
+fn where_the_log_ends_outlives_an_epoch_and_no_other_database() {
+    for (why, known) in
+        [(Break::EventsMissed, true), (Break::ServerChanged, true), (Break::DatabaseChanged, false)]
+    {
+        let (mut tail, plan) = tail("stream: shop.cdc");
+        // The transaction at 190 is under way when something is lost.
+        assert!(proves(&mut tail, &plan, vec![placed(1, 170), end(2, 180), placed(3, 190)], 180));
+        tail.announce(why, false, Tick(2));
+        assert_eq!(proves(&mut tail, &plan, vec![placed(4, 170), end(5, 185)], 186), !known, "{why}");
+    }
 }

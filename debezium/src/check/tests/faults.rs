@@ -221,7 +221,7 @@ pub(super) const PER_TABLE: &[Fault] = &[
     (
         "source.event.converting.failure.handling.mode",
         "warn",
-        "warning: f:LINE: a value that Debezium can't convert becomes NULL in the event: a new row whose key",
+        "error: f:LINE: a value that Debezium can't convert becomes NULL in the event: a new row whose key",
     ),
     ("source.topic.heartbeat.name", "beats", "error: f:LINE: Debezium's heartbeats go to beats, the binding"),
     (

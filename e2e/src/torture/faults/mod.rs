@@ -48,6 +48,9 @@ pub(crate) struct Done {
     pub(crate) effect: String,
     /// What it may do to values.
     pub(crate) expect: Expect,
+    /// Whether it left the way from the databases to Redis alone: then its end is when it was healed, else when the first
+    /// heartbeat is in Redis again.
+    pub(crate) apart: bool,
     /// When it was healed, by the wall clock, in milliseconds: the pipeline is up when a heartbeat from after it is.
     pub(crate) healed: u64,
 }
@@ -75,6 +78,7 @@ const fn fault_of(source: Source, name: &'static str, run: fn(&mut Act<'_>) -> R
 pub const ALL: &[Fault] = &[
     fault("kill-sidecar", processes::kill_sidecar),
     fault("kill-redis", processes::kill_redis),
+    fault("kill-replica", processes::kill_replica),
     fault("kill-debezium", processes::kill_debezium),
     fault_of(Source::Postgres, "kill-postgres", processes::kill_postgres),
     fault_of(Source::MariaDb, "kill-mariadb", processes::kill_mariadb),
@@ -188,5 +192,12 @@ fn added(redis: &Redis, stream: &str) -> Result<u64> {
 }
 
 fn healed(effect: impl Into<String>, expect: Expect) -> Done {
-    Done { effect: effect.into(), expect, healed: wall_ms() }
+    Done { effect: effect.into(), expect, apart: false, healed: wall_ms() }
+}
+
+impl Done {
+    /// It left the way from the databases to Redis alone, or not.
+    fn apart(self, apart: bool) -> Self {
+        Self { apart, ..self }
+    }
 }

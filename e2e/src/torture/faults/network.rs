@@ -1,11 +1,14 @@
 //! What a network does to connections.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use super::{Act, Done, Expect, healed};
 use crate::process::{Proxy, until};
+use crate::torture::shape::Source;
 use crate::torture::world::PATIENCE;
 
 /// Which connections.
@@ -40,6 +43,22 @@ impl Wire {
         }
     }
 
+    /// Whether the way from the databases to Redis is left alone.
+    fn is_apart(self) -> bool {
+        matches!(self, Self::Link(_) | Self::Links)
+    }
+
+    /// What a client says first. PostgreSQL is asked for TLS; MariaDB speaks before it is spoken to.
+    fn first_word(self, act: &Act<'_>) -> &'static [u8] {
+        match self {
+            Self::Log(index) => match act.world.pipelines[index].source {
+                Source::Postgres => &[0, 0, 0, 8, 4, 210, 22, 47],
+                Source::MariaDb => &[],
+            },
+            _ => b"PING\r\n",
+        }
+    }
+
     /// A Debezium that connects anew may skip what it hasn't sent (3.6.1 does, after some restarts).
     fn expect_after_loss_of_connection(self) -> Expect {
         if matches!(self, Self::Log(_)) { Expect::Any } else { Expect::Kept }
@@ -62,7 +81,8 @@ pub(super) fn cut(act: &mut Act<'_>) -> Result<Done> {
     Ok(healed(
         format!("{}: {cut} connections closed", wire.told(act)),
         wire.expect_after_loss_of_connection(),
-    ))
+    )
+    .apart(wire.is_apart()))
 }
 
 pub(super) fn stall(act: &mut Act<'_>) -> Result<Done> {
@@ -79,7 +99,7 @@ pub(super) fn stall(act: &mut Act<'_>) -> Result<Done> {
     });
     wire.proxies(act).iter().for_each(|proxy| proxy.pass());
     let effect = format!("{}: {} blocks held for {} ms", wire.told(act), held?, time.as_millis());
-    Ok(healed(effect, wire.expect_after_loss_of_connection()))
+    Ok(healed(effect, wire.expect_after_loss_of_connection()).apart(wire.is_apart()))
 }
 
 pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
@@ -89,7 +109,7 @@ pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
     wire.proxies(act).iter().for_each(|proxy| proxy.pass());
     ensure!(cut > 0, "no connections from {}", wire.told(act));
     let effect = format!("{}: {cut} connections closed, refused for {} ms", wire.told(act), time.as_millis());
-    Ok(healed(effect, wire.expect_after_loss_of_connection()))
+    Ok(healed(effect, wire.expect_after_loss_of_connection()).apart(wire.is_apart()))
 }
 
 /// Not between a database and its Debezium: that takes longer, and is a fault of its own.
@@ -103,25 +123,28 @@ pub(super) fn half_open(act: &mut Act<'_>) -> Result<Done> {
         ensure!(passed >= before + wire.proxies(act).len() as u64, "{} have", passed - before);
         Ok(passed - before)
     })?;
-    Ok(healed(format!("{}: {dead} half-open, {anew} made anew", wire.told(act)), Expect::Kept))
+    Ok(healed(format!("{}: {dead} half-open, {anew} made anew", wire.told(act)), Expect::Kept)
+        .apart(wire.is_apart()))
 }
 
 pub(super) fn delay(act: &mut Act<'_>) -> Result<Done> {
     let wire = any_wire(act, true);
     let by = Duration::from_millis(act.random.between(20, 150));
     wire.proxies(act).iter().for_each(|proxy| proxy.delay(by));
-    let seen = if matches!(wire, Wire::Log(_)) { Ok(by) } else { round_trip(wire.proxies(act)[0]) };
+    let seen = round_trip(wire.proxies(act)[0], wire.first_word(act));
     let time = act.last(1000, 3000);
     wire.proxies(act).iter().for_each(|proxy| proxy.pass());
     ensure!(seen? >= by, "nothing was delayed");
-    Ok(healed(format!("{}: by {by:?} for {} ms", wire.told(act), time.as_millis()), Expect::Kept))
+    Ok(healed(format!("{}: by {by:?} for {} ms", wire.told(act), time.as_millis()), Expect::Kept)
+        .apart(wire.is_apart()))
 }
 
-/// How long Redis takes to answer through a proxy.
-fn round_trip(proxy: &Proxy) -> Result<Duration> {
-    let client = redis::Client::open(format!("redis://{}", proxy.address()))?;
-    let mut connection = client.get_connection_with_timeout(Duration::from_secs(10))?;
+/// How long whoever listens behind a proxy takes to answer what a client says first.
+fn round_trip(proxy: &Proxy, word: &[u8]) -> Result<Duration> {
+    let mut connection = TcpStream::connect(proxy.address())?;
+    connection.set_read_timeout(Some(Duration::from_secs(10)))?;
     let start = Instant::now();
-    redis::cmd("PING").exec(&mut connection)?;
+    connection.write_all(word)?;
+    connection.read_exact(&mut [0])?;
     Ok(start.elapsed())
 }

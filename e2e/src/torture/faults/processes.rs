@@ -22,7 +22,20 @@ pub(super) fn kill_sidecar(act: &mut Act<'_>) -> Result<Done> {
     act.last(AWAY.0, AWAY.1);
     act.world.sidecars[number].start_again()?;
     let after = act.world.sidecars[number].process().pid();
-    Ok(healed(format!("sidecar {number}: process {before}, then {after}"), Expect::Any))
+    Ok(healed(format!("sidecar {number}: process {before}, then {after}"), Expect::Any).apart(true))
+}
+
+/// Nobody reads the replica now: nothing comes of it.
+pub(super) fn kill_replica(act: &mut Act<'_>) -> Result<Done> {
+    act.world.await_replica()?;
+    let (replica, link) = (1 - act.world.master, act.world.replication.address());
+    act.world.redis[replica].kill()?;
+    ensure!(act.world.redis[replica].process().exited()?.is_some(), "the replica lives");
+    let away = act.last(AWAY.0, AWAY.1);
+    act.world.redis[replica].restart()?;
+    act.world.redis[replica].follow(Some(link))?;
+    act.world.await_replica()?;
+    Ok(healed(format!("away for {}, and follows again", ms(away)), Expect::Kept).apart(true))
 }
 
 pub(super) fn kill_redis(act: &mut Act<'_>) -> Result<Done> {
@@ -72,7 +85,7 @@ pub(super) fn kill_mariadb(act: &mut Act<'_>) -> Result<Done> {
 
 pub(super) fn pause_sidecar(act: &mut Act<'_>) -> Result<Done> {
     let number = act.any_sidecar();
-    pause(act, move |world| world.sidecars[number].process())
+    Ok(pause(act, move |world| world.sidecars[number].process())?.apart(true))
 }
 
 pub(super) fn pause_redis(act: &mut Act<'_>) -> Result<Done> {

@@ -1,12 +1,10 @@
 //! What happens to the streams in Redis, and to Redis as their keeper.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Act, Done, Expect, added, healed};
 use crate::process::until;
-use crate::torture::recovery::wall_ms;
+use crate::torture::recovery::{NOTICED, wall_ms};
 use crate::torture::world::PATIENCE;
 
 /// Entries that are lost, at least. More than one reply that is under way can hold.
@@ -38,7 +36,7 @@ fn unread(act: &mut Act<'_>, run: impl Fn(&Act<'_>, &str) -> Result<String>) -> 
     act.world.links.iter().for_each(crate::process::Proxy::stall);
     let result = act.await_entries(&stream, LOST).and_then(|_| run(act, &stream));
     act.world.links.iter().for_each(crate::process::Proxy::pass);
-    Ok(healed(format!("{stream}: {}", result?), Expect::Lost(vec![source])))
+    Ok(healed(format!("{stream}: {}", result?), Expect::Lost(vec![source])).apart(true))
 }
 
 pub(super) fn del(act: &mut Act<'_>) -> Result<Done> {
@@ -47,7 +45,7 @@ pub(super) fn del(act: &mut Act<'_>) -> Result<Done> {
     let before = added(act.world.redis(), &stream)?;
     let gone: u64 = act.world.redis().command(&["DEL", &stream])?;
     ensure!(gone == 1, "{stream} wasn't there");
-    Ok(healed(format!("{stream} with {before} entries deleted"), Expect::Lost(vec![source])))
+    Ok(healed(format!("{stream} with {before} entries deleted"), Expect::Lost(vec![source])).apart(true))
 }
 
 pub(super) fn flushall(act: &mut Act<'_>) -> Result<Done> {
@@ -166,7 +164,7 @@ pub(super) fn silent_promotion(act: &mut Act<'_>) -> Result<Done> {
     act.world.await_fresh(act.stage, PATIENCE).context("while the replica was to be followed")?;
     let before = act.world.epochs();
     act.world.replica().follow(None)?;
-    let noticed = until("every sidecar notices", Duration::from_secs(10), || {
+    let noticed = until("every sidecar notices", NOTICED, || {
         let same = act.world.epochs().same_as(&before);
         ensure!(same.is_empty(), "{same:?} are in the epoch from before");
         Ok(())

@@ -93,40 +93,53 @@ fn snapshot_after(act: &mut Act<'_>, index: usize, forget: impl Fn(&Act<'_>) -> 
 }
 
 pub(super) fn truncate(act: &mut Act<'_>) -> Result<Done> {
-    deed(act, Deed::Truncate, 1)
+    deed(act, Deed::Truncate, Table::Scrap, |events| events.iter().any(|event| event.value["op"] == "t"))
 }
 
+/// Other transactions move a row each: two keys change.
 pub(super) fn swaps(act: &mut Act<'_>) -> Result<Done> {
-    deed(act, Deed::Swaps, 4)
+    deed(act, Deed::Swaps, Table::Item, |events| {
+        let mut moved: HashMap<String, usize> = HashMap::new();
+        for event in events.iter().filter(|event| event.moves) {
+            *moved.entry(event.value["transaction"]["id"].to_string()).or_default() += 1;
+        }
+        moved.values().any(|moved| *moved > 4)
+    })
 }
 
+/// PostgreSQL tells of no definition, but what is written after it has another shape in either database.
 pub(super) fn redefine(act: &mut Act<'_>) -> Result<Done> {
-    // Postgres tells of no definition; what is written after it has to come through as before.
-    deed(act, Deed::Redefine, 1)
+    deed(act, Deed::Redefine, Table::Note, |events| {
+        let shapes: HashSet<bool> = events
+            .iter()
+            .filter(|event| event.value["source"]["table"] == Table::Note.name())
+            .filter_map(|event| Some(event.value["after"].as_object()?.contains_key("extra")))
+            .collect();
+        shapes.len() == 2
+    })
 }
 
 pub(super) fn huge(act: &mut Act<'_>) -> Result<Done> {
     let rows = act.huge;
-    deed(act, Deed::Huge(rows), rows.into())
+    deed(act, Deed::Huge(rows), Table::Scrap, |events| {
+        events.len() >= usize::try_from(rows).unwrap_or(usize::MAX)
+    })
 }
 
-/// Has a writer do something, and waits for as many entries as it makes at least.
-fn deed(act: &mut Act<'_>, deed: Deed, entries: u64) -> Result<Done> {
+/// Has a writer do something, and waits until what came since shortly before shows it.
+fn deed(act: &mut Act<'_>, deed: Deed, table: Table, shows: impl Fn(&[Event]) -> bool) -> Result<Done> {
     let index = act.any_pipeline();
-    let table = match deed {
-        Deed::Truncate | Deed::Huge(_) => Table::Scrap,
-        Deed::Swaps => Table::Item,
-        Deed::Redefine => Table::Note,
-    };
     let (source, stream) = (act.world.pipelines[index].source, act.world.pipelines[index].stream(table));
-    let before = super::added(act.world.redis(), &stream).unwrap_or(0);
+    let before = act.world.redis().command(&["XREVRANGE", &stream, "+", "-", "COUNT", "200"])?;
+    let before: Vec<(String, Vec<String>)> = before;
+    let first = before.last().map_or("-", |(id, _)| id.as_str());
     act.ask(source, deed)?;
-    let added = until(&format!("its entries in {stream}"), PATIENCE, || {
-        let added = super::added(act.world.redis(), &stream)?.saturating_sub(before);
-        ensure!(added >= entries, "{added} of {entries}");
-        Ok(added)
+    let came = until(&format!("what shows it in {stream}"), PATIENCE, || {
+        let events = events(act, &stream, first)?;
+        ensure!(shows(&events), "nothing of {} events does", events.len());
+        Ok(events.len() - before.len())
     })?;
-    Ok(healed(format!("{source}: {deed:?}, {added} entries meanwhile"), Expect::Any))
+    Ok(healed(format!("{source}: {deed:?}, {came} entries meanwhile"), Expect::Any))
 }
 
 fn drop_slot(act: &Act<'_>, slot: &str) -> Result<()> {
@@ -142,12 +155,26 @@ fn last_id(act: &Act<'_>, stream: &str) -> Result<String> {
     Ok(last.into_iter().next().context("an empty stream")?.0)
 }
 
+/// An entry with a value.
+struct Event {
+    value: Value,
+    /// Whether it is one half of a changed key.
+    moves: bool,
+}
+
+/// The entries from this one on.
+fn events(act: &Act<'_>, stream: &str, from: &str) -> Result<Vec<Event>> {
+    let entries: Vec<(String, Vec<String>)> = act.world.redis().command(&["XRANGE", stream, from, "+"])?;
+    let event = |fields: &[String]| {
+        let value = serde_json::from_str(fields.get(3)?).ok()?;
+        Some(Event { value, moves: fields.iter().any(|field| field.starts_with("__DEBEZIUM.NEWKEY")) })
+    };
+    Ok(entries.iter().filter_map(|(_, fields)| event(fields)).collect())
+}
+
 /// The values of entries after this one.
 fn since(act: &Act<'_>, stream: &str, id: &str) -> Result<Vec<Value>> {
-    let after = format!("({id}");
-    let entries: Vec<(String, Vec<String>)> =
-        act.world.redis().command(&["XRANGE", stream, &after, "+", "COUNT", "500"])?;
-    Ok(entries.iter().filter_map(|(_, fields)| serde_json::from_str(fields.get(3)?).ok()).collect())
+    Ok(events(act, stream, &format!("({id}"))?.into_iter().map(|event| event.value).collect())
 }
 
 /// The values of the newest entries.
