@@ -21,7 +21,7 @@ pub struct CacheBindingStatus {
     /// The pods that ask for this binding, counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<PodCounts>,
-    /// How far what sidecars have applied lies behind what is written to the streams, at most.
+    /// How far the sidecar that is furthest behind is behind what is written to the streams, as of its last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_lag: Option<WorstLag>,
     /// How many of all reads were hits, over all pods since their sidecars' start, in whole percent such as `87%`; not

@@ -123,7 +123,7 @@ impl Pipeline {
     }
 }
 
-pub(crate) fn source<'b>(binding: &'b Binding, name: Option<&str>) -> Result<(usize, &'b SourceSpec), Unfit> {
+fn source<'b>(binding: &'b Binding, name: Option<&str>) -> Result<(usize, &'b SourceSpec), Unfit> {
     let names = || binding.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut sources = binding.sources.iter().enumerate();
     match (name, binding.sources.len()) {

@@ -366,7 +366,7 @@ impl Pipeline {
         let (mode, why) = if self.reads_values {
             (
                 "fail",
-                "What can't be converted stops Debezium: by default it becomes NULL, and would be hydrated.",
+                "What can't be converted stops Debezium: by default it becomes NULL, in values and in keys.",
             )
         } else {
             (
@@ -375,7 +375,7 @@ impl Pipeline {
             )
         };
         list.add(Part::Changes, "debezium.source.event.converting.failure.handling.mode", mode, why);
-        if self.database == Database::Postgres {
+        if self.database == Database::Postgres && !self.hydrated.is_empty() {
             list.add(
                 Part::Changes,
                 "debezium.source.include.unknown.datatypes",

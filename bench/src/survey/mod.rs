@@ -56,7 +56,7 @@ struct Cell {
     window: Duration,
     /// Questions in the window.
     questions: usize,
-    /// Between two of a sidecar, those that ended in the window.
+    /// Between two of a sidecar, and since its last one at the window's end.
     pauses: Spread,
     /// What the operator's survey used in the window.
     used: Usage,

@@ -45,7 +45,10 @@ pub(super) fn settle(written: Vec<(String, Setting)>) -> (Settings, Vec<Doubt>) 
     plain.extend(of_profile);
     for (name, setting) in &plain {
         if let Some(meant) = in_shells_manner(name) {
-            shell.insert(meant, setting.clone());
+            let what = format!("{meant} is said twice, and which one counts is up to chance");
+            let line = setting.line;
+            let other = shell.insert(meant, setting.clone());
+            doubts.extend(other.filter(|other| other.value != setting.value).map(|_| Doubt { what, line }));
         }
     }
     for (name, setting) in shell {
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn what_is_up_to_chance_is_told() {
         let text = "debezium.source.poll.interval.ms=6\nDEBEZIUM_SOURCE_POLL_INTERVAL_MS=7\n\
-                    debezium.source.slot.name=a\ndebezium_source_slot_name=a\n%{prod,dev}.debezium.sink.type=x\n";
+                    debezium.source.slot.name=a\ndebezium_source_slot_name=a\nDEBEZIUM_SOURCE_SLOT_NAME=b\n%{prod,dev}.debezium.sink.type=x\n";
         let properties = Properties::read(text).unwrap();
         let doubts: Vec<_> =
             properties.doubts().iter().map(|doubt| (doubt.line, doubt.what.as_str())).collect();
@@ -199,9 +202,10 @@ mod tests {
             doubts,
             [
                 (
-                    5,
+                    6,
                     "%{prod,dev}.debezium.sink.type is of several profiles, and whether it counts isn't known here"
                 ),
+                (4, "debezium.source.slot.name is said twice, and which one counts is up to chance"),
                 (2, "debezium.source.poll.interval.ms is said twice, and which one counts is up to chance"),
             ]
         );

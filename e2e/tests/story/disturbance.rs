@@ -21,6 +21,17 @@ struct Victim<'a> {
     restarts: Option<u64>,
 }
 
+/// A container that stands still for as long as this lives.
+struct Frozen<'a>(&'a Victim<'a>);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.cluster.thaw_container(&self.0.node, &self.0.id) {
+            eprintln!("{} still stands: {error:#}", self.0.name);
+        }
+    }
+}
+
 impl<'a> Victim<'a> {
     fn find(shop: &'a Shop, cluster: &'a Cluster, pod: &'a str, list: &'a str, name: &'a str) -> Self {
         let mut victim =
@@ -46,9 +57,10 @@ impl<'a> Victim<'a> {
         self.cluster.freeze_container(&self.node, &self.id).unwrap();
     }
 
-    /// Lets it go on.
-    fn thaw(&self) {
-        self.cluster.thaw_container(&self.node, &self.id).unwrap();
+    /// Stops it where it stands, until what is returned is dropped: a story that fails leaves it running for the others.
+    fn freeze_meanwhile(&self) -> Frozen<'_> {
+        self.freeze();
+        Frozen(self)
     }
 
     /// Kills it without a warning, and waits until it runs again.
@@ -161,7 +173,7 @@ fn while_debezium_stands_still_the_binding_is_not_fresh_and_says_so() {
     let pod = pipeline.get(&["pods", "--selector", "app=debezium"]).unwrap();
     let pod = pod["items"][0]["metadata"]["name"].as_str().unwrap();
     let debezium = Victim::find(&pipeline, &stage.cluster, pod, "containerStatuses", "debezium");
-    debezium.freeze();
+    let frozen = debezium.freeze_meanwhile();
     let told = until("Fresh=False", SOON, || {
         let told = place.fresh()?;
         ensure!(told.starts_with("False "), "{told}");
@@ -172,7 +184,7 @@ fn while_debezium_stands_still_the_binding_is_not_fresh_and_says_so() {
         place.await_product(&replica.pod, id, "database", "9.50");
     }
     stage.set_price(id, "12.25");
-    debezium.thaw();
+    drop(frozen);
     names_lagging_pods(&told, &replicas);
 
     place.until_fresh();

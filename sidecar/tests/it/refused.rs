@@ -79,7 +79,7 @@ const CAUSES: [Cause; 5] = [
         code: "OOM",
         begin: |redis, _| {
             let used: u64 = redis.info("memory", "used_memory").unwrap().parse().unwrap();
-            tell(redis, &["CONFIG", "SET", "maxmemory", &(used + 40_000).to_string()]);
+            tell(redis, &["CONFIG", "SET", "maxmemory", &(used + 150_000).to_string()]);
         },
         end: |redis, _| tell(redis, &["CONFIG", "SET", "maxmemory", "0"]),
         debezium: Meanwhile::Waits,
@@ -122,7 +122,11 @@ fn what_redis_refuses_comes_after_all_or_is_noticed() {
             }
             Meanwhile::Waits => {
                 shop.until_get("/v1/products/1", "stale lagging");
-                assert!(debezium.log()[logged..].contains("Stopped consuming records"));
+                until("the sink waits", SOON, || {
+                    ensure!(debezium.log()[logged..].contains("Stopped consuming records"), "it doesn't");
+                    Ok(())
+                })
+                .unwrap();
                 // A full Redis takes no transactions, not even of a sidecar's that only reads.
                 tell(&shop.redis, &["CONFIG", "SET", "maxmemory", "1mb"]);
                 shop.until_reason("OOM");
