@@ -84,7 +84,7 @@ fn snapshot_after(act: &mut Act<'_>, index: usize, forget: impl Fn(&Act<'_>) -> 
     forget(act)?;
     act.world.restart_debezium(index)?;
     let rows = until("rows of a snapshot", PATIENCE, || {
-        let rows = since(act, &stream, &last)?.iter().filter(|value| value["op"] == "r").count();
+        let rows = since(act, &stream, &last)?.iter().filter(|event| event.value["op"] == "r").count();
         ensure!(rows > 0, "none");
         Ok(rows)
     })?;
@@ -93,15 +93,17 @@ fn snapshot_after(act: &mut Act<'_>, index: usize, forget: impl Fn(&Act<'_>) -> 
 }
 
 pub(super) fn truncate(act: &mut Act<'_>) -> Result<Done> {
-    deed(act, Deed::Truncate, Table::Scrap, |events| events.iter().any(|event| event.value["op"] == "t"))
+    deed(act, Deed::Truncate, Table::Scrap, |_, after| after.iter().any(|event| event.value["op"] == "t"))
 }
 
 /// Other transactions move a row each: two keys change.
 pub(super) fn swaps(act: &mut Act<'_>) -> Result<Done> {
-    deed(act, Deed::Swaps, Table::Item, |events| {
-        let mut moved: HashMap<String, usize> = HashMap::new();
-        for event in events.iter().filter(|event| event.moves) {
-            *moved.entry(event.value["transaction"]["id"].to_string()).or_default() += 1;
+    deed(act, Deed::Swaps, Table::Item, |_, after| {
+        let mut moved: HashMap<&str, usize> = HashMap::new();
+        for event in after.iter().filter(|event| event.moves) {
+            // PostgreSQL's number of the transaction, and behind it the event's own place; MariaDB's GTID.
+            let id = event.value["transaction"]["id"].as_str().unwrap_or_default();
+            *moved.entry(id.split(':').next().unwrap_or_default()).or_default() += 1;
         }
         moved.values().any(|moved| *moved > 4)
     })
@@ -109,35 +111,39 @@ pub(super) fn swaps(act: &mut Act<'_>) -> Result<Done> {
 
 /// PostgreSQL tells of no definition, but what is written after it has another shape in either database.
 pub(super) fn redefine(act: &mut Act<'_>) -> Result<Done> {
-    deed(act, Deed::Redefine, Table::Note, |events| {
-        let shapes: HashSet<bool> = events
-            .iter()
-            .filter(|event| event.value["source"]["table"] == Table::Note.name())
-            .filter_map(|event| Some(event.value["after"].as_object()?.contains_key("extra")))
-            .collect();
-        shapes.len() == 2
+    let is_wide = |event: &Event| {
+        let is_note = event.value["source"]["table"] == "note";
+        event.value["after"].as_object().filter(|_| is_note).map(|row| row.contains_key("extra"))
+    };
+    deed(act, Deed::Redefine, Table::Note, |before, after| {
+        let last = before.iter().rev().find_map(is_wide);
+        after.iter().filter_map(is_wide).any(|wide| Some(wide) != last)
     })
 }
 
 pub(super) fn huge(act: &mut Act<'_>) -> Result<Done> {
     let rows = act.huge;
-    deed(act, Deed::Huge(rows), Table::Scrap, |events| {
-        events.len() >= usize::try_from(rows).unwrap_or(usize::MAX)
+    deed(act, Deed::Huge(rows), Table::Scrap, |_, after| {
+        after.len() >= usize::try_from(rows).unwrap_or(usize::MAX)
     })
 }
 
-/// Has a writer do something, and waits until what came since shortly before shows it.
-fn deed(act: &mut Act<'_>, deed: Deed, table: Table, shows: impl Fn(&[Event]) -> bool) -> Result<Done> {
+/// Has a writer do something, and waits until what comes shows it, beside what came right before.
+fn deed(
+    act: &mut Act<'_>,
+    deed: Deed,
+    table: Table,
+    shows: impl Fn(&[Event], &[Event]) -> bool,
+) -> Result<Done> {
     let index = act.any_pipeline();
     let (source, stream) = (act.world.pipelines[index].source, act.world.pipelines[index].stream(table));
-    let before = act.world.redis().command(&["XREVRANGE", &stream, "+", "-", "COUNT", "200"])?;
-    let before: Vec<(String, Vec<String>)> = before;
-    let first = before.last().map_or("-", |(id, _)| id.as_str());
+    let last = last_id(act, &stream).unwrap_or_else(|_| "0-0".to_owned());
+    let before = newest(act, &stream)?;
     act.ask(source, deed)?;
     let came = until(&format!("what shows it in {stream}"), PATIENCE, || {
-        let events = events(act, &stream, first)?;
-        ensure!(shows(&events), "nothing of {} events does", events.len());
-        Ok(events.len() - before.len())
+        let after = since(act, &stream, &last)?;
+        ensure!(shows(&before, &after), "nothing of {} events does", after.len());
+        Ok(after.len())
     })?;
     Ok(healed(format!("{source}: {deed:?}, {came} entries meanwhile"), Expect::Any))
 }
@@ -162,30 +168,29 @@ struct Event {
     moves: bool,
 }
 
-/// The entries from this one on.
-fn events(act: &Act<'_>, stream: &str, from: &str) -> Result<Vec<Event>> {
-    let entries: Vec<(String, Vec<String>)> = act.world.redis().command(&["XRANGE", stream, from, "+"])?;
-    let event = |fields: &[String]| {
+impl Event {
+    fn of((_, fields): &(String, Vec<String>)) -> Option<Self> {
         let value = serde_json::from_str(fields.get(3)?).ok()?;
-        Some(Event { value, moves: fields.iter().any(|field| field.starts_with("__DEBEZIUM.NEWKEY")) })
-    };
-    Ok(entries.iter().filter_map(|(_, fields)| event(fields)).collect())
+        Some(Self { value, moves: fields.iter().any(|field| field.starts_with("__DEBEZIUM.NEWKEY")) })
+    }
 }
 
-/// The values of entries after this one.
-fn since(act: &Act<'_>, stream: &str, id: &str) -> Result<Vec<Value>> {
-    Ok(events(act, stream, &format!("({id}"))?.into_iter().map(|event| event.value).collect())
+/// The entries after this one.
+fn since(act: &Act<'_>, stream: &str, id: &str) -> Result<Vec<Event>> {
+    let entries: Vec<(String, Vec<String>)> =
+        act.world.redis().command(&["XRANGE", stream, &format!("({id}"), "+"])?;
+    Ok(entries.iter().filter_map(Event::of).collect())
 }
 
-/// The values of the newest entries.
-fn newest(act: &Act<'_>, stream: &str) -> Result<Vec<Value>> {
+/// The newest entries, oldest first.
+fn newest(act: &Act<'_>, stream: &str) -> Result<Vec<Event>> {
     let entries: Vec<(String, Vec<String>)> =
         act.world.redis().command(&["XREVRANGE", stream, "+", "-", "COUNT", "500"])?;
-    Ok(entries.iter().filter_map(|(_, fields)| serde_json::from_str(fields.get(3)?).ok()).collect())
+    Ok(entries.iter().rev().filter_map(Event::of).collect())
 }
 
 /// A row change's place in the database's log.
-fn place(value: &Value) -> Option<String> {
+fn place(Event { value, .. }: &Event) -> Option<String> {
     let source = &value["source"];
     matches!(value["op"].as_str(), Some("c" | "u" | "d"))
         .then(|| format!("{} {} {} {}", source["lsn"], source["file"], source["pos"], source["row"]))
