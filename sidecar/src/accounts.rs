@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use crate::{
+    bounds::{Memory, room},
     change::{Change, End, Heartbeat, Mark, TableId, Transaction, TransactionId},
     continuity::Break,
     planted::{Bug, planted},
@@ -147,7 +148,7 @@ impl Accounts {
     /// Counts an entry.
     pub fn note(&mut self, change: &Change<'_>) {
         let numbers = &mut self.numbers;
-        if numbers.unsettled() > UNSETTLED {
+        if numbers.unsettled() > room(Memory::Unsettled, UNSETTLED) {
             numbers.lose(Break::Unaccounted);
             (numbers.open, numbers.ends) = Default::default();
             (numbers.preceding, numbers.commits) = Default::default();
@@ -210,6 +211,17 @@ impl Accounts {
         }
         numbers.began = false;
         settled
+    }
+
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> [(Memory, usize); 3] {
+        let Numbers { ended, .. } = &self.numbers;
+        [
+            (Memory::Ended, ended.order.len()),
+            (Memory::Ended, ended.ids.len()),
+            (Memory::Unsettled, self.numbers.unsettled()),
+        ]
     }
 }
 
@@ -375,7 +387,7 @@ impl Ended {
     fn push(&mut self, id: TransactionId) {
         if self.ids.insert(id) {
             self.order.push_back(id);
-            if self.order.len() > ENDED
+            if self.order.len() > room(Memory::Ended, ENDED)
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.ids.remove(&oldest);

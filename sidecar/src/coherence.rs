@@ -18,6 +18,7 @@ use std::{
 };
 
 use crate::{
+    bounds::{Memory, room},
     clock::{Tick, millis},
     planted::{Bug, planted},
     position::{Position, RowVersion},
@@ -223,7 +224,7 @@ impl Default for History {
         Self {
             seq: Seq(0),
             leases: LeaseNumber(0),
-            slots: vec![Slot::default(); SLOTS].into(),
+            slots: vec![Slot::default(); rows()].into(),
             images: Box::new([]),
         }
     }
@@ -308,7 +309,7 @@ impl History {
     /// Makes room for what is known of images; needed before the first [`History::image`].
     pub fn keep_images(&mut self) {
         if self.images.is_empty() {
-            self.images = vec![Image::default(); SLOTS].into();
+            self.images = vec![Image::default(); rows()].into();
         }
     }
 
@@ -376,10 +377,21 @@ impl History {
             whole.floor = Some(version);
         }
     }
+
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> [(Memory, usize); 2] {
+        [(Memory::Rows, self.slots.len()), (Memory::Rows, self.images.len())]
+    }
+}
+
+/// How many rows are told apart.
+fn rows() -> usize {
+    room(Memory::Rows, SLOTS)
 }
 
 fn index(row: RowHash) -> usize {
-    usize::try_from(row.0 % SLOTS as u64).unwrap_or(0)
+    usize::try_from(row.0 % rows() as u64).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -407,6 +407,13 @@ impl<S: Shelf> Engine<S> {
         });
     }
 
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<(crate::bounds::Memory, usize)> {
+        let core = self.core();
+        core.history.held().into_iter().chain(core.loaders.held()).collect()
+    }
+
     /// Bytes held over all caches.
     #[must_use]
     pub fn weight(&self) -> u64 {

@@ -284,6 +284,13 @@ impl Feed {
         f(&mut self.log().commits)
     }
 
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<(crate::bounds::Memory, usize)> {
+        let log = self.log();
+        log.commits.held().into_iter().chain(log.watermark.held()).collect()
+    }
+
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -21,6 +21,7 @@ pub mod api;
 pub mod app;
 pub mod args;
 pub mod audit;
+mod bounds;
 pub mod catalog;
 pub mod change;
 pub mod clock;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    bounds::{Memory, room},
     clock::Tick,
     coherence::{LeaseNumber, RowHash, Seq},
     lease::Lease,
@@ -33,7 +34,7 @@ pub struct Loaders(Box<[(Lease, Tick)]>);
 impl Default for Loaders {
     fn default() -> Self {
         let nobody = Lease { cache: 0, row: RowHash(0), seq: Seq(0), at: Tick(0), number: LeaseNumber(0) };
-        Self(vec![(nobody, Tick(0)); PLACES].into())
+        Self(vec![(nobody, Tick(0)); room(Memory::Loaders, PLACES)].into())
     }
 }
 
@@ -73,7 +74,13 @@ impl Loaders {
     }
 
     fn place(&mut self, row: RowHash) -> &mut (Lease, Tick) {
-        &mut self.0[usize::try_from(row.0 % PLACES as u64).unwrap_or(0)]
+        &mut self.0[usize::try_from(row.0 % room(Memory::Loaders, PLACES) as u64).unwrap_or(0)]
+    }
+
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> [(Memory, usize); 1] {
+        [(Memory::Loaders, self.0.len())]
     }
 }
 

@@ -102,6 +102,10 @@ pub(crate) enum Bug {
     ForeignLeaseTaken,
     /// A process that was stopped doesn't notice how long (planted in the simulator's clock).
     MonotonicClock,
+    /// Commits that are no longer kept count as seen.
+    ForgottenIgnored,
+    /// The streams' continuity is checked every 3 s (planted in the simulator's follower).
+    CheckSeldom,
     // Of the order in which threads do things.
     /// A fill asks the history under one hold of the lock and writes the store under another.
     FillInTwoHolds,

@@ -19,7 +19,7 @@
 //!   for NULL or a placeholder is no such row), and every later change of the row is one that wasn't applied. No slack
 //!   but one: a change from before the streams' position that is never heard again doesn't count.
 //! - **epoch** (promise 3; I6): nothing from before a new epoch is served, and a loss is noticed, which means that a value
-//!   that misses a lost change is gone, within [`LOSS`] of running time.
+//!   that misses a lost change is gone, within [`LOSS`] of running time, or [`LOSS_DELAYED`] where Redis is slow.
 //! - **stale**, **applied-through**, **starting** (promise 4; I3): a hit misses no change that was committed (with the
 //!   database's heartbeat) or written to Redis (with Debezium's own) more than `maxStaleness` ago, `serveStaleFor` more if
 //!   it is marked; without a declared bound, none that was written to Redis more than the continuity period ago. The time
@@ -35,12 +35,15 @@
 //! - **lost** (promise 3): what Redis never got, because its refusals are taken for success, is noticed with the next
 //!   heartbeat of the database at the latest. Until then, and only then, a value may miss it. Where Debezium doesn't tell
 //!   of transactions, only losses that take a heartbeat with them are noticed, and only such are made.
-//! - **behind**, **position** (promises 5 and 6): a hit reflects the position that its reader asks for, and the one that
+//! - **behind**, **position** (promises 5 and 6; I5): a hit reflects the position that its reader asks for, and the one that
 //!   it claims; a fill's position never makes good what it hasn't seen; those of places in the log never go back.
 //! - **loader**: nobody is told that somebody else loads unless somebody does, whose value would be taken, for 10 s.
 //! - **directives**, **expired**, **mixed up**: a hit is one that the request allows, that hasn't ended, of its own key.
 //! - **recovery**, **quiet** (I2): when all faults have ended, every cache takes fills and serves them, and every hit equals
 //!   the database.
+//! - **bound** (I7): no memory holds more than it has room for. In one of four runs some have room for next to nothing:
+//!   rows share slots, commits, transactions and loaders are forgotten, and the books overflow. All other rules hold
+//!   there as everywhere: what is forgotten costs misses, refused fills and epochs, which no rule forbids.
 //!
 //! What arrives out of order within a batch is excused from **stale** until it arrives: no more can be known of it.
 
@@ -73,6 +76,14 @@ const MAX_STALENESS: u64 = 1500;
 const SERVE_STALE: u64 = 3000;
 /// The continuity period in milliseconds.
 const CONTINUITY: u64 = 2000;
-/// Milliseconds of running time until a loss is noticed, at most: a check is sent at the latest one second after the
-/// last one was answered, behind a read that waits at most one second, and each answer can take two.
-const LOSS: u64 = 6000;
+/// Milliseconds within which each answer is taken, from the one before on, where Redis is called prompt.
+const PROMPT: u64 = 250;
+/// Milliseconds of running time until a loss is noticed, at most, where Redis is prompt and each answer reaches the
+/// streams' ends: a check is due one second after the last one was taken, and four answers take [`PROMPT`] at most: the
+/// last check's, which the loss may just have missed; that of the read that was sent before the next was due; that of
+/// a survey of streams that are new; and the check's own. (A real read waits up to one second, but then only where
+/// nothing is added, and the check follows at once: two seconds and what Redis takes to answer.)
+const LOSS: u64 = 1000 + 4 * PROMPT;
+/// Likewise where it isn't: a check is sent at the latest one second after the last one was answered, behind a read that
+/// waits at most one second, and each answer can take two.
+const LOSS_DELAYED: u64 = 6000;

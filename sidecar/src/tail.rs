@@ -14,6 +14,7 @@ use tracing::warn;
 
 use crate::{
     accounts::{Accounts, UNSETTLED},
+    bounds::{Memory, room},
     catalog::Cache,
     change::{Change, End, Fault, TableId, Transaction},
     clock::{Now, Tick},
@@ -346,7 +347,7 @@ impl<S: Shelf> Tail<S> {
             if planted(Bug::CommitAtOnce) {
                 self.engine.commit(&self.feed, *commit, true, now);
             } else {
-                if self.commits.len() == UNSETTLED {
+                if self.commits.len() == room(Memory::Unsettled, UNSETTLED) {
                     // Whoever asks for it is told that it hasn't been reached.
                     self.commits.pop_front();
                 }
@@ -395,6 +396,13 @@ impl<S: Shelf> Tail<S> {
         if let Some(at) = at {
             self.feed.set_proven(at);
         }
+    }
+
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<(Memory, usize)> {
+        let commits = (Memory::Unsettled, self.commits.len());
+        self.accounts.held().into_iter().chain([commits]).collect()
     }
 
     fn announce(&mut self, why: Break, detach: bool, now: Tick) {

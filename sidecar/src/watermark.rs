@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::position::{Commit, Gtid, GtidSet, Position};
+use crate::{
+    bounds::{Memory, room},
+    position::{Commit, Gtid, GtidSet, Position},
+};
 
 /// PostgreSQL's transactions whose end is remembered, at most: a later one takes the place of the one before.
 const ENDED: u32 = 1 << 13;
@@ -42,9 +45,9 @@ impl Watermark {
                 self.pass(lsn);
                 if let Some(xid) = xid {
                     if self.ended.is_empty() {
-                        self.ended = vec![None; ENDED as usize].into();
+                        self.ended = vec![None; xids() as usize].into();
                     }
-                    self.ended[(xid % ENDED) as usize] = Some(xid);
+                    self.ended[(xid % xids()) as usize] = Some(xid);
                     self.ends = Some((self.ends.map_or(xid, |(first, _)| first), xid));
                 }
             }
@@ -73,10 +76,10 @@ impl Watermark {
         match position {
             Position::Lsn(wanted) => self.lsn.map_or(Reached::Unknown, |lsn| known(lsn >= *wanted)),
             Position::Xid(wanted) => match self.ends {
-                Some(_) if self.ended[(*wanted % ENDED) as usize] == Some(*wanted) => Reached::Yes,
+                Some(_) if self.ended[(*wanted % xids()) as usize] == Some(*wanted) => Reached::Yes,
                 // Numbers begin anew after the last. One from before the first end may have ended before it, too.
                 Some((first, last))
-                    if last.abs_diff(*wanted) < ENDED && wanted.wrapping_sub(first) < 1 << 31 =>
+                    if last.abs_diff(*wanted) < xids() && wanted.wrapping_sub(first) < 1 << 31 =>
                 {
                     Reached::NotYet
                 }
@@ -98,6 +101,17 @@ impl Watermark {
             None => Some(Position::Gtids(self.gtids.with_newest(&self.newest))),
         }
     }
+
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> [(Memory, usize); 1] {
+        [(Memory::Xids, self.ended.len())]
+    }
+}
+
+/// How many of PostgreSQL's transactions are remembered.
+fn xids() -> u32 {
+    u32::try_from(room(Memory::Xids, ENDED as usize)).unwrap_or(ENDED)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{RowHash, SLOTS, Seq, index};
+use super::{RowHash, Seq, index, rows};
 use crate::{
+    bounds::{Memory, room},
     clock::Tick,
+    planted::{Bug, planted},
     position::{Commit, Position},
 };
 
@@ -41,7 +43,7 @@ impl Commits {
     /// Notes that a commit's transaction, and every one before it, has been applied, and nothing of a later one; `at_end`
     /// of the log unless it is read once more.
     pub fn applied(&mut self, commit: Commit, at_end: bool, through: Seq, now: Tick) {
-        if self.kept.len() == KEPT {
+        if self.kept.len() == room(Memory::Commits, KEPT) {
             self.forgotten = self.kept.pop_front().map(|oldest| oldest.at);
         }
         self.kept.push_back(Applied { through, at: now, commit, at_end });
@@ -62,7 +64,7 @@ impl Commits {
     pub fn filled(&mut self, row: RowHash, position: &Position) -> bool {
         let Some(place) = position.place() else { return true };
         if self.reads.is_empty() {
-            self.reads = vec![0; SLOTS].into();
+            self.reads = vec![0; rows()].into();
         }
         let newest = &mut self.reads[index(row)];
         let newer = place >= *newest;
@@ -82,13 +84,20 @@ impl Commits {
             return false;
         };
         // What has seen the newest commits needn't have seen one before them that nobody has noted.
-        if self.forgotten.is_some_and(recent) || !position.is_prefix() && self.begun.is_some_and(recent) {
+        let forgot = self.forgotten.is_some_and(recent) && !planted(Bug::ForgottenIgnored);
+        if forgot || !position.is_prefix() && self.begun.is_some_and(recent) {
             return false;
         }
         self.kept
             .iter()
             .filter(|c| c.through <= covering && (c.through >= seq || recent(c.at)))
             .all(|c| position.sees(c.commit))
+    }
+
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> [(Memory, usize); 2] {
+        [(Memory::Commits, self.kept.len()), (Memory::Rows, self.reads.len())]
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use freshet_crds::Heartbeat;
 
 use super::{
-    CONTINUITY, LOSS, MAX_STALENESS, READ_LAG, SERVE_STALE,
+    CONTINUITY, MAX_STALENESS, READ_LAG, SERVE_STALE,
     clients::Filled,
     database::{Database, Mark, Place, Record, Table},
     kinds::Kind,
@@ -427,7 +427,7 @@ fn pending(world: &World, event: usize, hit: &Hit) -> Result<(), &'static str> {
 }
 
 fn is_excused(world: &World, fate: &Fate) -> bool {
-    fate.late || fate.lost.is_some_and(|lost| world.running() <= lost + LOSS)
+    fate.late || fate.lost.is_some_and(|lost| world.running() <= lost + world.unnoticed(lost))
 }
 
 /// A hit is one that was asked for.

@@ -10,9 +10,10 @@ use super::{
     database::{KEYS, Mark, Snapshot},
     kinds::Kind,
     loaders::is_loading,
-    world::World,
+    world::{World, feed},
 };
 use crate::{
+    continuity::Break,
     engine::{Answer, BadLease, Fill, Hit, Wanted},
     entry::Value,
     key::Key,
@@ -282,6 +283,8 @@ impl World {
         for stats in stats {
             *self.tally.0.entry("hydrated").or_default() += stats.hydrated.load(Ordering::Relaxed);
         }
+        let unaccounted = feed(&self.engine).with_report(|r| r.breaks.get(&Break::Unaccounted).copied());
+        *self.tally.0.entry("unaccounted").or_default() += unaccounted.unwrap_or_default();
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const EPOCH: u64 = 1_700_000_000_000;
 const PLACEHOLDER: &str = "__debezium_unavailable_value";
 
 /// How it is set up. Any of it can change with a restart.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "switches of its configuration")]
 pub(crate) struct Settings {
     pub(crate) extended: bool,

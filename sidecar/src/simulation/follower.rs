@@ -8,10 +8,12 @@ use super::{
     shelf::MapShelf,
 };
 use crate::{
+    bounds::Memory,
     clock::Now,
     continuity::Break,
     engine::Engine,
     feed::Feed,
+    planted::{Bug, planted},
     tail::{Entries, Plan, RawEntry, Survey, Tail},
 };
 
@@ -71,6 +73,8 @@ pub(crate) struct Taken {
     pub(crate) positioned: Vec<String>,
     /// How many entries had been added when it was asked where they end.
     pub(crate) adds: u64,
+    /// Whether the answer reached the streams' ends, if there was one.
+    pub(crate) answered: Option<bool>,
     /// Whether everything is known that was written before what was read last.
     pub(crate) settled: bool,
 }
@@ -93,6 +97,11 @@ impl Follower {
     pub(crate) fn place(&self, stream: &str) -> Option<crate::position::EntryId> {
         let plan = self.plan.as_ref()?;
         self.tail.cursors(plan).find(|(name, _)| *name == stream).map(|(_, last)| last)
+    }
+
+    /// How much is held in each memory.
+    pub(crate) fn held(&self) -> Vec<(Memory, usize)> {
+        self.tail.held()
     }
 
     /// The connection is lost, and whatever was asked.
@@ -122,7 +131,8 @@ impl Follower {
         if self.stage == Stage::Positioning && !self.tail.lacks_positions(plan) {
             self.follow(now);
         }
-        let due = self.idle || now.tick.0 >= self.checked + CHECK;
+        let check = if planted(Bug::CheckSeldom) { 3 * CHECK } else { CHECK };
+        let due = self.idle && !planted(Bug::CheckSeldom) || now.tick.0 >= self.checked + check;
         let what = match self.stage {
             Stage::Connecting => Command::Check,
             Stage::Positioning => Command::Survey,
@@ -170,6 +180,8 @@ impl Follower {
             return taken;
         };
         taken.adds = reply.adds;
+        let at_end = reply.entries.iter().all(|(_, entries)| entries.len() < self.count);
+        taken.answered = Some(at_end);
         let Some(plan) = self.plan.take() else { return taken };
         if reply.wrong {
             if what != Command::Read {
@@ -182,7 +194,7 @@ impl Follower {
         self.idle = reply.entries.is_empty() && what == Command::Read;
         taken.heard = reply.entries.iter().flat_map(|(_, entries)| entries).map(|entry| entry.says).collect();
         // Of several streams one may be ahead of another, until all have been read to their ends.
-        let whole = plan.streams.len() == 1 || reply.entries.iter().all(|(_, e)| e.len() < self.count);
+        let whole = plan.streams.len() == 1 || at_end;
         taken.settled = whole && what != Command::Survey;
         let entries = raw(reply.entries);
         match (what, reply.survey) {

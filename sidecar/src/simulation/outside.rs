@@ -87,13 +87,7 @@ impl World {
             // What is lost is found by the numbers that are written then.
             Step::Restart { settings: Some(_), .. }
                 if self.sink.is_losing() || self.judge.misses_losses() => {}
-            Step::Restart { back, settings } => {
-                self.debezium.sent = self.debezium.sent.saturating_sub(back.into());
-                if let Some(bits) = settings {
-                    self.debezium.settings = Settings::of(bits);
-                }
-                self.tally.count("debezium restart");
-            }
+            Step::Restart { back, settings } => self.restart_debezium(back.into(), settings),
             Step::Snapshot { lose } => self.snapshot(lose.into()),
             Step::IncrementalSnapshot { table: t } => {
                 self.debezium.snapshot(&self.db, Some(table(t)), &mut self.redis, now);
@@ -114,6 +108,17 @@ impl World {
                 self.lose(&gone);
             }
         }
+    }
+
+    /// Debezium goes back so many records, and may write in another format from then on.
+    fn restart_debezium(&mut self, back: usize, settings: Option<u8>) {
+        self.debezium.sent = self.debezium.sent.saturating_sub(back);
+        let settings = settings.map_or(self.debezium.settings, Settings::of);
+        if settings != self.debezium.settings {
+            self.tally.count("change of format");
+        }
+        self.debezium.settings = settings;
+        self.tally.count("debezium restart");
     }
 
     fn lose_in_redis(&mut self, step: Step) -> Vec<Entry> {

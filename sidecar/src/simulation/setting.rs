@@ -6,7 +6,10 @@ use freshet_crds::{Heartbeat, binding::Binding, manifest};
 use freshet_e2e::random::Random;
 
 use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind};
-use crate::catalog::{Catalog, Newer};
+use crate::{
+    bounds::{Memory, tests::Rooms},
+    catalog::{Catalog, Newer},
+};
 
 /// What stays the same through a run.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub(crate) struct Setting {
     /// Milliseconds that the database's clock is ahead.
     pub(crate) ahead: i64,
     pub(crate) debezium: Settings,
+    /// How much room each memory has, where it is less than outside of tests.
+    pub(crate) rooms: Rooms,
 }
 
 impl Setting {
@@ -56,8 +61,26 @@ impl Setting {
                 Settings::of(0b0010_1011)
             },
             bare_beats: !binlog && dice.one_in(6),
+            rooms: rooms(&mut dice),
         }
     }
+
+    /// Whether nothing is forgotten for want of room.
+    pub(crate) fn has_ample_room(&self) -> bool {
+        self.rooms.iter().all(Option::is_none)
+    }
+}
+
+/// In one of four runs, half of the memories are so small that they overflow. The books have room for a heartbeat, or a
+/// new epoch would begin with each, and nothing would ever be cached.
+fn rooms(dice: &mut Random) -> Rooms {
+    let small = dice.one_in(4);
+    let room = |memory: usize| {
+        let least = if memory == Memory::Unsettled as usize { 7 } else { 0 };
+        let room = least + dice.weighted(&[(2, 1), (2, 2), (2, 3), (1, 8)]);
+        (small && dice.one_in(2)).then_some(room)
+    };
+    std::array::from_fn(room)
 }
 
 pub(crate) fn catalog(

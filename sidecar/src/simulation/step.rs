@@ -280,7 +280,8 @@ fn time(dice: &mut Random, mood: Mood) -> Step {
     match dice.below(20) {
         // Longer than anything is vouched for.
         0 if dice.one_in(4) => Step::Wait { ms: 5000 * (1 + dice.below(2)) + ms },
-        0 if mood != Mood::Calm => Step::Stop { ms: ms * 10 },
+        // Up to two minutes.
+        0 if mood != Mood::Calm => Step::Stop { ms: if ms < 1500 { ms * 10 } else { ms * 40 } },
         0..8 if mood != Mood::Calm => Step::Wait { ms },
         0..2 => Step::Wait { ms },
         _ => Step::Flow { ms },

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    LOSS, LOSS_DELAYED, PROMPT,
     checker::{Judge, Violation},
     clients::{Filled, Pending, key_of},
     database::{Database, Edit, Mark, Table},
@@ -17,6 +18,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    bounds::{Memory, tests::room},
     catalog::{Cache, Catalog},
     clock::{Now, Tick},
     engine::Engine,
@@ -50,6 +52,10 @@ pub(crate) struct World {
     details: BTreeMap<Kind, bool>,
     binding_epoch: u64,
     pub(crate) last_beat: u64,
+    /// When the last answer of Redis was taken, and when one was last late or didn't reach the streams' ends, in running
+    /// time.
+    answered: u64,
+    late: u64,
     /// The position of the last hit that had one.
     pub(crate) carried: Option<Mark>,
     pub(crate) tally: Tally,
@@ -82,6 +88,8 @@ impl World {
             details: BTreeMap::new(),
             binding_epoch: 0,
             last_beat: 0,
+            answered: 0,
+            late: 0,
             carried: None,
             tally: Tally::default(),
             log: None,
@@ -121,7 +129,7 @@ impl World {
             Step::Stop { ms } => {
                 self.now += ms;
                 self.stopped += ms;
-                self.tally.count("stop");
+                self.tally.count(if ms < 60_000 { "stop" } else { "stop of a minute" });
             }
             Step::Get { slot, cache, key, how } => {
                 let kind = Kind::of(cache);
@@ -186,6 +194,34 @@ impl World {
             Step::Reload { what, cache } => self.reload(what, Kind::of(cache)),
             other => self.outside(other),
         }
+        self.bounded()
+    }
+
+    /// No memory holds more than it has room for.
+    fn bounded(&mut self) -> Result<(), Violation> {
+        if self.setting.has_ample_room() {
+            return Ok(());
+        }
+        let held =
+            self.engine.held().into_iter().chain(feed(&self.engine).held()).chain(self.follower.held());
+        for (memory, n) in held {
+            let room = room(memory, usize::MAX);
+            // It is looked at before an entry is counted, which adds two numbers at most.
+            let most = if memory == Memory::Unsettled { room.saturating_add(2) } else { room };
+            if n > most {
+                return Err(Violation::new("bound", format!("{n} in {memory:?}, with room for {room}")));
+            }
+            if n >= room {
+                self.tally.count(match memory {
+                    Memory::Rows => "rows full",
+                    Memory::Commits => "commits full",
+                    Memory::Ended => "ended full",
+                    Memory::Unsettled => "unsettled full",
+                    Memory::Loaders => "loaders full",
+                    Memory::Xids => "xids full",
+                });
+            }
+        }
         Ok(())
     }
 
@@ -200,6 +236,12 @@ impl World {
         let taken = self.follower.take(self.clock());
         for says in &taken.heard {
             self.judge.hear(*says, self.now);
+        }
+        if let Some(whole) = taken.answered {
+            if !whole || self.running() > self.answered + PROMPT {
+                self.late = self.running();
+            }
+            self.answered = self.running();
         }
         let entries = taken.heard.len() as u64;
         *self.tally.0.entry("entries").or_default() += entries;
@@ -222,6 +264,12 @@ impl World {
         if !taken.heard.is_empty() {
             self.say(|_| format!("heard {:?}", taken.heard));
         }
+    }
+
+    /// How long something that was lost then, in running time, may go unnoticed.
+    pub(crate) fn unnoticed(&self, lost: u64) -> u64 {
+        let prompt = self.late < lost && self.running() <= self.answered + PROMPT;
+        if prompt { LOSS } else { LOSS_DELAYED }
     }
 
     /// Whether Debezium writes the numbers by which any loss is noticed with the next heartbeat.
@@ -290,6 +338,6 @@ impl World {
     }
 }
 
-fn feed(engine: &Engine<MapShelf>) -> Arc<Feed> {
+pub(crate) fn feed(engine: &Engine<MapShelf>) -> Arc<Feed> {
     Arc::clone(&engine.catalog().unwrap().feeds[0].0)
 }
