@@ -64,6 +64,8 @@ pub(crate) enum Bug {
     HeartbeatJumpIgnored,
     /// How many events a transaction had doesn't matter.
     EndCountIgnored,
+    /// An end is taken for a transaction of which nothing else came.
+    BeginUnasked,
     /// Nobody asks for the commits that events name.
     ChainIgnored,
     /// A gap in MariaDB's numbers of transactions does nothing.

@@ -112,8 +112,13 @@ fn each_loss_within_a_transaction_is_noticed() {
     assert_eq!(whole.lost, Some(Break::TransactionsMissed), "all of the first transaction");
     let unseen = settle(&mut books(), &[end(2, 200, &[("s.t", 1)])]);
     assert_eq!(unseen.lost, Some(Break::EventsMissed), "all but its end");
-    let other = settle(&mut books(), &[end(2, 200, &[("s.v", 1)])]);
-    assert_eq!(other.lost, None, "a table that isn't followed");
+    let of_another = [begin(2), end(2, 200, &[("s.v", 1)])];
+    assert_eq!(settle(&mut books(), &of_another).lost, None, "a table that isn't followed");
+    let unbegun = settle(&mut books(), &of_another[1..]);
+    assert_eq!(unbegun.lost, Some(Break::EventsMissed), "and what came before it, perhaps");
+    let mut under_way = Accounts::default();
+    under_way.recall(&read(&StreamRole::Routed, &begin(2)));
+    assert_eq!(settle(&mut under_way, &of_another[1..]).lost, None, "it began before reading did");
 }
 
 /// The begin or the end of one of MariaDB's transactions.

@@ -197,7 +197,8 @@ impl Judge {
         self.loaders.clear();
         let moment = self.moment;
         let unread: Vec<usize> = unread.iter().copied().filter(|event| !self.fates[*event].again).collect();
-        for (_, fate) in self.gone(&unread, sent) {
+        // What never reached Redis may lie behind what was read: it is noticed when that is.
+        for (_, fate) in self.gone(&unread, sent).filter(|(_, fate)| !fate.dropped) {
             fate.delivered = Some((now, moment));
         }
     }

@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 50] = [
+const BUGS: [(Bug, u64); 51] = [
+    (Bug::BeginUnasked, 51136),
     (Bug::StalenessIgnored, 170),
     (Bug::NoFence, 5),
     (Bug::FenceOnlyCached, 17),
