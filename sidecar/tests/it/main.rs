@@ -25,4 +25,5 @@ mod replica;
 mod sentinel;
 mod shop;
 mod stampede;
+mod streams;
 mod tls;
