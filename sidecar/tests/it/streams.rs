@@ -75,24 +75,51 @@ fn a_redis_that_restarts_with_older_data_voids_everything() {
 
 #[test]
 fn a_lost_stream_voids_everything() {
-    let anew = "redis.call('DEL', KEYS[1]); return redis.call('XADD', KEYS[1], ARGV[1], 'a', 'b')";
-    let stream = "shop.inventory.stock";
-    for (command, why) in [
-        (&["FLUSHALL"][..], "stream-gone"),
-        (&["DEL", stream], "stream-gone"),
-        // Gone and made anew before anyone looked, with ids from before and with later ones.
-        (&["EVAL", anew, "1", stream, "1-1"], "id-went-back"),
-        (&["EVAL", anew, "1", stream, "*"], "entries-missed"),
-    ] {
+    const STREAM: &str = "shop.inventory.stock";
+    // Gone and made anew before anyone looked.
+    fn anew(redis: &Redis, id: &str) {
+        let script = "redis.call('DEL', KEYS[1]); return redis.call('XADD', KEYS[1], ARGV[1], 'a', 'b')";
+        redis.command::<String>(&["EVAL", script, "1", STREAM, id]).unwrap();
+    }
+    type Lose = fn(&Redis);
+    let ways: [(&str, Lose, &str); 5] = [
+        ("FLUSHALL", |redis| redis.command(&["FLUSHALL"]).unwrap(), "stream-gone"),
+        ("DEL", |redis| redis.command(&["DEL", STREAM]).unwrap(), "stream-gone"),
+        ("evicted", evict, "stream-gone"),
+        ("made anew with an older id", |redis| anew(redis, "1-1"), "id-went-back"),
+        ("made anew with a later id", |redis| anew(redis, "*"), "entries-missed"),
+    ];
+    for (way, lose, why) in ways {
         let mut shop = Shop::open();
         shop.settle();
         shop.fill("/v1/products/7", "x");
         let epoch = shop.epoch();
-        shop.redis.command::<redis::Value>(command).unwrap();
+        lose(&shop.redis);
         shop.until_fresh_after(epoch);
-        assert_eq!(shop.breaks(), [why], "{command:?}");
-        assert_eq!(shop.get("/v1/products/7"), "miss", "{command:?}");
+        assert_eq!(shop.breaks(), [why], "{way}");
+        assert_eq!(shop.get("/v1/products/7"), "miss", "{way}");
     }
+}
+
+/// Fills a Redis that evicts what was used longest ago, until one of the streams has gone.
+fn evict(redis: &Redis) {
+    let used: u64 = redis.info("memory", "used_memory").unwrap().parse().unwrap();
+    redis.command::<String>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).unwrap();
+    redis.command::<String>(&["CONFIG", "SET", "maxmemory", &(used + (2 << 20)).to_string()]).unwrap();
+    let filler = "x".repeat(256 << 10);
+    let mut number = 0;
+    until("a stream is evicted", SOON, || {
+        number += 1;
+        redis.command::<String>(&["SET", &format!("filler-{number}"), &filler])?;
+        let streams = ["product", "category", "stock"].map(|table| format!("shop.inventory.{table}"));
+        let words: Vec<_> = ["EXISTS"].into_iter().chain(streams.iter().map(String::as_str)).collect();
+        let left: usize = redis.command(&words)?;
+        ensure!(left < streams.len(), "all streams are there after {number} fillers");
+        Ok(())
+    })
+    .unwrap();
+    assert_ne!(redis.info("stats", "evicted_keys").unwrap(), "0");
+    redis.command::<String>(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
 }
 
 #[test]
