@@ -46,7 +46,8 @@ fn under_another_prefix_nothing_is_vouched_for() {
     shop.until_get("/v1/products/7", "stale lagging");
 }
 
-fn beat(redis: &Redis, prefix: &str) {
+/// A heartbeat of Debezium's own, as of now.
+pub(crate) fn beat(redis: &Redis, prefix: &str) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     let (key, value) = (format!("{{\"serverName\":\"{prefix}\"}}"), format!("{{\"ts_ms\":{now}}}"));
     redis.xadd(&format!("__debezium-heartbeat.{prefix}"), &[(&key, &value)]).unwrap();

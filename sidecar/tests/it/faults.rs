@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::ensure;
 use freshet_e2e::process::{Redis, Sidecar};
 
-use crate::shop::{CACHES, SOON, Shop, executable, manifest};
+use crate::{
+    drift::beat,
+    shop::{CACHES, SOON, Shop, executable, manifest},
+};
 
 #[test]
 fn without_redis_nothing_is_vouched_for_and_the_sidecar_still_answers() {
@@ -173,17 +176,11 @@ fn a_heartbeat_that_is_declared_bounds_staleness() {
     let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
     let mut shop = Shop { redis, sidecar };
     shop.until_get("/v1/products/7", "stale starting");
-    beat(&shop.redis);
+    beat(&shop.redis, "shop");
     shop.until_get("/v1/products/7", "miss");
     shop.until_get("/v1/products/7", "stale lagging");
-    beat(&shop.redis);
+    beat(&shop.redis, "shop");
     shop.until_get("/v1/products/7", "miss");
-}
-
-fn beat(redis: &Redis) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let value = format!("{{\"ts_ms\":{now}}}");
-    redis.xadd("__debezium-heartbeat.shop", &[("{\"serverName\":\"shop\"}", &value)]).unwrap();
 }
 
 /// A stopped sidecar finds heartbeats and many more changes than one read takes.
@@ -196,7 +193,7 @@ fn a_heartbeat_vouches_for_nothing_before_what_came_with_it_is_applied() {
     let mut shop = Shop { redis, sidecar };
     shop.change("product", "{\"id\":1}", "u", "null");
     shop.until_get("/v1/products/7", "stale starting");
-    beat(&shop.redis);
+    beat(&shop.redis, "shop");
     shop.until_get("/v1/products/7", "miss");
     let proven = std::time::Instant::now();
     shop.fill("/v1/products/7", "old");
@@ -207,7 +204,7 @@ fn a_heartbeat_vouches_for_nothing_before_what_came_with_it_is_applied() {
     shop.redis.command::<String>(&["EVAL", add, "1", "shop.inventory.product", &event]).unwrap();
     // Until what was proven before the stop is too old, so that only the new heartbeat can vouch.
     std::thread::sleep(Duration::from_millis(2200).saturating_sub(proven.elapsed()));
-    beat(&shop.redis);
+    beat(&shop.redis, "shop");
     shop.sidecar.process().resume().unwrap();
     let mut stale = 0;
     shop.sidecar
@@ -215,7 +212,7 @@ fn a_heartbeat_vouches_for_nothing_before_what_came_with_it_is_applied() {
             let found = crate::shop::outcome(&sidecar.get("/v1/products/7")?);
             assert_ne!(found, "hit old", "after {stale} stale answers");
             stale += 1;
-            beat(&shop.redis);
+            beat(&shop.redis, "shop");
             ensure!(found == "miss", "{found}");
             Ok(())
         })
@@ -229,7 +226,7 @@ fn stale_values_are_served_marked_where_the_binding_says_so() {
     let text = manifest(&redis, CACHES, freshness);
     let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
     shop.until_get("/v1/products/7", "stale starting");
-    beat(&shop.redis);
+    beat(&shop.redis, "shop");
     shop.sidecar
         .until("a value is stored", SOON, |sidecar| {
             let answer = sidecar.get("/v1/products/7")?;
@@ -272,7 +269,7 @@ fn the_documented_permissions_are_enough() {
     let sidecar = Sidecar::builder(executable(), &text).secret("redis", "url", &url).start().unwrap();
     let mut shop = Shop { redis, sidecar };
     shop.until_state("Starting");
-    beat(&shop.redis);
+    beat(&shop.redis, "shop");
     shop.until_fresh();
     shop.fill("/v1/products/7", "x");
     shop.change("product", "{\"id\":7}", "u", "null");

@@ -27,3 +27,4 @@ mod shop;
 mod stampede;
 mod streams;
 mod tls;
+mod wishes;

@@ -17,7 +17,8 @@ fn get(log: &Log, headers: &[(&str, &str)]) -> Response {
     log.shop.sidecar.request("GET", "/v1/products/7", headers, b"").unwrap()
 }
 
-fn detail(answer: &Response) -> String {
+/// What an answer says besides its value.
+pub(crate) fn detail(answer: &Response) -> String {
     let status = answer.header("cache-status").unwrap();
     status.rsplit_once("detail=").map_or_else(String::new, |(_, detail)| detail.to_owned())
 }
