@@ -84,8 +84,12 @@ pub struct CacheStats {
     pub stale: AtomicU64,
     /// Reads answered with a value marked as stale.
     pub stale_hits: AtomicU64,
-    /// Fills that were stored.
+    /// Fills that were stored for as long as they may live.
     pub stored: AtomicU64,
+    /// Fills that were stored until a hold-off's end.
+    pub held_off: AtomicU64,
+    /// Fills that couldn't be taken: without a lease for the key, too large, of a wrong type.
+    pub fills_refused: AtomicU64,
     /// Fills that were refused because of a change after their lease.
     pub fenced: AtomicU64,
     /// Values that came from a change's image.
@@ -120,6 +124,16 @@ pub struct Table {
     pub dependents: Vec<Arc<Cache>>,
     /// Whether an event of it was ever seen.
     pub seen: Seen,
+}
+
+// === impl CacheStats ===
+
+impl CacheStats {
+    /// Counts a fill that was stored, by whether that is until a hold-off's end.
+    pub(crate) fn note_stored(&self, held_off: bool) {
+        let counter = if held_off { &self.held_off } else { &self.stored };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 // === impl Catalog ===

@@ -202,7 +202,7 @@ impl<S: Shelf> Engine<S> {
         if !planted(Bug::BellBeforeChange) {
             self.bells.ring(lease.row);
         }
-        cache.stats.stored.fetch_add(1, Ordering::Relaxed);
+        cache.stats.note_stored(admission.hold_off.is_some());
         Ok(())
     }
 

@@ -160,8 +160,13 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     });
     sheet.counters("cache_requests", "Reads by outcome", requests)?;
     let fills = caches().flat_map(|(name, s)| {
-        [("stored", &s.stored), ("fenced", &s.fenced)]
-            .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
+        [
+            ("stored", &s.stored),
+            ("held-off", &s.held_off),
+            ("fenced", &s.fenced),
+            ("refused", &s.fills_refused),
+        ]
+        .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
     });
     sheet.counters("fills", "Fills by outcome", fills)?;
     let hydrated = caches().map(|(name, s)| (vec![("cache", name)], count(&s.hydrated)));

@@ -150,7 +150,7 @@ fn cache(cache: &Cache, held_off: bool) -> Value {
         "misses": misses,
         // Undefined before the first read, and no number stands for that.
         "hitRatio": (hits + misses > 0).then(|| ratio(hits, hits + misses)),
-        "stored": count(&stats.stored),
+        "stored": count(&stats.stored) + count(&stats.held_off),
         "fenced": count(&stats.fenced),
         "hydrated": count(&stats.hydrated),
         "imagesRefused": Refusal::ALL

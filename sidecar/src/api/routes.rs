@@ -1,6 +1,6 @@
 //! The paths of the application's API and what each answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use freshet_crds::OnChange;
@@ -12,7 +12,7 @@ use hyper::{
 };
 
 use super::{
-    body::Room,
+    body::{Received, Room},
     connection::{Patience, Phase},
     directives::{self, FillDirectives, ReadDirectives},
     problem::Problem,
@@ -147,11 +147,35 @@ struct Place<'a> {
 
 async fn fill(
     engine: &Engine,
-    Place { catalog, cache, key }: Place<'_>,
+    place: Place<'_>,
     room: &Room,
     patience: &Patience,
     request: &mut Request<Incoming>,
 ) -> Result<Reply, Problem> {
+    let taken = take(engine, &place, room, patience, request).await;
+    let Place { catalog, cache, key } = place;
+    let (fill, _received) = taken.inspect_err(|_| {
+        cache.stats.fills_refused.fetch_add(1, Ordering::Relaxed);
+    })?;
+    engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "fenced",
+            "A change or another value came in between",
+            "the value may be older than a change that was applied, or than a value that was stored, since its lease: nothing was stored, use it once and forget it",
+        )
+    })?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// What a request fills, and the room it takes until it is stored.
+async fn take(
+    engine: &Engine,
+    Place { catalog, cache, key }: &Place<'_>,
+    room: &Room,
+    patience: &Patience,
+    request: &mut Request<Incoming>,
+) -> Result<(Fill, Received), Problem> {
     let headers = request.headers();
     let Some(token) = directives::header(headers, "freshet-lease")? else {
         return Err(Problem::new(
@@ -186,16 +210,7 @@ async fn fill(
     }
     let value = Value { body, content_type, absent: fill.absent };
     let position = fill.position(&cache.feed.spec.name);
-    let fill = Fill { lease, value, max_age: fill.max_age, position };
-    engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "fenced",
-            "A change or another value came in between",
-            "the value may be older than a change that was applied, or than a value that was stored, since its lease: nothing was stored, use it once and forget it",
-        )
-    })?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    Ok((Fill { lease, value, max_age: fill.max_age, position }, received))
 }
 
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {

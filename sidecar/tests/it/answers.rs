@@ -4,6 +4,7 @@ use freshet_e2e::process::{Redis, Sidecar, http::Connection};
 use serde_json::json;
 
 use crate::bad_input::problem;
+use crate::drift::beat;
 use crate::shop::{CACHES, SOON, Shop, ask, event, executable, manifest, outcome};
 
 #[test]
@@ -180,6 +181,27 @@ fn a_fill_overtaken_by_a_change_is_refused() {
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.json().unwrap()["type"], "https://freshet.dev/problems/fenced");
     assert_eq!(shop.get("/v1/products/7"), "miss");
+}
+
+#[test]
+fn fills_are_counted_by_what_became_of_them() {
+    let redis = Redis::start().unwrap();
+    let freshness = "  freshness: {maxStaleness: 5m, heartbeat: Debezium, readLag: 1h}";
+    let text = manifest(&redis, CACHES, freshness);
+    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    shop.until_state("Starting");
+    beat(&shop.redis, "shop");
+    shop.until_fresh();
+    // Within `readLag` of the streams' positioning.
+    shop.fill("/v1/products/7", "x");
+    assert_eq!(shop.fills("products"), [("fenced", 0), ("held-off", 1), ("refused", 0), ("stored", 0)]);
+    let lease = shop.lease("/v1/products/7");
+    shop.sidecar.request("DELETE", "/v1/products/7", &[], b"").unwrap();
+    assert_eq!(shop.put("/v1/products/7", &lease, "x"), 409);
+    assert_eq!(shop.put("/v1/products/8", &lease, "x"), 400);
+    assert_eq!(shop.fills("products"), [("fenced", 1), ("held-off", 1), ("refused", 1), ("stored", 0)]);
+    let status = shop.sidecar.status().unwrap()["caches"]["products"].clone();
+    assert_eq!((status["stored"].as_u64(), status["fenced"].as_u64()), (Some(1), Some(1)), "{status}");
 }
 
 #[test]

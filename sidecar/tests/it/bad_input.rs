@@ -103,6 +103,7 @@ fn fills_that_cannot_be_taken_are_told_why() {
     problem(&put(&[mine, ("freshet-position", "22674008")], b"x"), 400, "position", "dictionary");
     assert_eq!(shop.get("/v1/products/1"), "miss", "nothing was stored");
     assert_eq!(put(&[mine], b"x").status, 204, "and nothing was used up");
+    assert_eq!(shop.fills("products"), [("fenced", 0), ("held-off", 0), ("refused", 10), ("stored", 1)]);
 }
 
 #[test]

@@ -124,6 +124,16 @@ impl Shop {
             .unwrap();
     }
 
+    /// What became of a cache's fills, as the metrics count them.
+    pub(crate) fn fills(&self, cache: &str) -> [(&'static str, u64); 4] {
+        let metrics = self.sidecar.metrics().unwrap();
+        ["fenced", "held-off", "refused", "stored"].map(|outcome| {
+            let name = format!("freshet_fills_total{{cache=\"{cache}\",outcome=\"{outcome}\"}} ");
+            let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+            (outcome, count.unwrap_or_else(|| panic!("no {name}in\n{metrics}")).parse().unwrap())
+        })
+    }
+
     /// Why epochs have ended.
     pub(crate) fn breaks(&self) -> Vec<String> {
         let status = self.sidecar.status().unwrap();
