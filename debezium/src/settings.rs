@@ -375,12 +375,12 @@ impl Pipeline {
             )
         };
         list.add(Part::Changes, "debezium.source.event.converting.failure.handling.mode", mode, why);
-        if self.database == Database::Postgres && !self.hydrated.is_empty() {
+        if self.database == Database::Postgres && self.reads_values {
             list.add(
                 Part::Changes,
                 "debezium.source.include.unknown.datatypes",
                 "true",
-                "Columns of types that Debezium doesn't know come as base64 of their text: else hydrated rows are without.",
+                "Columns of types that Debezium doesn't know come as base64 of their text: else events are without.",
             );
         }
         if self.database == Database::MariaDb {
