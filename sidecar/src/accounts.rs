@@ -27,8 +27,8 @@ use crate::{
 
 /// Transactions that are kept until the books are settled, at most: while a backlog is read from several streams.
 pub const UNSETTLED: usize = 1 << 16;
-/// Transactions that are remembered after their end, so that what is replayed of them isn't counted again. Debezium's
-/// sink sends at most a batch again, of 2048 events unless set otherwise.
+/// Transactions that are remembered once the books are settled after their end, so that what is replayed of them isn't
+/// counted again. Debezium's sink sends at most a batch again, of 2048 events unless set otherwise.
 const ENDED: usize = 1 << 12;
 /// MariaDB's domains that are followed, at most: there is one unless it has several primaries.
 pub const DOMAINS: usize = 64;
@@ -59,8 +59,11 @@ struct Numbers {
     domains: BTreeMap<u32, u64>,
     /// The transactions that haven't ended.
     open: HashMap<TransactionId, Open>,
-    /// MariaDB's transactions that began, oldest first, until it is known how they ended.
-    begun: Vec<TransactionId>,
+    /// The transactions that began, until it is known how they ended, and the one that began last.
+    begun: HashSet<TransactionId>,
+    newest: Option<TransactionId>,
+    /// MariaDB's that events named first, with domain and number, since the books were settled.
+    named: Vec<(TransactionId, u32, u64)>,
     /// Those that an event has told to be statements about a table, since the books were settled: they may have no end.
     told: Vec<TransactionId>,
     /// Ends that aren't settled.
@@ -101,7 +104,7 @@ pub struct Settled {
     pub lost: Option<Break>,
     /// A number was seen for the first time: what was lost before it nobody would have noticed.
     pub began: bool,
-    /// Whether a transaction is under way, events of which have been applied.
+    /// Whether a transaction is under way, events of which may have been applied.
     pub open: bool,
 }
 
@@ -138,6 +141,7 @@ impl Accounts {
                 if end.is_some() {
                     numbers.open.remove(id);
                     numbers.ended.push(*id);
+                    numbers.ended.trim();
                 } else if gtid.is_none() {
                     let entered = Open { must_end: true, entered: true, ..Open::default() };
                     numbers.open.insert(*id, entered);
@@ -158,11 +162,11 @@ impl Accounts {
             numbers.lose(Break::Unaccounted);
             (numbers.open, numbers.ends) = Default::default();
             (numbers.preceding, numbers.commits) = Default::default();
-            (numbers.begun, numbers.told) = Default::default();
+            (numbers.begun, numbers.named, numbers.told) = Default::default();
         }
-        if let Change::Transaction(Transaction { id, gtid: Some(gtid), end }) = change {
-            numbers.follow(*gtid);
-            if let (Gtid::MariaDb { .. }, None) = (gtid, end) {
+        if let Change::Transaction(Transaction { id, gtid, end }) = change {
+            gtid.inspect(|gtid| numbers.follow(*gtid));
+            if end.is_none() && !matches!(gtid, Some(Gtid::MySql { .. })) {
                 numbers.begin(*id);
             }
         }
@@ -217,7 +221,9 @@ impl Accounts {
         let numbers = &mut self.numbers;
         numbers.close(&self.followed);
         numbers.chain();
-        let settled = Settled { lost: numbers.lost, began: numbers.began, open: !numbers.open.is_empty() };
+        // Of one that began events may have come that name none: rows without an envelope, and what can't be read.
+        let open = !numbers.open.is_empty() || !numbers.begun.is_empty();
+        let settled = Settled { lost: numbers.lost, began: numbers.began, open };
         if numbers.lost.is_some() {
             // What came since isn't known to be whole, and begins anew.
             *numbers = Numbers { ended: std::mem::take(&mut numbers.ended), ..Numbers::default() };
@@ -243,13 +249,14 @@ impl Accounts {
 impl Numbers {
     /// What is kept until the books are settled.
     fn unsettled(&self) -> usize {
-        let markers = self.ends.len() + self.begun.len() + self.told.len();
+        let markers = self.ends.len() + self.begun.len() + self.named.len() + self.told.len();
         self.open.len() + markers + self.preceding.len() + self.commits.len()
     }
 
     fn begin(&mut self, id: TransactionId) {
-        if !self.ended.contains(id) && !self.begun.contains(&id) {
-            self.begun.push(id);
+        if !self.ended.contains(id) {
+            self.begun.insert(id);
+            self.newest = Some(id);
         }
     }
 
@@ -312,7 +319,12 @@ impl Numbers {
             return;
         }
         let entered = *self.entered.get_or_insert(id) == id;
-        let open = self.open.entry(id).or_default();
+        let open = self.open.entry(id).or_insert_with(|| {
+            if let Some(Gtid::MariaDb { domain, sequence, .. }) = mark.gtid {
+                self.named.push((id, domain, sequence));
+            }
+            Open::default()
+        });
         open.must_end |= mark.lsn.is_some();
         open.is_new = true;
         let at = open.last.iter().position(|(t, _)| *t == table).unwrap_or_else(|| {
@@ -356,19 +368,33 @@ impl Numbers {
             }
             self.ended.push(id);
         }
-        let (mut begun, told) = (std::mem::take(&mut self.begun), std::mem::take(&mut self.told));
+        let told = std::mem::take(&mut self.told);
         let lacks_end = |id: &TransactionId| !self.ended.contains(*id) && !told.contains(id);
+        // Every begin has come that was written before its events. Where it was lost, the ones before it are over all the
+        // same; and of two that lack their ends one is enough.
+        let named = std::mem::take(&mut self.named);
+        for (id, domain, sequence) in named.into_iter().filter(|(id, ..)| lacks_end(id)).take(2) {
+            if planted(Bug::NamedIgnored) || !self.begun.insert(id) {
+                continue;
+            }
+            self.newest = Some(id);
+            if self.domains.get(&domain).is_some_and(|newest| sequence > newest.saturating_add(1)) {
+                self.lost.get_or_insert(Break::TransactionsMissed);
+            }
+        }
         // Debezium writes one transaction after the other: one can be under way, the others' ends were lost.
-        let under_way = begun.pop();
-        let unended = begun.iter().any(lacks_end);
-        if let Some(newest) = under_way {
+        let newest = self.newest.take();
+        let unended = self.begun.iter().any(|id| Some(*id) != newest && lacks_end(id));
+        self.begun.retain(|id| Some(*id) == newest && lacks_end(id));
+        self.newest = newest.filter(|newest| self.begun.contains(newest));
+        if let Some(newest) = newest {
             // What began before has ended, or won't.
             self.open.retain(|id, open| open.must_end || *id == newest);
         }
-        self.begun = under_way.into_iter().filter(lacks_end).collect();
         if unended && !planted(Bug::UnendedIgnored) {
             self.lose(Break::EventsMissed);
         }
+        self.ended.trim();
         if self.open.len() > 1 {
             if self.open.values().filter(|open| open.must_end).count() > 1 {
                 self.lose(Break::EventsMissed);
@@ -406,11 +432,14 @@ impl Ended {
     fn push(&mut self, id: TransactionId) {
         if self.ids.insert(id) {
             self.order.push_back(id);
-            if self.order.len() > room(Memory::Ended, ENDED)
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.ids.remove(&oldest);
-            }
+        }
+    }
+
+    /// Forgets the oldest, as far as there is no room for them.
+    fn trim(&mut self) {
+        let excess = self.order.len().saturating_sub(room(Memory::Ended, ENDED));
+        for oldest in self.order.drain(..excess) {
+            self.ids.remove(&oldest);
         }
     }
 }

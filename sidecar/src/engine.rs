@@ -34,7 +34,7 @@ use crate::{
     lease::{Lease, Sealer},
     loaders::Loaders,
     planted::{Bug, planted},
-    position::{Commit, RowVersion},
+    position::{Commit, Gtid, RowVersion},
     store::{Shelf, Store},
     sync::{ArcSwap, ArcSwapOption, AtomicBool, Mutex},
 };
@@ -347,6 +347,13 @@ impl<S: Shelf> Engine<S> {
     pub fn commit(&self, feed: &Feed, commit: Commit, at_end: bool, now: Tick) {
         let through = self.core().history.seq();
         feed.commit(commit, at_end, through, now);
+    }
+
+    /// Notes that something of a statement about a table has been applied: whoever hasn't seen its transaction may have
+    /// missed that.
+    pub fn statement(&self, feed: &Feed, gtid: Gtid, now: Tick) {
+        let through = self.core().history.seq();
+        feed.with_commits(|commits| commits.applied(Commit::Gtid(gtid), false, through, now));
     }
 
     /// Voids what depends on a feed without a new epoch: nobody would have noticed if something had been lost so far.

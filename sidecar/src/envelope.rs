@@ -422,7 +422,8 @@ fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
             let table = TableName::from_binding(&parts.join("."));
             // In MariaDB's log it is a transaction of its own.
             let gtid = value.source.as_ref().and_then(|source| source.gtid.as_deref());
-            let mark = Mark { transaction: gtid.map(TransactionId::of), ..Mark::default() };
+            let transaction = gtid.map(TransactionId::of);
+            let mark = Mark { transaction, gtid: gtid.and_then(|g| g.parse().ok()), ..Mark::default() };
             Change::Table { table, why: TableReason::Redefined, version, mark }
         }
         _ => Change::Source { why: SourceReason::Redefined, version },

@@ -72,6 +72,8 @@ pub(crate) enum Bug {
     GtidGapIgnored,
     /// A transaction of MariaDB that begins needn't end.
     UnendedIgnored,
+    /// A transaction of MariaDB whose begin was lost isn't missed before its end.
+    NamedIgnored,
     /// A heartbeat counts before the other streams have been read.
     HeartbeatAtOnce,
     /// Numbers that begin void nothing.
@@ -82,6 +84,8 @@ pub(crate) enum Bug {
     ProofIgnored,
     /// Fills at earlier positions than ones before them are taken.
     OlderFillTaken,
+    /// A statement about a table needn't be seen by whoever has seen the commits before it.
+    StatementUnseen,
     /// What is under way counts as applied through the commits before it.
     OpenCounts,
     /// A transaction counts as applied with its first event.

@@ -84,6 +84,7 @@ const PROMPT: u64 = 250;
 /// a survey of streams that are new; and the check's own. (A real read waits up to one second, but then only where
 /// nothing is added, and the check follows at once: two seconds and what Redis takes to answer.)
 const LOSS: u64 = 1000 + 4 * PROMPT;
-/// Likewise where it isn't: a check is sent at the latest one second after the last one was answered, behind a read that
-/// waits at most one second, and each answer can take two.
+/// Likewise where it isn't, from the last answer that was late or didn't reach the streams' ends: a check is sent at the
+/// latest one second after the last one was answered, behind a read that waits at most one second, and each answer can
+/// take two.
 const LOSS_DELAYED: u64 = 6000;

@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Ordering::Less,
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -13,10 +13,9 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    accounts::{Accounts, UNSETTLED},
-    bounds::{Memory, room},
+    accounts::Accounts,
     catalog::Cache,
-    change::{Change, End, Fault, TableId, Transaction},
+    change::{Change, Fault, TableId, Transaction},
     clock::{Now, Tick},
     continuity::{Break, Continuity, ServerIdentity, StreamState},
     engine::Engine,
@@ -31,10 +30,12 @@ use crate::{
 mod log_end;
 mod pace;
 mod plan;
+mod unsettled;
 
 use log_end::LogEnd;
 use pace::Pace;
 pub use plan::Plan;
+use unsettled::{Seen, Unsettled};
 
 /// Entries looked back at when a stream of one table, or of all, is positioned.
 const LOOK_BACK: (usize, usize) = (4, 256);
@@ -66,8 +67,8 @@ pub struct Tail<S = Store> {
     feed: Arc<Feed>,
     continuity: Continuity,
     accounts: Accounts,
-    /// Commits that count once the books are settled; the newest of them.
-    commits: VecDeque<Commit>,
+    /// Transactions that count once the books are settled.
+    unsettled: Unsettled,
     /// The newest place of PostgreSQL's log that an event was written at, likewise.
     passed: Option<u64>,
     /// The newest version that any event named.
@@ -94,7 +95,7 @@ impl<S: Shelf> Tail<S> {
             feed,
             continuity: Continuity::default(),
             accounts: Accounts::default(),
-            commits: VecDeque::new(),
+            unsettled: Unsettled::default(),
             passed: None,
             newest: None,
             end: LogEnd::default(),
@@ -343,16 +344,12 @@ impl<S: Shelf> Tail<S> {
 
     /// Notes how far a change shows the database's log to have been applied.
     fn follow_log(&mut self, change: &Change<'_>, now: Tick) {
-        if let Change::Transaction(Transaction { end: Some(End { commit: Some(commit), .. }), .. }) = change {
-            if planted(Bug::CommitAtOnce) {
-                self.engine.commit(&self.feed, *commit, true, now);
-            } else {
-                if self.commits.len() == room(Memory::Unsettled, UNSETTLED) {
-                    // Whoever asks for it is told that it hasn't been reached.
-                    self.commits.pop_front();
-                }
-                self.commits.push_back(*commit);
+        match Seen::of(change) {
+            Some(Seen::Whole(commit)) if planted(Bug::CommitAtOnce) => {
+                self.engine.commit(&self.feed, commit, true, now);
             }
+            Some(seen) => self.unsettled.push(seen),
+            None => {}
         }
         if planted(Bug::PositionOfRow)
             && let Some(lsn) = change.mark().and_then(|mark| mark.lsn)
@@ -381,8 +378,17 @@ impl<S: Shelf> Tail<S> {
         // Of several streams, what has been applied of a transaction that is under way would count as applied through
         // the ones before it.
         if ordered || !settled.open || planted(Bug::OpenCounts) {
-            for commit in self.commits.drain(..) {
-                self.engine.commit(&self.feed, commit, self.end.is_at(commit), now);
+            let (seen, all) = self.unsettled.take();
+            if !all {
+                self.feed.with_commits(|commits| commits.forget(now));
+            }
+            for seen in seen {
+                match seen {
+                    Seen::Whole(commit) => {
+                        self.engine.commit(&self.feed, commit, self.end.is_at(commit), now);
+                    }
+                    Seen::Statement(gtid) => self.engine.statement(&self.feed, gtid, now),
+                }
             }
             self.end.take(&mut self.end_since);
         }
@@ -400,14 +406,14 @@ impl<S: Shelf> Tail<S> {
 
     /// How much is held in each memory.
     #[cfg(test)]
-    pub(crate) fn held(&self) -> Vec<(Memory, usize)> {
-        let commits = (Memory::Unsettled, self.commits.len());
-        self.accounts.held().into_iter().chain([commits]).collect()
+    pub(crate) fn held(&self) -> Vec<(crate::bounds::Memory, usize)> {
+        let unsettled = (crate::bounds::Memory::Unsettled, self.unsettled.len());
+        self.accounts.held().into_iter().chain([unsettled]).collect()
     }
 
     fn announce(&mut self, why: Break, detach: bool, now: Tick) {
         // They are of the log before the break.
-        self.commits.clear();
+        self.unsettled = Unsettled::default();
         self.passed = None;
         if why == Break::DatabaseChanged {
             (self.end, self.end_since) = Default::default();

@@ -1,4 +1,4 @@
-use super::{Accounts, Numbers, Settled, UNSETTLED};
+use super::{Accounts, ENDED, Numbers, Settled, UNSETTLED};
 use crate::{
     change::{Change, End, TableId, Transaction, TransactionId},
     continuity::Break,
@@ -98,15 +98,10 @@ fn each_loss_within_a_transaction_is_noticed() {
         row("u", 3, 1, 200),
         end(3, 300, &[("s.u", 1)]),
     ];
-    for (lost, why) in [
-        (1, Break::EventsMissed),
-        (2, Break::EventsMissed),
-        (3, Break::EventsMissed),
-        (4, Break::TransactionsMissed),
-    ] {
+    for lost in 1..=4 {
         let mut entries = transaction.to_vec();
         entries.remove(lost);
-        assert_eq!(settle(&mut books(), &entries).lost, Some(why), "{lost}");
+        assert_eq!(settle(&mut books(), &entries).lost, Some(Break::EventsMissed), "{lost}");
     }
     let whole = settle(&mut books(), &transaction[5..]);
     assert_eq!(whole.lost, Some(Break::TransactionsMissed), "all of the first transaction");
@@ -119,6 +114,24 @@ fn each_loss_within_a_transaction_is_noticed() {
     let mut under_way = Accounts::default();
     under_way.recall(&read(&StreamRole::Routed, &begin(2)));
     assert_eq!(settle(&mut under_way, &of_another[1..]).lost, None, "it began before reading did");
+}
+
+/// No event names its commit: those of the next one are in a stream that isn't read.
+#[test]
+fn a_transaction_that_only_began_is_missed_when_the_next_one_begins() {
+    for ordered in [true, false] {
+        let mut accounts = books();
+        let mut settle = |entries: &[Vec<(Vec<u8>, Vec<u8>)>]| {
+            accounts.follow(ordered, [TableId::of("s.t")].into());
+            for fields in entries {
+                accounts.note(&read(&StreamRole::Routed, fields));
+            }
+            accounts.settle()
+        };
+        assert_eq!(settle(&[begin(2)]), Settled { open: true, ..Settled::default() });
+        let next = settle(&[begin(3), end(3, 300, &[("s.v", 1)])]);
+        assert_eq!(next.lost, Some(Break::EventsMissed), "ordered: {ordered}");
+    }
 }
 
 /// The begin or the end of one of MariaDB's transactions.
@@ -155,22 +168,52 @@ fn mariadbs_transactions_are_numbered() {
     assert_eq!(settle(&mut accounts, &[marker("BEGIN", "0-2-12")]).lost, Some(Break::TransactionsMissed));
 }
 
+/// The first event of one of MariaDB's transactions.
+fn event(gtid: &str, op: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let value = format!(
+        "{{\"after\":null,\"op\":\"{op}\",\"source\":{{\"db\":\"s\",\"table\":\"t\",\"gtid\":\"{gtid}\"}},\
+         \"transaction\":{{\"id\":\"{gtid}\",\"total_order\":1,\"data_collection_order\":1}}}}"
+    );
+    entry("{\"id\":1}", &value)
+}
+
+/// A heartbeat that came alone would vouch for what was lost before it.
+#[test]
+fn a_transaction_whose_begin_was_lost_shows_with_its_first_event_what_was_lost_before() {
+    let (begin, end) = (|gtid| marker("BEGIN", gtid), |gtid| marker("END", gtid));
+    let after = |entries: &[Vec<(Vec<u8>, Vec<u8>)>]| {
+        let mut accounts = Accounts::default();
+        settle(&mut accounts, &[begin("0-1-7"), end("0-1-7")]);
+        settle(&mut accounts, entries)
+    };
+    let (none, lost) = (None, |why| Some(why));
+    assert_eq!(after(&[event("0-1-8", "u")]).lost, none, "its begin alone");
+    assert_eq!(after(&[event("0-1-8", "u"), end("0-1-8")]).lost, none);
+    assert_eq!(after(&[event("0-1-9", "u")]).lost, lost(Break::TransactionsMissed));
+    assert_eq!(after(&[begin("0-1-8"), event("0-1-9", "u")]).lost, lost(Break::EventsMissed));
+    assert_eq!(after(&[event("0-1-8", "u"), begin("0-1-8"), event("0-1-9", "u"), end("0-1-8")]).lost, none);
+    assert_eq!(after(&[event("0-1-8", "t")]).lost, none, "a statement");
+}
+
+#[test]
+fn a_long_backlog_of_several_streams_is_no_loss() {
+    let mut accounts = Accounts::default();
+    let numbers = 1..=ENDED + 2;
+    let gtids: Vec<String> = numbers.map(|n| format!("0-1-{n}")).collect();
+    let events = gtids.iter().map(|gtid| event(gtid, "u"));
+    let markers = gtids.iter().flat_map(|gtid| [marker("BEGIN", gtid), marker("END", gtid)]);
+    accounts.follow(false, [TableId::of("s.t")].into());
+    for fields in events.chain(markers) {
+        accounts.note(&read(&StreamRole::Routed, &fields));
+    }
+    let settled = accounts.settle();
+    assert_eq!(settled, Settled { lost: None, began: true, open: false });
+    assert_eq!(accounts.numbers.ended.order.len(), ENDED);
+}
+
 /// In whatever order the streams are read, a definition's event explains why its transaction has no end.
 #[test]
 fn of_mariadbs_transactions_only_statements_about_tables_have_no_end() {
-    let marker = |status: &str, gtid: &str| {
-        let value = format!(
-            "{{\"status\":\"{status}\",\"id\":\"{gtid}\",\"event_count\":null,\"data_collections\":null}}"
-        );
-        entry(&format!("{{\"id\":\"{gtid}\"}}"), &value)
-    };
-    let event = |gtid: &str, op: &str| {
-        let value = format!(
-            "{{\"after\":null,\"op\":\"{op}\",\"source\":{{\"db\":\"s\",\"table\":\"t\",\"gtid\":\"{gtid}\"}},\
-             \"transaction\":{{\"id\":\"{gtid}\",\"total_order\":1,\"data_collection_order\":1}}}}"
-        );
-        entry("{\"id\":1}", &value)
-    };
     let altered = |gtid: &str| {
         let value = format!(
             "{{\"source\":{{\"db\":\"s\",\"gtid\":\"{gtid}\"}},\"ddl\":\"ALTER\",\
@@ -253,16 +296,20 @@ fn what_is_replayed_is_no_loss() {
 
 #[test]
 fn a_replay_that_loses_an_end_leaves_nothing_under_way() {
-    let mut accounts = books();
     let next = |xid: u32| {
         let lsn = 100 * u64::from(xid);
         [begin(xid), row("t", xid, 1, lsn - 100), end(xid, lsn, &[("s.t", 1)])]
     };
-    settle(&mut accounts, &next(2));
-    accounts.numbers.ended = super::Ended::default();
-    assert!(settle(&mut accounts, &[begin(2), row("t", 2, 1, 100)]).open, "it may go on");
-    assert!(settle(&mut accounts, &next(3)).open);
-    assert_eq!(settle(&mut accounts, &next(4)), Settled::default());
+    for begins in [true, false] {
+        let mut accounts = books();
+        settle(&mut accounts, &next(2));
+        accounts.numbers.ended = super::Ended::default();
+        let replayed = &next(2)[usize::from(!begins)..2];
+        assert!(settle(&mut accounts, replayed).open, "it may go on");
+        let then = settle(&mut accounts, &next(3));
+        assert_eq!(then.lost, begins.then_some(Break::EventsMissed), "nobody remembers that it had ended");
+        assert!(!settle(&mut accounts, &next(4)).open);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ const KEPT: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Commits {
     kept: VecDeque<Applied>,
-    /// When the newest commit was applied that is no longer kept.
+    /// When the newest commit was applied that isn't kept.
     forgotten: Option<Tick>,
     /// Since when all commits have been noted.
     begun: Option<Tick>,
@@ -33,7 +33,7 @@ struct Applied {
     through: Seq,
     at: Tick,
     commit: Commit,
-    /// Whether it was at the log's end: who has seen it has seen all before it.
+    /// Whether it was at the log's end, and whole: who has seen it has seen all before it.
     at_end: bool,
 }
 
@@ -44,9 +44,14 @@ impl Commits {
     /// of the log unless it is read once more.
     pub fn applied(&mut self, commit: Commit, at_end: bool, through: Seq, now: Tick) {
         if self.kept.len() == room(Memory::Commits, KEPT) {
-            self.forgotten = self.kept.pop_front().map(|oldest| oldest.at);
+            self.forgotten = self.forgotten.max(self.kept.pop_front().map(|oldest| oldest.at));
         }
         self.kept.push_back(Applied { through, at: now, commit, at_end });
+    }
+
+    /// Notes that commits up to now aren't all kept.
+    pub fn forget(&mut self, now: Tick) {
+        self.forgotten = Some(now);
     }
 
     /// Notes that there may have been commits before, of which nothing is known.

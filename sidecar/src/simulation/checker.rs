@@ -32,11 +32,12 @@ pub(crate) struct Fate {
     pub(crate) record: usize,
     /// When it was first applied, or what lost it was noticed: the time and the moment.
     pub(crate) delivered: Option<(u64, u64)>,
-    /// The moment at which it was last applied.
+    /// The moment at which it was last applied; zero: never.
     heard: u64,
     /// When it was written to Redis.
     pub(crate) added: Option<u64>,
-    /// Whether Redis never got it, and Debezium went on.
+    /// Whether Redis didn't get it, and Debezium went on. When it is sent once more, what came since may tell before it
+    /// does that it was lost.
     pub(crate) dropped: bool,
     /// How many entries had been added then.
     number: u64,
@@ -97,6 +98,16 @@ impl fmt::Display for Violation {
     }
 }
 
+impl Fate {
+    fn was_in_redis(&self) -> bool {
+        !self.dropped || self.added.is_some()
+    }
+
+    fn is_known_only_to_be_lost(&self) -> bool {
+        self.dropped && self.heard == 0
+    }
+}
+
 impl Judge {
     pub(crate) fn new() -> Self {
         Self::default()
@@ -133,7 +144,6 @@ impl Judge {
             None => fate.lost = Some(running),
             Some(number) if fate.added.is_none() || fate.lost.is_some() => {
                 fate.again = fate.lost.take().is_some();
-                fate.dropped = false;
                 // What counts for a position is the first time: whatever came of it is past then.
                 fate.number = if fate.number == 0 { number } else { fate.number };
                 fate.added = Some(now);
@@ -148,7 +158,7 @@ impl Judge {
 
     /// Entries are gone from Redis; these changes are still there and unread.
     pub(crate) fn lose(&mut self, unread: &[usize], sent: usize, running: u64) {
-        for (_, fate) in self.gone(unread, sent).filter(|(_, fate)| !fate.dropped) {
+        for (_, fate) in self.gone(unread, sent).filter(|(_, fate)| fate.was_in_redis()) {
             fate.lost = Some(running);
         }
     }
@@ -172,6 +182,7 @@ impl Judge {
         match says {
             Says::Change(event) => {
                 let fate = &mut self.fates[event];
+                fate.dropped &= fate.delivered.is_some();
                 fate.delivered.get_or_insert((now, moment));
                 fate.heard = moment;
             }
@@ -198,7 +209,7 @@ impl Judge {
         let moment = self.moment;
         let unread: Vec<usize> = unread.iter().copied().filter(|event| !self.fates[*event].again).collect();
         // What never reached Redis may lie behind what was read: it is noticed when that is.
-        for (_, fate) in self.gone(&unread, sent).filter(|(_, fate)| !fate.dropped) {
+        for (_, fate) in self.gone(&unread, sent).filter(|(_, fate)| fate.was_in_redis()) {
             fate.delivered = Some((now, moment));
         }
     }
@@ -247,7 +258,7 @@ impl Judge {
     /// A fill was taken: nothing it depends on was applied since its lease.
     pub(crate) fn stored(&self, world: &World, filled: &Filled) -> Result<(), Violation> {
         let late = unseen(world, filled)
-            .filter(|event| !self.fates[*event].dropped)
+            .filter(|event| !self.fates[*event].is_known_only_to_be_lost())
             .find(|event| self.fates[*event].delivered.is_some_and(|(_, moment)| moment > filled.leased));
         late.map_or(Ok(()), |event| {
             let what = format!("{} {}: a fill was taken", filled.kind.name(), filled.key);
@@ -314,7 +325,7 @@ impl Judge {
             .map_err(|(rule, text)| broken(rule, format!("{what} {text}")))?;
         for event in superseding {
             match self.fates[event].delivered {
-                Some(_) if self.fates[event].dropped => noticed(world, source, hit),
+                Some(_) if self.fates[event].is_known_only_to_be_lost() => noticed(world, source, hit),
                 Some((at, moment)) => delivered(world, source, at, moment, hit),
                 None => pending(world, event, hit),
             }
@@ -428,7 +439,7 @@ fn pending(world: &World, event: usize, hit: &Hit) -> Result<(), &'static str> {
 }
 
 fn is_excused(world: &World, fate: &Fate) -> bool {
-    fate.late || fate.lost.is_some_and(|lost| world.running() <= lost + world.unnoticed(lost))
+    fate.late || fate.lost.is_some_and(|lost| world.may_be_unnoticed(lost))
 }
 
 /// A hit is one that was asked for.

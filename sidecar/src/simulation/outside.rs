@@ -77,6 +77,9 @@ impl World {
                 self.sink.lose(0, entries, true);
                 self.tally.count("lose heartbeats");
             }
+            // Of heartbeats that come once more nobody can tell that others were lost before them.
+            Step::SendAgain { .. } | Step::Restart { .. }
+                if !self.keeps_books() && (self.sink.is_losing() || self.judge.misses_losses()) => {}
             Step::SendAgain { records } => {
                 let from = self.debezium.sent.saturating_sub(records.into());
                 for record in from..self.debezium.sent {

@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 51] = [
+const BUGS: [(Bug, u64); 53] = [
+    (Bug::StatementUnseen, 229_461),
+    (Bug::NamedIgnored, 1_049_755),
     (Bug::BeginUnasked, 51136),
     (Bug::StalenessIgnored, 170),
     (Bug::NoFence, 5),

@@ -266,10 +266,11 @@ impl World {
         }
     }
 
-    /// How long something that was lost then, in running time, may go unnoticed.
-    pub(crate) fn unnoticed(&self, lost: u64) -> u64 {
+    /// Whether something that was lost then, in running time, may still be unnoticed.
+    pub(crate) fn may_be_unnoticed(&self, lost: u64) -> bool {
         let prompt = self.late < lost && self.running() <= self.answered + PROMPT;
-        if prompt { LOSS } else { LOSS_DELAYED }
+        let end = if prompt { lost + LOSS } else { lost.max(self.late).max(self.answered) + LOSS_DELAYED };
+        self.running() <= end
     }
 
     /// Whether Debezium writes the numbers by which any loss is noticed with the next heartbeat.

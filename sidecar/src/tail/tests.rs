@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 
@@ -166,8 +166,67 @@ fn end(n: u64, lsn: u64) -> RawEntry {
 /// Whether these entries of one stream for all prove that a read at this place has seen everything.
 fn proves(tail: &mut Tail, plan: &Plan, entries: Vec<RawEntry>, lsn: u64) -> bool {
     tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, plan, Now::read()).unwrap();
-    let position = Position::Lsn(lsn);
-    tail.feed.with_commits(|commits| commits.proves(&position, Seq(1), Tick(3), Duration::from_secs(1)))
+    is_proven(tail, &Position::Lsn(lsn))
+}
+
+fn is_proven(tail: &Tail, position: &Position) -> bool {
+    tail.feed.with_commits(|commits| commits.proves(position, Seq(1), Tick(3), Duration::from_secs(1)))
+}
+
+/// The begin or end of one of MariaDB's transactions.
+fn marker(n: u64, status: &str, gtid: &str) -> (String, RawEntry) {
+    let value = format!(
+        "{{\"status\":\"{status}\",\"id\":\"{gtid}\",\"event_count\":null,\"data_collections\":null}}"
+    );
+    ("shop.transaction".to_owned(), entry(n, &format!("{{\"id\":\"{gtid}\"}}"), &value))
+}
+
+/// Whether these, read at once of several streams, prove that a read at this position has seen everything.
+fn prove(tail: &mut Tail, plan: &Plan, entries: Vec<(String, RawEntry)>, position: &str) -> bool {
+    let mut streams: BTreeMap<String, Vec<RawEntry>> = BTreeMap::new();
+    for (stream, entry) in entries {
+        streams.entry(stream).or_default().push(entry);
+    }
+    assert_eq!(tail.apply(streams.into_iter().collect(), 20, plan, Now::read()), Ok(true));
+    is_proven(tail, &position.parse().unwrap())
+}
+
+#[test]
+fn who_has_not_seen_a_statement_about_a_table_proves_nothing_by_the_commit_before_it() {
+    let altered = |n: u64, gtid: &str| {
+        let value = format!(
+            "{{\"source\":{{\"db\":\"s\",\"gtid\":\"{gtid}\"}},\"ddl\":\"ALTER\",\
+             \"tableChanges\":[{{\"type\":\"ALTER\",\"id\":\"\\\"s\\\".\\\"t\\\"\"}}]}}"
+        );
+        ("shop".to_owned(), entry(n, "{\"databaseName\":\"s\"}", &value))
+    };
+    let (mut tail, plan) = tail("topicPrefix: shop");
+    let whole = [("BEGIN", "0-1-4"), ("END", "0-1-4"), ("BEGIN", "0-1-5")];
+    let mut read: Vec<_> = (1..).zip(whole).map(|(n, (status, gtid))| marker(n, status, gtid)).collect();
+    read.push(altered(4, "0-1-5"));
+    assert!(!prove(&mut tail, &plan, read, "gtid:0-1-4"), "it has been applied");
+    assert!(is_proven(&tail, &"gtid:0-1-5".parse().unwrap()));
+    // Of another domain, what comes next says nothing of it.
+    let read = vec![marker(5, "BEGIN", "1-1-7"), marker(6, "END", "1-1-7")];
+    assert!(!prove(&mut tail, &plan, read, "gtid:0-1-4,1-1-7"));
+    assert!(is_proven(&tail, &"gtid:0-1-5,1-1-7".parse().unwrap()));
+}
+
+#[test]
+fn what_has_begun_may_have_been_applied_in_part() {
+    let (mut tail, plan) = tail("topicPrefix: shop");
+    let flattened = |n: u64| ("shop.s.t".to_owned(), entry(n, "{\"id\":7}", "{\"id\":7}"));
+    let read = vec![
+        marker(1, "BEGIN", "0-1-4"),
+        marker(2, "END", "0-1-4"),
+        marker(3, "BEGIN", "0-1-5"),
+        // Rows without an envelope name no transaction.
+        flattened(4),
+    ];
+    assert!(!prove(&mut tail, &plan, read, "gtid:0-1-4"), "this row may be of the next");
+    let read = vec![marker(5, "END", "0-1-5")];
+    assert!(!prove(&mut tail, &plan, read, "gtid:0-1-4"));
+    assert!(is_proven(&tail, &"gtid:0-1-5".parse().unwrap()));
 }
 
 #[test]
