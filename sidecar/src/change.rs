@@ -289,9 +289,16 @@ pub(crate) fn postgres(name: &str) -> Option<(&str, &str)> {
 // === impl TableId ===
 
 impl TableId {
+    /// What PostgreSQL's logical messages are counted as.
+    pub const MESSAGES: Self = Self(0);
+
     /// Of a table by its whole name; of three parts the last two count.
     #[must_use]
     pub fn of(name: &str) -> Self {
+        // Debezium gives no name to them: it writes the object that would be one, which is another each time.
+        if name.contains("$LogicalDecodingMessageId@") {
+            return Self::MESSAGES;
+        }
         let mut dots = memchr::memchr_iter(b'.', name.as_bytes());
         let last_two = match (dots.next(), dots.next()) {
             (Some(first), Some(_)) => &name[first + 1..],

@@ -397,7 +397,7 @@ impl Source<'_> {
 /// A logical message: our heartbeat, whose content is `<number>` or `<number>:<milliseconds>`, or somebody else's. A
 /// message is about no table, so one that can't be read concerns none.
 fn message<'a>(value: &Value<'_>) -> Change<'a> {
-    let mark = value.mark(TableId(0));
+    let mark = value.mark(TableId::MESSAGES);
     let content = || {
         let message = value.message.as_ref().filter(|m| m.prefix == topics::HEARTBEAT_MESSAGES)?;
         String::from_utf8(BASE64_STANDARD.decode(message.content.as_deref()?).ok()?).ok()

@@ -64,8 +64,8 @@ pub(crate) enum Bug {
     HeartbeatJumpIgnored,
     /// How many events a transaction had doesn't matter.
     EndCountIgnored,
-    /// An end is taken for a transaction of which nothing else came.
-    BeginUnasked,
+    /// The end of a transaction whose message was lost tells how far the log was applied.
+    SilenceTrusted,
     /// Nobody asks for the commits that events name.
     ChainIgnored,
     /// A gap in MariaDB's numbers of transactions does nothing.
@@ -84,10 +84,6 @@ pub(crate) enum Bug {
     ProofIgnored,
     /// Fills at earlier positions than ones before them are taken.
     OlderFillTaken,
-    /// A statement about a table needn't be seen by whoever has seen the commits before it.
-    StatementUnseen,
-    /// What is under way counts as applied through the commits before it.
-    OpenCounts,
     /// A transaction counts as applied with its first event.
     MarkOfOpen,
     /// The end of a transaction counts before the other streams have been read.

@@ -377,7 +377,9 @@ impl<S: Shelf> Tail<S> {
         self.feed.confirm_heartbeats();
         // Of several streams, what has been applied of a transaction that is under way would count as applied through
         // the ones before it.
-        if ordered || !settled.open || planted(Bug::OpenCounts) {
+        if !settled.doubt && (ordered || !settled.open) {
+            // What was read at once may be of a transaction that has only begun, or of one that names none.
+            self.end.take(&mut self.end_since);
             let (seen, all) = self.unsettled.take();
             if !all {
                 self.feed.with_commits(|commits| commits.forget(now));
@@ -390,9 +392,8 @@ impl<S: Shelf> Tail<S> {
                     Seen::Statement(gtid) => self.engine.statement(&self.feed, gtid, now),
                 }
             }
-            self.end.take(&mut self.end_since);
         }
-        if let Some(lsn) = self.passed.take() {
+        if let Some(lsn) = self.passed.take_if(|_| !settled.doubt) {
             self.feed.pass(lsn);
         }
     }
@@ -419,6 +420,11 @@ impl<S: Shelf> Tail<S> {
             (self.end, self.end_since) = Default::default();
         } else {
             self.end.take(&mut self.end_since);
+            if let (Some(version), Some(catalog)) = (self.newest, self.engine.catalog()) {
+                // What is written once more from before it makes up for nothing that was lost.
+                let fed = |cache: &&Arc<Cache>| Arc::ptr_eq(&cache.feed, &self.feed);
+                self.engine.foresee(catalog.caches.values().filter(fed), version);
+            }
         }
         let epoch = self.engine.break_epoch(&self.feed, why, detach, now);
         warn!(%why, epoch, "new epoch: all values of this source are void");

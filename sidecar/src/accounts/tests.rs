@@ -65,7 +65,7 @@ fn settle(accounts: &mut Accounts, entries: &[Vec<(Vec<u8>, Vec<u8>)>]) -> Settl
 fn books() -> Accounts {
     let mut accounts = Accounts::default();
     let begun = settle(&mut accounts, &[begin(1), row("t", 1, 1, 50), end(1, 100, &[("s.t", 1)]), beat(7)]);
-    assert_eq!(begun, Settled { lost: None, began: true, open: false });
+    assert_eq!(begun, Settled { began: true, ..Settled::default() });
     accounts
 }
 
@@ -134,6 +134,24 @@ fn a_transaction_that_only_began_is_missed_when_the_next_one_begins() {
     }
 }
 
+/// Its message would have named the commit before it, and its number shows that it is missing with the next one.
+#[test]
+fn after_a_message_that_never_came_the_next_heartbeat_tells() {
+    const MESSAGE: &str =
+        "io.debezium.connector.postgresql.LogicalDecodingMessageMonitor$LogicalDecodingMessageId@5";
+    let silent = [begin(3), end(3, 300, &[(MESSAGE, 1)])];
+    let mut accounts = books();
+    assert_eq!(settle(&mut accounts, &silent), Settled { doubt: true, ..Settled::default() });
+    let more = [begin(4), row("t", 4, 1, 300), end(4, 400, &[("s.t", 1)])];
+    assert!(settle(&mut accounts, &more).doubt, "it names this one");
+    let mut others = books();
+    settle(&mut others, &silent);
+    assert_eq!(settle(&mut others, &[beat(8)]), Settled::default(), "it was somebody else's message");
+    assert_eq!(settle(&mut accounts, &[beat(9)]).lost, Some(Break::HeartbeatMissed));
+    let mut unnumbered = Accounts::default();
+    assert!(!settle(&mut unnumbered, &silent).doubt, "no heartbeat would ever tell");
+}
+
 /// The begin or the end of one of MariaDB's transactions.
 fn marker(status: &str, gtid: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let value = format!(
@@ -146,7 +164,7 @@ fn marker(status: &str, gtid: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn mariadbs_transactions_are_numbered() {
     let mut accounts = Accounts::default();
     let begun = [marker("BEGIN", "0-1-8"), marker("END", "0-1-8"), beat(3)];
-    assert_eq!(settle(&mut accounts, &begun), Settled { lost: None, began: true, open: false });
+    assert_eq!(settle(&mut accounts, &begun), Settled { began: true, ..Settled::default() });
     // A statement that changes a definition has no end; another server goes on with the numbers of its domain.
     let altered = entry(
         "{\"databaseName\":\"s\"}",
@@ -207,7 +225,7 @@ fn a_long_backlog_of_several_streams_is_no_loss() {
         accounts.note(&read(&StreamRole::Routed, &fields));
     }
     let settled = accounts.settle();
-    assert_eq!(settled, Settled { lost: None, began: true, open: false });
+    assert_eq!(settled, Settled { began: true, ..Settled::default() });
     assert_eq!(accounts.numbers.ended.order.len(), ENDED);
 }
 
@@ -316,7 +334,7 @@ fn a_replay_that_loses_an_end_leaves_nothing_under_way() {
 fn the_transaction_under_way_at_the_start_is_nobodys_loss() {
     let mut accounts = Accounts::default();
     let entries = [row("t", 2, 3, 100), end(2, 200, &[("s.t", 3), ("s.u", 1)])];
-    assert_eq!(settle(&mut accounts, &entries), Settled { lost: None, began: true, open: false });
+    assert_eq!(settle(&mut accounts, &entries), Settled { began: true, ..Settled::default() });
     let mut accounts = Accounts::default();
     assert_eq!(settle(&mut accounts, &[end(2, 200, &[("s.t", 3)])]).lost, None);
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use freshet_crds::Heartbeat;
 
 use super::{
-    CONTINUITY, MAX_STALENESS, READ_LAG, SERVE_STALE,
+    CONTINUITY, LOSS, MAX_STALENESS, READ_LAG, SERVE_STALE,
     clients::Filled,
     database::{Database, Mark, Place, Record, Table},
     kinds::Kind,
@@ -27,13 +27,14 @@ pub(crate) struct Violation {
 
 /// What has become of a change.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what happened to it, in any combination")]
 pub(crate) struct Fate {
     /// Its place in the log.
     pub(crate) record: usize,
     /// When it was first applied, or what lost it was noticed: the time and the moment.
     pub(crate) delivered: Option<(u64, u64)>,
     /// The moment at which it was last applied; zero: never.
-    heard: u64,
+    pub(super) heard: u64,
     /// When it was written to Redis.
     pub(crate) added: Option<u64>,
     /// Whether Redis didn't get it, and Debezium went on. When it is sent once more, what came since may tell before it
@@ -42,11 +43,13 @@ pub(crate) struct Fate {
     /// How many entries had been added then.
     number: u64,
     /// When it was lost, in running time.
-    lost: Option<u64>,
+    pub(super) lost: Option<u64>,
     /// Whether something that comes after it was stored before it.
     late: bool,
-    /// Whether it was lost, and then sent once more.
-    again: bool,
+    /// Whether it was lost before the streams had positions: nothing that is read tells that it was.
+    pub(super) early: bool,
+    /// Whether it was lost, or let go of for a snapshot, and then sent once more.
+    pub(super) again: bool,
 }
 
 /// What a hit was made of.
@@ -78,7 +81,7 @@ pub(crate) struct Judge {
     /// Likewise, of hits that were read at a known position of the log, in this epoch.
     placed: BTreeMap<(Kind, u8), usize>,
     /// Every change before this one was applied.
-    low: usize,
+    pub(super) low: usize,
     /// Changes that Redis never got, of which nobody is known to know.
     pub(crate) missing: Vec<usize>,
     pub(crate) loaders: BTreeMap<(Kind, u8), Loader>,
@@ -95,16 +98,6 @@ impl Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.rule, self.text)
-    }
-}
-
-impl Fate {
-    fn was_in_redis(&self) -> bool {
-        !self.dropped || self.added.is_some()
-    }
-
-    fn is_known_only_to_be_lost(&self) -> bool {
-        self.dropped && self.heard == 0
     }
 }
 
@@ -130,6 +123,7 @@ impl Judge {
                     number: 0,
                     lost: None,
                     late: false,
+                    early: false,
                     again: false,
                 };
                 self.fates.push(fate);
@@ -142,8 +136,9 @@ impl Judge {
         let fate = &mut self.fates[event];
         match added {
             None => fate.lost = Some(running),
-            Some(number) if fate.added.is_none() || fate.lost.is_some() => {
-                fate.again = fate.lost.take().is_some();
+            Some(number) if fate.added.is_none() || fate.lost.is_some() && !fate.again => {
+                // That it was lost has to be noticed all the same.
+                fate.again = fate.lost.is_some();
                 // What counts for a position is the first time: whatever came of it is past then.
                 fate.number = if fate.number == 0 { number } else { fate.number };
                 fate.added = Some(now);
@@ -154,25 +149,6 @@ impl Judge {
 
     pub(crate) fn late(&mut self, event: usize) {
         self.fates[event].late = true;
-    }
-
-    /// Entries are gone from Redis; these changes are still there and unread.
-    pub(crate) fn lose(&mut self, unread: &[usize], sent: usize, running: u64) {
-        for (_, fate) in self.gone(unread, sent).filter(|(_, fate)| fate.was_in_redis()) {
-            fate.lost = Some(running);
-        }
-    }
-
-    /// The changes that were sent, weren't applied, and never will be.
-    fn gone(&mut self, unread: &[usize], sent: usize) -> impl Iterator<Item = (usize, &mut Fate)> {
-        while self.fates.get(self.low).is_some_and(|fate| fate.delivered.is_some()) {
-            self.low += 1;
-        }
-        let open =
-            self.fates.iter_mut().enumerate().skip(self.low).filter(|(_, fate)| fate.delivered.is_none());
-        open.filter(move |(event, fate)| {
-            (fate.record < sent || fate.added.is_some()) && !unread.contains(event)
-        })
     }
 
     /// An entry was handed to the core.
@@ -221,6 +197,7 @@ impl Judge {
             let past = fate.added.is_none() || fate.number <= adds;
             if past && tables.contains(&db.events[event].table) {
                 fate.delivered = Some((now, moment));
+                fate.early = fate.dropped;
             }
         }
     }
@@ -325,6 +302,8 @@ impl Judge {
             .map_err(|(rule, text)| broken(rule, format!("{what} {text}")))?;
         for event in superseding {
             match self.fates[event].delivered {
+                // An image from before it may be sent once more, and be the newest there is in Redis.
+                Some(_) if source.is_none() && self.fates[event].is_unheard(world) => Ok(()),
                 Some(_) if self.fates[event].is_known_only_to_be_lost() => noticed(world, source, hit),
                 Some((at, moment)) => delivered(world, source, at, moment, hit),
                 None => pending(world, event, hit),
@@ -352,6 +331,10 @@ impl Judge {
             let change = &world.db.events[event];
             // Streams of tables that no cache uses aren't read.
             if fate.delivered.is_some() || change.table == Table::K || is_excused(world, fate) {
+                continue;
+            }
+            // What was said before a loss had to be noticed stays said while Redis is silent.
+            if fate.lost.is_some_and(|lost| through.saturating_sub(world.stopped) <= lost + LOSS) {
                 continue;
             }
             let since = match world.setting.heartbeat {

@@ -13,6 +13,10 @@ use super::{
 /// The Unix time, in milliseconds, at which the simulation's clock is zero.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;
 
+/// What it calls logical messages where it counts them.
+const MESSAGES: &str =
+    "io.debezium.connector.postgresql.LogicalDecodingMessageMonitor$LogicalDecodingMessageId@21cb26d4";
+
 const PLACEHOLDER: &str = "__debezium_unavailable_value";
 
 /// How it is set up. Any of it can change with a restart.
@@ -165,8 +169,7 @@ impl Debezium {
                 .map(|t| format!("{{\"data_collection\":\"s.{}\",\"event_count\":{}}}", t.name(), of(t)))
                 .collect();
             if is_beat {
-                let name =
-                    if self.binlog { "s.freshet_heartbeat" } else { "io.debezium.Message$Id@21cb26d4" };
+                let name = if self.binlog { "s.freshet_heartbeat" } else { MESSAGES };
                 collections.push(format!("{{\"data_collection\":\"{name}\",\"event_count\":1}}"));
             }
             let all = data.len() + usize::from(is_beat);

@@ -238,8 +238,7 @@ impl World {
         self.debezium.sent = (from + lose).min(self.db.log.len());
         for record in &self.db.log[from..self.debezium.sent] {
             if let Record::Change(event) = record {
-                // What the snapshot tells instead.
-                self.judge.sent(*event, Some(self.redis.adds), self.now, self.now - self.stopped);
+                self.judge.snapshot(*event, self.redis.adds, self.now, self.running());
             }
         }
         self.debezium.snapshot(&self.db, None, &mut self.redis, self.now);

@@ -276,7 +276,14 @@ impl World {
     /// Whether Debezium writes the numbers by which any loss is noticed with the next heartbeat.
     pub(crate) fn keeps_books(&self) -> bool {
         let has_envelopes = self.setting.routed || !self.debezium.settings.flattened;
-        self.debezium.settings.transactions && has_envelopes && !self.setting.bare_beats
+        let transactions = self.debezium.settings.transactions && !self.setting.bare_beats;
+        transactions && has_envelopes && self.sees_all_commits()
+    }
+
+    /// Whether events name every commit that is followed by another. PostgreSQL's of a table in a stream that isn't read
+    /// can't, and nothing numbers its commits.
+    fn sees_all_commits(&self) -> bool {
+        self.setting.routed || self.setting.binlog || !self.absent.contains(&Kind::Keyless)
     }
 
     /// Whether it writes no numbers but those of heartbeats, by which the loss of one is noticed.
@@ -313,6 +320,7 @@ impl World {
             0 => *self.details.entry(kind).or_default() ^= true,
             // The page keeps two tables followed, whatever else there is.
             1 if kind != Kind::Page && self.absent.contains(&kind) => self.absent.retain(|k| *k != kind),
+            1 if kind == Kind::Keyless && (self.sink.is_losing() || self.judge.misses_losses()) => return,
             1 if kind != Kind::Page => self.absent.push(kind),
             _ => self.binding_epoch += 1,
         }

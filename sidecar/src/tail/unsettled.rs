@@ -6,7 +6,6 @@ use crate::{
     accounts::UNSETTLED,
     bounds::{Memory, room},
     change::{Change, End, Mark, Transaction},
-    planted::{Bug, planted},
     position::{Commit, Gtid},
 };
 
@@ -33,9 +32,7 @@ impl Seen {
     pub(super) fn of(change: &Change<'_>) -> Option<Self> {
         match change {
             Change::Transaction(Transaction { end: Some(End { commit, .. }), .. }) => commit.map(Self::Whole),
-            Change::Table { mark: Mark { gtid: Some(gtid), .. }, .. } if !planted(Bug::StatementUnseen) => {
-                Some(Self::Statement(*gtid))
-            }
+            Change::Table { mark: Mark { gtid: Some(gtid), .. }, .. } => Some(Self::Statement(*gtid)),
             _ => None,
         }
     }
