@@ -21,7 +21,7 @@ use crate::{
     audit::{Audit, Row},
     catalog::{Cache, Catalog, Shape},
     change::{
-        Change, Origin, SourceReason,
+        Change, SourceReason,
         TableReason::{self, Redefined, Truncated},
     },
     clock::{Now, Tick},
@@ -42,9 +42,11 @@ use crate::{
 mod answer;
 mod audited;
 mod bells;
+mod breaks;
 mod reading;
 
 use bells::Bells;
+use breaks::breaks;
 
 pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Pending, Wanted};
 pub use bells::Listening;
@@ -469,27 +471,6 @@ impl<S: Shelf> Engine<S> {
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a change breaks its feed's epoch.
-fn breaks(feed: &Feed, change: &Change<'_>) -> Option<Break> {
-    let version = match change {
-        Change::Source { .. } if planted(Bug::UnreadableIgnored) => return None,
-        Change::Source { why, .. } => return Some((*why).into()),
-        Change::Row(row) => {
-            if feed.note_origin(row.origin) && !planted(Bug::SnapshotIgnored) {
-                return Some(Break::SnapshotBegan);
-            }
-            row.version
-        }
-        Change::Table { why: Truncated, version, .. } => {
-            feed.note_origin(Origin::Log);
-            *version
-        }
-        _ => return None,
-    };
-    let Some(RowVersion::Binlog { server, .. }) = version else { return None };
-    feed.note_database(server).then_some(Break::DatabaseChanged)
 }
 
 /// Counts an image that isn't taken, and tells of each kind once if something can be done about it.
