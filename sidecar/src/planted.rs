@@ -70,7 +70,7 @@ pub(crate) enum Bug {
     ChainIgnored,
     /// A gap in MariaDB's numbers of transactions does nothing.
     GtidGapIgnored,
-    /// A transaction of MariaDB that begins needn't end.
+    /// A transaction that begins needn't end before the next one does.
     UnendedIgnored,
     /// A transaction of MariaDB whose begin was lost isn't missed before its end.
     NamedIgnored,

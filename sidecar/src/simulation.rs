@@ -34,7 +34,8 @@
 //!   another process or another key is good.
 //! - **lost** (promise 3): what Redis never got, because its refusals are taken for success, is noticed with the next
 //!   heartbeat of the database at the latest. Until then, and only then, a value may miss it. Where Debezium doesn't tell
-//!   of transactions, only losses that take a heartbeat with them are noticed, and only such are made.
+//!   of transactions, only losses that take a heartbeat with them are noticed, and only such are made. And none is made
+//!   while PostgreSQL has a stream per table and one of them isn't read: there nothing may tell.
 //! - **behind**, **position** (promises 5 and 6; I5): a hit reflects the position that its reader asks for, and the one that
 //!   it claims; a fill's position never makes good what it hasn't seen; those of places in the log never go back.
 //! - **loader**: nobody is told that somebody else loads unless somebody does, whose value would be taken, for 10 s.

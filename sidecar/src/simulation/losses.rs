@@ -7,7 +7,7 @@ use super::{
 };
 
 impl Fate {
-    /// Whether anything that is in Redis no more could have told of it.
+    /// Whether Redis ever had it.
     pub(super) fn was_in_redis(&self) -> bool {
         !self.dropped || self.added.is_some()
     }

@@ -2,15 +2,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 
-use super::{Plan, RawEntry, Survey, Tail};
+use super::{Plan, RawEntry, Seen, Survey, Tail};
 use crate::{
+    bounds::tests::within,
     catalog::{Catalog, Newer},
     clock::{Now, Tick},
     coherence::Seq,
     continuity::{Break, ServerIdentity},
     engine::Engine,
-    position::{EntryId, Position},
+    position::{Commit, EntryId, Position},
     store::count,
+    watermark::Reached,
 };
 
 /// A tail that is positioned before the first entry, fed by hand.
@@ -49,6 +51,14 @@ fn beat(n: u64) -> RawEntry {
 
 fn entry(n: u64, key: &str, value: &str) -> RawEntry {
     (EntryId { ms: n, n: 0 }, vec![(key.into(), value.into())])
+}
+
+/// A heartbeat of the database.
+fn numbered(n: u64, beat: u64) -> RawEntry {
+    let value = format!(
+        "{{\"after\":{{\"id\":1,\"beat\":{beat},\"at_ms\":{beat}}},\"op\":\"u\",\"source\":{{\"db\":\"d\",\"table\":\"freshet_heartbeat\"}}}}"
+    );
+    entry(n, "{\"id\":1}", &value)
 }
 
 fn heard(tail: &Tail) -> Option<Tick> {
@@ -108,12 +118,7 @@ fn a_stream_that_is_dropped_loses_its_place_connected_or_not() {
 #[test]
 fn what_is_behind_a_streams_position_is_not_looked_back_at() {
     let (mut tail, plan) = tail("stream: shop.cdc");
-    let beat = |n: u64| {
-        let value = format!(
-            "{{\"after\":{{\"id\":1,\"beat\":{n},\"at_ms\":{n}}},\"op\":\"u\",\"source\":{{\"db\":\"d\",\"table\":\"freshet_heartbeat\"}}}}"
-        );
-        entry(n, "{\"id\":1}", &value)
-    };
+    let beat = |n: u64| numbered(n, n);
     let read = |tail: &mut Tail, beats: &[u64]| {
         let entries = beats.iter().copied().map(beat).collect();
         assert_eq!(tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()), Ok(true));
@@ -189,6 +194,44 @@ fn prove(tail: &mut Tail, plan: &Plan, entries: Vec<(String, RawEntry)>, positio
     }
     assert_eq!(tail.apply(streams.into_iter().collect(), 20, plan, Now::read()), Ok(true));
     is_proven(tail, &position.parse().unwrap())
+}
+
+#[test]
+fn commits_that_there_was_no_room_for_are_not_taken_for_seen() {
+    for (room, proven) in [(2, true), (1, false)] {
+        within([None, None, None, Some(room), None, None], || {
+            let (mut tail, plan) = tail("stream: shop.cdc");
+            assert!(!proves(&mut tail, &plan, vec![placed(1, 90)], 200), "no commit is known");
+            for lsn in [100, 200] {
+                tail.unsettled.push(Seen::Whole(Commit::Postgres { lsn, xid: None }));
+            }
+            tail.settle(true, Tick(2));
+            assert_eq!(is_proven(&tail, &Position::Lsn(200)), proven, "{room}");
+        });
+    }
+}
+
+#[test]
+fn after_a_message_that_never_came_no_position_is_reached_until_the_next_heartbeat() {
+    let (mut tail, plan) = tail("stream: shop.cdc");
+    let silent = |n: u64| {
+        let value = "{\"status\":\"END\",\"id\":\"3:200\",\"event_count\":1,\"data_collections\":\
+                     [{\"data_collection\":\"m$LogicalDecodingMessageId@5\",\"event_count\":1}]}";
+        entry(n, "{\"id\":\"3:200\"}", value)
+    };
+    let read = |tail: &mut Tail, entries: Vec<RawEntry>| {
+        tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()).unwrap();
+        tail.feed.reached(&Position::Lsn(150))
+    };
+    let begins = "{\"status\":\"BEGIN\",\"id\":\"3:190\",\"event_count\":null,\"data_collections\":null}";
+    let begin = entry(3, "{\"id\":\"3:190\"}", begins);
+    read(&mut tail, vec![numbered(1, 7), end(2, 100)]);
+    assert_ne!(
+        read(&mut tail, vec![begin, silent(4), placed(5, 210)]),
+        Reached::Yes,
+        "something may be missing"
+    );
+    assert_eq!(read(&mut tail, vec![numbered(6, 8)]), Reached::Yes);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Transactions of which everything has been read, until the books are settled and they count.
+//! Transactions that have been read, until the books are settled and they count.
 
 use std::collections::VecDeque;
 
