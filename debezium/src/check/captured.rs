@@ -3,7 +3,7 @@
 use freshet_crds::topics::HEARTBEAT_TABLE;
 
 use super::{Report, Said, Severity, Subject, patterns::List};
-use crate::Database;
+use crate::{Database, Routing};
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     lists(subject, report);
@@ -13,6 +13,7 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     unchanged(report);
     if subject.is(Database::Postgres) {
         postgres(report);
+        others(subject, report);
     }
     if subject.is(Database::MariaDb) {
         servers(report);
@@ -86,6 +87,34 @@ fn lists(subject: &Subject<'_>, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Tables whose streams the binding doesn't read. A lost commit shows in the next transaction's events, which name it: not
+/// if all of those are in such streams.
+fn others(subject: &Subject<'_>, report: &mut Report<'_>) {
+    if subject.wanted.routing != Routing::PerTable {
+        return;
+    }
+    let name = "debezium.source.table.include.list";
+    // What can't be judged was told where the binding's tables were looked for.
+    let Ok(list) = List::of(report.properties, name) else { return };
+    let beyond = match &list {
+        None => format!("{name} isn't set"),
+        Some(list) => match list.beyond(&subject.tables) {
+            Some(expression) => format!("{expression} isn't just one of the binding's tables"),
+            None => return,
+        },
+    };
+    report.setting(
+        Severity::Hint,
+        name,
+        format!(
+            "{beyond}: should Redis lose a whole transaction right before one of tables that the binding doesn't \
+             read, nothing tells"
+        ),
+        "send everything into one stream and give the binding stream instead of topicPrefix, or capture the binding's \
+         tables alone",
+    );
 }
 
 fn operations(report: &mut Report<'_>) {

@@ -14,7 +14,7 @@ pub(super) enum Unjudged {
 }
 
 /// A list of expressions, each of which means whole names, in upper or lower case.
-pub(super) struct List(Vec<Regex>);
+pub(super) struct List(Vec<(String, Regex)>);
 
 /// A renaming of topics.
 pub(super) struct Renaming {
@@ -45,13 +45,24 @@ impl List {
             RegexBuilder::new(&format!("^(?:{expression})$"))
                 .case_insensitive(true)
                 .build()
+                .map(|regex| (expression.to_owned(), regex))
                 .map_err(|_| Unjudged::Form(expression.to_owned()))
         };
         expressions.map(compile).collect::<Result<_, _>>().map(|list| Some(Self(list)))
     }
 
     pub(super) fn names(&self, name: &str) -> bool {
-        self.0.iter().any(|expression| expression.is_match(name))
+        self.0.iter().any(|(_, regex)| regex.is_match(name))
+    }
+
+    /// An expression that isn't just one of these names, with its dot escaped or not.
+    pub(super) fn beyond(&self, names: &[String]) -> Option<&str> {
+        let spells = |expression: &str, name: &str| {
+            let plain = expression.replace("[.]", ".").replace('\\', "");
+            plain.eq_ignore_ascii_case(name)
+        };
+        let others = |expression: &&str| !names.iter().any(|name| spells(expression, name));
+        self.0.iter().map(|(expression, _)| expression.as_str()).find(others)
     }
 }
 

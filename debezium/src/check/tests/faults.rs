@@ -233,4 +233,15 @@ pub(super) const PER_TABLE: &[Fault] = &[
     ("source.heartbeat.action.query", "", "warning: f: no heartbeat goes through the database's log"),
     ("source.message.prefix.include.list", "app", "warning: f:LINE: messages with the prefix freshet-hb"),
     ("sink.redis.skip.heartbeat.messages", "", "error: f: the sink skips Debezium's own heartbeats"),
+    (
+        "source.table.include.list",
+        "",
+        "hint: f: debezium.source.table.include.list isn't set: should Redis lose a whole transaction right before one of tables that the \
+         binding doesn't read, nothing tells: send everything into one stream",
+    ),
+    (
+        "source.table.include.list",
+        "inventory[.]product,INVENTORY[.].*",
+        "hint: f:LINE: INVENTORY[.].* isn't just one of the binding's tables: should Redis",
+    ),
 ];
