@@ -69,8 +69,7 @@ struct Numbers {
     /// Ends that aren't settled.
     ends: Vec<(TransactionId, End)>,
     ended: Ended,
-    /// The transaction that was under way when reading began: its first events are nobody's.
-    entered: Option<TransactionId>,
+    entered: Entered,
     /// What was found since the books were last settled.
     lost: Option<Break>,
     /// Whether a number was seen for the first time.
@@ -90,6 +89,17 @@ struct Open {
     is_new: bool,
     /// Whether it began before reading did: its first events are nobody's.
     entered: bool,
+}
+
+/// The transaction that was under way when reading began: its first events are nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Entered {
+    /// Nothing has told so far.
+    #[default]
+    Unknown,
+    /// A begin was the first to come.
+    Nobody,
+    This(TransactionId),
 }
 
 /// The transactions that ended last.
@@ -156,7 +166,7 @@ impl Accounts {
         }
         // Were its end among what is recalled, it would be newer than this.
         if let Some(Mark { transaction: Some(id), .. }) = change.mark() {
-            numbers.entered = Some(*id);
+            numbers.entered = Entered::This(*id);
         }
     }
 
@@ -188,6 +198,7 @@ impl Accounts {
                 // One that is read once more from its begin is counted once more.
                 if self.ordered {
                     numbers.open.remove(id);
+                    numbers.entered.begin();
                 }
                 // MariaDB's are known by their numbers.
                 if gtid.is_none() && !numbers.ended.contains(*id) {
@@ -202,7 +213,7 @@ impl Accounts {
                     }
                     numbers.commits.insert(lsn);
                 }
-                numbers.entered.get_or_insert(*id);
+                numbers.enter(*id);
                 if !numbers.ended.contains(*id) {
                     numbers.ends.push((*id, end.clone()));
                     if self.ordered {
@@ -248,6 +259,17 @@ impl Accounts {
     }
 }
 
+// === impl Entered ===
+
+impl Entered {
+    /// A transaction has begun, and everything has come that was written before.
+    fn begin(&mut self) {
+        if *self == Self::Unknown {
+            *self = Self::Nobody;
+        }
+    }
+}
+
 // === impl Numbers ===
 
 impl Numbers {
@@ -255,6 +277,14 @@ impl Numbers {
     fn unsettled(&self) -> usize {
         let markers = self.ends.len() + self.begun.len() + self.named.len() + self.told.len();
         self.open.len() + markers + self.preceding.len() + self.commits.len()
+    }
+
+    /// Whether this transaction was under way when reading began. One whose begin was read wasn't.
+    fn enter(&mut self, id: TransactionId) -> bool {
+        if self.entered == Entered::Unknown && !self.begun.contains(&id) {
+            self.entered = Entered::This(id);
+        }
+        self.entered == Entered::This(id)
     }
 
     fn begin(&mut self, id: TransactionId) {
@@ -324,7 +354,7 @@ impl Numbers {
         if self.ended.contains(id) {
             return;
         }
-        let entered = *self.entered.get_or_insert(id) == id;
+        let entered = self.enter(id);
         let open = self.open.entry(id).or_insert_with(|| {
             if let Some(Gtid::MariaDb { domain, sequence, .. }) = mark.gtid {
                 self.named.push((id, domain, sequence));
@@ -367,7 +397,7 @@ impl Numbers {
             });
             let silent = open.last.is_empty() && end.events.iter().any(|(of, _)| *of == TableId::MESSAGES);
             self.doubt |= silent && self.beat.is_some() && !planted(Bug::SilenceTrusted);
-            let entered = open.entered || self.entered == Some(id);
+            let entered = open.entered || self.entered == Entered::This(id);
             if !(complete && began || entered || planted(Bug::EndCountIgnored)) {
                 self.lose(Break::EventsMissed);
             }
@@ -393,6 +423,7 @@ impl Numbers {
         self.begun.retain(|id| Some(*id) == newest && lacks_end(id));
         self.newest = newest.filter(|newest| self.begun.contains(newest));
         if let Some(newest) = newest {
+            self.entered.begin();
             // What began before has ended, or won't.
             self.open.retain(|id, open| open.must_end || *id == newest);
         }

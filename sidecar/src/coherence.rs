@@ -26,8 +26,10 @@ use crate::{
 };
 
 mod commits;
+mod versions;
 
 pub use commits::Commits;
+pub use versions::Versions;
 
 /// Rows whose invalidations are told apart, at most; a power of two.
 pub const SLOTS: usize = 1 << 16;
@@ -53,15 +55,6 @@ pub struct Fence {
     seq: AtomicU64,
     at: AtomicU64,
     versions: Mutex<Versions>,
-}
-
-/// What is known of the versions of a hydrating cache as a whole.
-#[derive(Debug, Default)]
-struct Versions {
-    /// Nothing up to this is hydrated: the cache was void as a whole at this place in the log.
-    floor: Option<RowVersion>,
-    /// The newest seen of any row.
-    newest: Option<RowVersion>,
 }
 
 /// The invalidations of all rows and what is known of their images.
@@ -159,16 +152,6 @@ impl Fence {
 
     fn versions(&self) -> MutexGuard<'_, Versions> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Versions ===
-
-impl Versions {
-    fn see(&mut self, version: RowVersion) {
-        if self.newest.is_none_or(|newest| !matches!(version.partial_cmp(&newest), Some(Less | Equal))) {
-            self.newest = Some(version);
-        }
     }
 }
 
@@ -345,17 +328,7 @@ impl History {
     /// Rows that share a slot, and changes of other rows that were written later and arrive earlier, can only
     /// refuse each other's images.
     pub fn note(&mut self, fence: &Fence, row: RowHash, version: RowVersion) -> bool {
-        let mut whole = fence.versions();
-        whole.see(version);
-        // Another server's versions can't be ranked: the first one is refused and the next are compared with it.
-        let above = match whole.floor.map(|floor| version.partial_cmp(&floor)) {
-            None | Some(Some(Greater)) => true,
-            Some(Some(Less | Equal)) => false,
-            Some(None) => {
-                whole.floor = Some(version);
-                false
-            }
-        };
+        let above = fence.versions().admits(version);
         let Some(known) = self.images.get_mut(index(row)) else { return false };
         let newest = match known.version.map(|seen| version.partial_cmp(&seen)) {
             None | Some(Some(Greater | Equal)) => true,
@@ -367,15 +340,9 @@ impl History {
     }
 
     /// Remembers that a hydrating cache was void as a whole at this place in the log; without one, at the newest
-    /// place that is known: no image from before is hydrated any more.
+    /// places that are known: no image from before is hydrated any more.
     pub fn raise_floor(&mut self, fence: &Fence, version: Option<RowVersion>) {
-        let mut whole = fence.versions();
-        let Some(version) = version.or(whole.newest) else { return };
-        if whole.floor.is_none_or(|floor| version.partial_cmp(&floor) != Some(Less))
-            && !planted(Bug::FloorIgnored)
-        {
-            whole.floor = Some(version);
-        }
+        fence.versions().raise_floor(version);
     }
 
     /// How much is held in each memory.

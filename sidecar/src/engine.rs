@@ -327,6 +327,9 @@ impl<S: Shelf> Engine<S> {
                 if let Err(why) = core.history.image(&cache.fence, row, version, commit_ms, skew) {
                     return refuse(cache, why);
                 }
+                if cache.feed.is_mingled() {
+                    return refuse(cache, Refusal::NotNewer);
+                }
                 let value = Value {
                     body: Bytes::copy_from_slice(image.get().as_bytes()),
                     content_type: Bytes::from_static(ROW_TYPE.as_bytes()),

@@ -68,6 +68,8 @@ pub struct Feed {
     in_snapshot: AtomicBool,
     /// The server whose log the events come from, plus one; zero: unknown or without such an identity.
     database: AtomicU64,
+    /// Whether events of two database servers may come in any order.
+    mingled: AtomicBool,
     seen: Mutex<HashMap<String, Seen>>,
     report: Mutex<Report>,
     log: sync::Mutex<Log>,
@@ -137,6 +139,7 @@ impl Feed {
             held: Default::default(),
             in_snapshot: AtomicBool::new(false),
             database: AtomicU64::new(0),
+            mingled: AtomicBool::new(false),
             seen: Mutex::default(),
             report: Mutex::default(),
             log: sync::Mutex::default(),
@@ -227,6 +230,18 @@ impl Feed {
         let server = server.saturating_add(1);
         let before = self.database.swap(server, Ordering::AcqRel);
         before != 0 && before != server
+    }
+
+    /// Notes whether events of two database servers may come in any order: in some stream another server's have begun, and
+    /// in the others there may be older ones, which nothing ranks with them.
+    pub fn set_mingled(&self, mingled: bool) {
+        self.mingled.store(mingled, Ordering::Release);
+    }
+
+    /// Whether events of two database servers may come in any order.
+    #[must_use]
+    pub fn is_mingled(&self) -> bool {
+        self.mingled.load(Ordering::Acquire)
     }
 
     /// Notes that a commit's transaction and every one before it has been applied, and, up to `through`, nothing of a

@@ -4,7 +4,6 @@
 //! Redis, and a simulator with a model of it.
 
 use std::{
-    cmp::Ordering::Less,
     collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -17,12 +16,13 @@ use crate::{
     catalog::Cache,
     change::{Change, Fault, TableId, Transaction},
     clock::{Now, Tick},
+    coherence::Versions,
     continuity::{Break, Continuity, ServerIdentity, StreamState},
     engine::Engine,
     envelope::{self, Deletes, StreamRole},
     feed::Feed,
     planted::{Bug, planted},
-    position::{Commit, EntryId, RowVersion},
+    position::{Commit, EntryId},
     store::{Shelf, Store},
     upstream::{MasterLink, Upstream},
 };
@@ -71,8 +71,8 @@ pub struct Tail<S = Store> {
     unsettled: Unsettled,
     /// The newest place of PostgreSQL's log that an event was written at, likewise.
     passed: Option<u64>,
-    /// The newest version that any event named.
-    newest: Option<RowVersion>,
+    /// The newest versions that any event named.
+    newest: Versions,
     /// The log's end when the commits before these were handed on, and what was read since.
     end: LogEnd,
     end_since: LogEnd,
@@ -97,7 +97,7 @@ impl<S: Shelf> Tail<S> {
             accounts: Accounts::default(),
             unsettled: Unsettled::default(),
             passed: None,
-            newest: None,
+            newest: Versions::default(),
             end: LogEnd::default(),
             end_since: LogEnd::default(),
             upstream: Upstream::default(),
@@ -194,7 +194,7 @@ impl<S: Shelf> Tail<S> {
             self.end.see(&change);
             if let Some(version) = change.newest() {
                 self.engine.foresee(&plan.caches, version);
-                self.see(version);
+                self.newest.see(version);
             }
             self.engine.recall(&plan.tables, &change, now);
         }
@@ -215,7 +215,7 @@ impl<S: Shelf> Tail<S> {
     pub fn attach(&self, plan: &Plan, now: Tick) {
         let waits = |cache: &&Arc<Cache>| !cache.attached.load(Ordering::Acquire);
         if plan.caches.iter().any(|cache| waits(&cache)) {
-            if let Some(version) = self.newest {
+            for version in self.newest.newest() {
                 // Debezium may write once more what came before this cache was there.
                 self.engine.foresee(plan.caches.iter().filter(waits), version);
             }
@@ -303,9 +303,12 @@ impl<S: Shelf> Tail<S> {
                 self.accounts.note(&change);
                 self.end_since.see(&change);
                 if let Some(version) = change.newest() {
-                    self.see(version);
+                    self.newest.see(version);
                 }
                 if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
+                    if why == Break::DatabaseChanged && !ordered {
+                        self.feed.set_mingled(true);
+                    }
                     self.announce(why, false, now.tick);
                 }
                 self.follow_log(&change, now.tick);
@@ -324,6 +327,9 @@ impl<S: Shelf> Tail<S> {
             self.settle(ordered, now.tick);
             self.feed.tell_position();
         }
+        if complete {
+            self.feed.set_mingled(false);
+        }
         self.feed.with_report(|r| {
             if complete {
                 r.lag_ms = 0;
@@ -333,13 +339,6 @@ impl<S: Shelf> Tail<S> {
             r.positions = self.continuity.cursors().iter().map(|(name, c)| (name.clone(), c.last)).collect();
         });
         Ok(complete)
-    }
-
-    /// Notes a place in the database's log. Of another server's what came last counts.
-    fn see(&mut self, version: RowVersion) {
-        if self.newest.is_none_or(|newest| version.partial_cmp(&newest) != Some(Less)) {
-            self.newest = Some(version);
-        }
     }
 
     /// Notes how far a change shows the database's log to have been applied.
@@ -420,10 +419,12 @@ impl<S: Shelf> Tail<S> {
             (self.end, self.end_since) = Default::default();
         } else {
             self.end.take(&mut self.end_since);
-            if let (Some(version), Some(catalog)) = (self.newest, self.engine.catalog()) {
+            let catalog = self.engine.catalog();
+            let caches = || catalog.iter().flat_map(|catalog| catalog.caches.values());
+            let fed = |cache: &&Arc<Cache>| Arc::ptr_eq(&cache.feed, &self.feed);
+            for version in self.newest.newest() {
                 // What is written once more from before it makes up for nothing that was lost.
-                let fed = |cache: &&Arc<Cache>| Arc::ptr_eq(&cache.feed, &self.feed);
-                self.engine.foresee(catalog.caches.values().filter(fed), version);
+                self.engine.foresee(caches().filter(fed), version);
             }
         }
         let epoch = self.engine.break_epoch(&self.feed, why, detach, now);

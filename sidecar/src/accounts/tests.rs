@@ -338,6 +338,32 @@ fn the_transaction_under_way_at_the_start_is_nobodys_loss() {
     assert_eq!(settle(&mut accounts, &[end(2, 200, &[("s.t", 3)])]).lost, None);
 }
 
+/// After a loss everything is counted anew, from the first begin on.
+#[test]
+fn a_transaction_that_began_after_reading_did_has_to_be_whole() {
+    for ordered in [true, false] {
+        let lost = |entries: &[Vec<(Vec<u8>, Vec<u8>)>]| {
+            let mut accounts = Accounts::default();
+            accounts.follow(ordered, [TableId::of("s.t")].into());
+            for fields in entries {
+                accounts.note(&read(&StreamRole::Routed, fields));
+            }
+            accounts.settle().lost
+        };
+        let missed = Some(Break::EventsMissed);
+        let row = row("s.t", 1, 2, 50);
+        assert_eq!(lost(&[begin(1), end(1, 100, &[("s.t", 1)])]), missed);
+        assert_eq!(lost(&[begin(1), row.clone(), end(1, 100, &[("s.t", 2)])]), missed);
+        assert_eq!(lost(&[row, end(1, 100, &[("s.t", 2)])]), None, "under way when reading began");
+    }
+    let mut accounts = Accounts::default();
+    accounts.follow(true, [TableId::of("s.t")].into());
+    settle(&mut accounts, &[marker("BEGIN", "0-1-7")]);
+    let counts = "\"event_count\":1,\"data_collections\":[{\"data_collection\":\"s.t\",\"event_count\":1}]";
+    let end = entry("{\"id\":\"0-1-7\"}", &format!("{{\"status\":\"END\",\"id\":\"0-1-7\",{counts}}}"));
+    assert_eq!(settle(&mut accounts, &[end]).lost, Some(Break::EventsMissed), "MariaDB");
+}
+
 #[test]
 fn with_recalled_numbers_nothing_begins_and_the_first_loss_is_noticed() {
     let mut accounts = Accounts::default();

@@ -140,6 +140,29 @@ fn images_of_another_server_are_ranked_from_the_second_on() {
     assert_eq!(history.image(&fence, row, binlog(3, 2), 8, LAG), Ok(()));
 }
 
+/// Who takes over for a server goes on in a log of its own; what the two wrote may be sent once more, in their order.
+#[test]
+fn what_voided_a_cache_is_remembered_of_each_server() {
+    let (mut history, fence) = (History::default(), Fence::default());
+    history.keep_images();
+    let binlog = |server, offset| RowVersion::Binlog { server, file: 1, offset, row: 0 };
+    let image = |history: &mut History, row, server, offset| {
+        history.image(&fence, RowHash(row), binlog(server, offset), 5, LAG)
+    };
+    assert_eq!(image(&mut history, 7, 1, 500), Ok(()));
+    history.raise_floor(&fence, Some(binlog(2, 100)));
+    history.raise_floor(&fence, None);
+    assert_eq!(image(&mut history, 8, 1, 450), OLD, "from before both");
+    assert_eq!(image(&mut history, 9, 2, 90), OLD, "from before what the next server did");
+    assert_eq!(image(&mut history, 9, 2, 100), OLD);
+    assert_eq!(image(&mut history, 9, 2, 101), Ok(()));
+    for server in 3..20 {
+        assert_eq!(image(&mut history, 10, server, 500), OLD, "a new one's first");
+    }
+    assert_eq!(image(&mut history, 11, 2, 102), OLD, "forgotten, it is a new one");
+    assert_eq!(image(&mut history, 11, 2, 103), Ok(()));
+}
+
 #[test]
 fn a_fill_outranks_images_committed_before_it() {
     let (mut history, fence, row) = (History::default(), Fence::default(), RowHash(7));

@@ -10,21 +10,24 @@ use crate::{
 
 /// Whether a change breaks its feed's epoch.
 pub(super) fn breaks(feed: &Feed, change: &Change<'_>) -> Option<Break> {
-    let version = match change {
+    let (why, version) = match change {
         Change::Source { .. } if planted(Bug::UnreadableIgnored) => return None,
-        Change::Source { why, .. } => return Some((*why).into()),
+        Change::Source { why, version } => (Some((*why).into()), *version),
         Change::Row(row) => {
             if feed.note_origin(row.origin) && !planted(Bug::SnapshotIgnored) {
                 return Some(Break::SnapshotBegan);
             }
-            row.version
+            (None, row.version)
         }
         Change::Table { why: Truncated, version, .. } => {
             feed.note_origin(Origin::Log);
-            *version
+            (None, *version)
         }
+        Change::Table { version, .. } => (None, *version),
         _ => return None,
     };
-    let Some(RowVersion::Binlog { server, .. }) = version else { return None };
-    feed.note_database(server).then_some(Break::DatabaseChanged)
+    match version {
+        Some(RowVersion::Binlog { server, .. }) if feed.note_database(server) => Some(Break::DatabaseChanged),
+        _ => why,
+    }
 }

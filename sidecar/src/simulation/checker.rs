@@ -50,6 +50,8 @@ pub(crate) struct Fate {
     pub(super) early: bool,
     /// Whether it was lost, or let go of for a snapshot, and then sent once more.
     pub(super) again: bool,
+    /// Whether a snapshot told of it, instead of its event.
+    pub(super) by_snapshot: bool,
 }
 
 /// What a hit was made of.
@@ -125,6 +127,7 @@ impl Judge {
                     late: false,
                     early: false,
                     again: false,
+                    by_snapshot: false,
                 };
                 self.fates.push(fate);
             }
@@ -178,14 +181,23 @@ impl Judge {
 
     /// A new epoch began while entries were applied from `start` on. What was sent before needs no event any more, and
     /// none will come of it but of what is still unread: for the first time, as what was lost the epoch makes up for.
-    pub(crate) fn epoch(&mut self, start: u64, unread: &[usize], sent: usize, now: u64) {
+    /// But not of what a snapshot that is still ahead tells of instead.
+    pub(crate) fn epoch(
+        &mut self,
+        start: u64,
+        unread: &[usize],
+        snapshot_ahead: bool,
+        sent: usize,
+        now: u64,
+    ) {
         self.epoch = start;
         self.placed.clear();
         self.loaders.clear();
         let moment = self.moment;
         let unread: Vec<usize> = unread.iter().copied().filter(|event| !self.fates[*event].again).collect();
         // What never reached Redis may lie behind what was read: it is noticed when that is.
-        for (_, fate) in self.gone(&unread, sent).filter(|(_, fate)| fate.was_in_redis()) {
+        let over = |fate: &Fate| fate.was_in_redis() && !(snapshot_ahead && fate.by_snapshot);
+        for (_, fate) in self.gone(&unread, sent).filter(|(_, fate)| over(fate)) {
             fate.delivered = Some((now, moment));
         }
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     bounds::Memory,
     clock::Now,
-    continuity::Break,
+    continuity::{Break, ServerIdentity},
     engine::Engine,
     feed::Feed,
     planted::{Bug, planted},
@@ -62,6 +62,7 @@ struct Reply {
     recent: Vec<(String, Vec<Entry>)>,
     wrong: bool,
     adds: u64,
+    server: ServerIdentity,
 }
 
 /// What was done with a reply, for whoever knows what it should do.
@@ -73,6 +74,8 @@ pub(crate) struct Taken {
     pub(crate) positioned: Vec<String>,
     /// How many entries had been added when it was asked where they end.
     pub(crate) adds: u64,
+    /// Who answered, if somebody did.
+    pub(crate) server: Option<ServerIdentity>,
     /// Whether the answer reached the streams' ends, if there was one.
     pub(crate) answered: Option<bool>,
     /// Whether everything is known that was written before what was read last.
@@ -169,7 +172,8 @@ impl Follower {
             Command::Survey => plan.streams.iter().filter_map(recent).collect(),
             Command::Read | Command::Check => Vec::new(),
         };
-        asked.reply = Some(Reply { entries, survey, recent, wrong, adds: redis.adds });
+        asked.reply =
+            Some(Reply { entries, survey, recent, wrong, adds: redis.adds, server: redis.identity() });
     }
 
     /// Hands the answer to the core.
@@ -180,6 +184,7 @@ impl Follower {
             return taken;
         };
         taken.adds = reply.adds;
+        taken.server = Some(reply.server);
         let at_end = reply.entries.iter().all(|(_, entries)| entries.len() < self.count);
         taken.answered = Some(at_end);
         let Some(plan) = self.plan.take() else { return taken };

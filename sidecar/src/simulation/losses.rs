@@ -27,12 +27,22 @@ impl Judge {
     /// A snapshot tells of a change instead of its event, which is no news should it be sent after all.
     pub(crate) fn snapshot(&mut self, event: usize, adds: u64, now: u64, running: u64) {
         self.sent(event, Some(adds), now, running);
-        self.fates[event].again = true;
+        let fate = &mut self.fates[event];
+        (fate.again, fate.by_snapshot) = (true, true);
     }
 
     /// Entries are gone from Redis; these changes are still there and unread.
     pub(crate) fn lose(&mut self, unread: &[usize], sent: usize, running: u64) {
         for (_, fate) in self.gone(unread, sent).filter(|(_, fate)| fate.was_in_redis()) {
+            fate.lost = Some(running);
+        }
+    }
+
+    /// What was taken is of a history that went on otherwise meanwhile: what was added there, with ids that are behind it
+    /// now, is never read.
+    pub(crate) fn hide(&mut self, unread: &[usize], sent: usize, running: u64) {
+        let hidden = |fate: &&mut Fate| fate.added.is_some() && fate.lost.is_none();
+        for fate in self.gone(unread, sent).map(|(_, fate)| fate).filter(hidden) {
             fate.lost = Some(running);
         }
     }

@@ -198,10 +198,10 @@ impl World {
         }
         let added = self.debezium.send(record, &self.db, &mut self.redis, self.now);
         if let Record::Change(event) = self.db.log[record] {
-            // The sink takes any refusal for success; and where ids went back, what is added isn't read.
+            // The sink takes any refusal for success; and where ids went back, what is added may never be read.
             let stream = self.debezium.table_stream(self.db.events[event].table);
-            let behind = self.redis.state(&stream).map(|state| state.last) <= self.follower.place(&stream);
-            let read = added.contains(&event) && (self.follower.place(&stream).is_none() || !behind);
+            let ahead = self.follower.place(&stream).is_none() || self.unread().contains(&event);
+            let read = added.contains(&event) && ahead;
             self.judge.sent(event, read.then_some(self.redis.adds), self.now, self.running());
         }
     }

@@ -10,7 +10,7 @@ use super::{
     debezium::{Debezium, EPOCH},
     follower::Follower,
     kinds::Kind,
-    redis::{Redis, Says},
+    redis::{Redis, Says, Stream},
     setting::{Setting, catalog},
     shelf::{self, MapShelf},
     sink::Sink,
@@ -247,7 +247,9 @@ impl World {
         *self.tally.0.entry("entries").or_default() += entries;
         if feed(&self.engine).epoch() != before {
             let unread = self.unread();
-            self.judge.epoch(start, &unread, self.debezium.sent, self.now);
+            let snapshot_ahead =
+                !taken.heard.contains(&Says::SnapshotRow) && self.ahead().any(|s| s == Says::SnapshotRow);
+            self.judge.epoch(start, &unread, snapshot_ahead, self.debezium.sent, self.now);
             self.tally.count("epoch");
             self.say(|_| "a new epoch".to_owned());
         }
@@ -257,6 +259,10 @@ impl World {
                 .filter(|table| taken.positioned.contains(&self.debezium.table_stream(*table)))
                 .collect();
             self.judge.position(&tables, &self.db, taken.adds, self.debezium.sent, self.now);
+        }
+        if taken.server.is_some_and(|server| server != self.redis.identity()) {
+            let unread = self.unread();
+            self.judge.hide(&unread, self.debezium.sent, self.running());
         }
         if taken.settled && self.judge.settle(self.now) {
             self.tally.count("loss noticed");
@@ -293,16 +299,17 @@ impl World {
 
     /// The changes that the follower is still going to read.
     pub(crate) fn unread(&self) -> Vec<usize> {
-        let mut unread = Vec::new();
-        for (name, stream) in &self.redis.streams {
-            let Some(place) = self.follower.place(name) else { continue };
-            for entry in stream.entries.iter().rev().take_while(|entry| entry.id > place) {
-                if let Says::Change(event) = entry.says {
-                    unread.push(event);
-                }
-            }
-        }
-        unread
+        let change = |says| if let Says::Change(event) = says { Some(event) } else { None };
+        self.ahead().filter_map(change).collect()
+    }
+
+    /// What the entries say that the follower is still going to read.
+    fn ahead<'w>(&'w self) -> impl Iterator<Item = Says> + 'w {
+        let behind = |(name, stream): (&String, &'w Stream)| {
+            let place = self.follower.place(name)?;
+            Some(stream.entries.iter().rev().take_while(move |entry| entry.id > place))
+        };
+        self.redis.streams.iter().filter_map(behind).flatten().map(|entry| entry.says)
     }
 
     fn restart_sidecar(&mut self) {

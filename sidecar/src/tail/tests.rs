@@ -250,6 +250,42 @@ fn no_image_from_before_a_loss_makes_up_for_it() {
     assert_eq!(hydrated(&mut tail, vec![placed(4, 250)]), 2);
 }
 
+/// Another server's definition comes in a stream of its own, ahead of what was written before it.
+#[test]
+fn no_image_is_taken_where_two_database_servers_may_be_mingled() {
+    let layout = "topicPrefix: shop";
+    let (mut tail, _) = tail(layout);
+    install(&tail.engine, layout, "{name: images, table: s.t, onChange: Hydrate}");
+    let plan = tail.plan().unwrap();
+    tail.attach(&plan, Tick(2));
+    let source = |server: u8, pos: u64| {
+        format!(
+            "\"db\":\"s\",\"table\":\"t\",\"server_id\":{server},\"file\":\"b.1\",\"pos\":{pos},\"ts_ms\":1"
+        )
+    };
+    let rows = |from: u64, server: u8, count: usize| {
+        let image =
+            |n| format!("{{\"after\":{{\"id\":7}},\"op\":\"u\",\"source\":{{{}}}}}", source(server, n));
+        let rows = (from..).map(|n| entry(n, "{\"id\":7}", &image(n))).take(count).collect();
+        ("shop.s.t".to_owned(), rows)
+    };
+    let altered = |n: u64| {
+        let changes = "[{\"type\":\"ALTER\",\"id\":\"s.t\"}]";
+        let value =
+            format!("{{\"source\":{{{}}},\"ddl\":\"ALTER\",\"tableChanges\":{changes}}}", source(2, n));
+        ("shop".to_owned(), vec![entry(n, "{\"databaseName\":\"s\"}", &value)])
+    };
+    let mut hydrated = |entries| {
+        let whole = tail.apply(entries, 20, &plan, Now::read()).unwrap();
+        (whole, count(&tail.engine.catalog().unwrap().caches["images"].stats.hydrated))
+    };
+    assert_eq!(hydrated(vec![rows(1, 1, 2)]), (true, 2));
+    assert_eq!(hydrated(vec![altered(100), rows(3, 1, 20)]), (false, 2), "there is more from before");
+    assert_eq!(hydrated(vec![rows(23, 1, 2)]), (true, 2));
+    assert_eq!(hydrated(vec![rows(101, 2, 1)]), (true, 2), "nothing ranks it with the row's last image");
+    assert_eq!(hydrated(vec![rows(102, 2, 1)]), (true, 3));
+}
+
 #[test]
 fn who_has_not_seen_a_statement_about_a_table_proves_nothing_by_the_commit_before_it() {
     let altered = |n: u64, gtid: &str| {

@@ -1,0 +1,76 @@
+//! What is known of the versions of a hydrating cache as a whole.
+
+use crate::{
+    planted::{Bug, planted},
+    position::RowVersion,
+};
+
+/// Servers whose versions are ranked, at most. A database's are its primary and whatever may take over.
+const SERVERS: usize = 8;
+
+/// The versions of each server that wrote the log, that of which came last at the end: versions of different servers
+/// have no order. Of a server that isn't known any more the first image is refused, as of a new one.
+#[derive(Debug, Default)]
+pub struct Versions(Vec<OfServer>);
+
+#[derive(Debug)]
+struct OfServer {
+    /// Nothing up to this is hydrated: the cache was void as a whole at this place in the log.
+    floor: Option<RowVersion>,
+    /// The newest seen of any row.
+    newest: RowVersion,
+}
+
+impl Versions {
+    /// Learns a place in the log.
+    pub fn see(&mut self, version: RowVersion) {
+        let at = self.0.iter().position(|known| version.partial_cmp(&known.newest).is_some());
+        if at.is_none() && self.0.len() == SERVERS {
+            self.0.remove(0);
+        }
+        let newest = match at.map(|at| self.0.remove(at)) {
+            Some(known) if known.newest >= version => known,
+            Some(known) => OfServer { newest: version, ..known },
+            None => OfServer { floor: None, newest: version },
+        };
+        self.0.push(newest);
+    }
+
+    /// The newest place of each server.
+    pub fn newest(&self) -> impl Iterator<Item = RowVersion> {
+        self.0.iter().map(|known| known.newest)
+    }
+
+    /// Whether an image was written after everything that voided its cache. Learns its place.
+    pub(super) fn admits(&mut self, version: RowVersion) -> bool {
+        self.see(version);
+        let other_floor = self.0.iter().any(|known| known.floor.is_some());
+        let Some(known) = self.0.last_mut() else { return false };
+        match known.floor {
+            Some(floor) => version > floor,
+            // It can't be ranked with what voided the cache: it is refused, and the next are compared with it.
+            None if other_floor => {
+                known.floor = Some(known.newest);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Remembers that the cache was void as a whole at this place in the log; without one, at the newest places that
+    /// are known.
+    pub(super) fn raise_floor(&mut self, version: Option<RowVersion>) {
+        if planted(Bug::FloorIgnored) {
+            return;
+        }
+        let Some(version) = version else {
+            return self.0.iter_mut().for_each(|known| known.floor = Some(known.newest));
+        };
+        self.see(version);
+        if let Some(known) = self.0.last_mut()
+            && known.floor.is_none_or(|floor| floor < version)
+        {
+            known.floor = Some(version);
+        }
+    }
+}
