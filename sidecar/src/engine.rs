@@ -327,7 +327,7 @@ impl<S: Shelf> Engine<S> {
                 if let Err(why) = core.history.image(&cache.fence, row, version, commit_ms, skew) {
                     return refuse(cache, why);
                 }
-                if cache.feed.is_mingled() {
+                if cache.feed.is_straggling() {
                     return refuse(cache, Refusal::NotNewer);
                 }
                 let value = Value {

@@ -68,8 +68,8 @@ pub struct Feed {
     in_snapshot: AtomicBool,
     /// The server whose log the events come from, plus one; zero: unknown or without such an identity.
     database: AtomicU64,
-    /// Whether events of two database servers may come in any order.
-    mingled: AtomicBool,
+    /// Whether streams may hold what was written before a break that another told of.
+    straggling: AtomicBool,
     seen: Mutex<HashMap<String, Seen>>,
     report: Mutex<Report>,
     log: sync::Mutex<Log>,
@@ -139,7 +139,7 @@ impl Feed {
             held: Default::default(),
             in_snapshot: AtomicBool::new(false),
             database: AtomicU64::new(0),
-            mingled: AtomicBool::new(false),
+            straggling: AtomicBool::new(false),
             seen: Mutex::default(),
             report: Mutex::default(),
             log: sync::Mutex::default(),
@@ -232,16 +232,16 @@ impl Feed {
         before != 0 && before != server
     }
 
-    /// Notes whether events of two database servers may come in any order: in some stream another server's have begun, and
-    /// in the others there may be older ones, which nothing ranks with them.
-    pub fn set_mingled(&self, mingled: bool) {
-        self.mingled.store(mingled, Ordering::Release);
+    /// Notes whether streams may hold what was written before a break that another told of: a snapshot, or the next
+    /// database server's definitions. Nothing ranks its images with what the break has made void.
+    pub fn set_straggling(&self, straggling: bool) {
+        self.straggling.store(straggling, Ordering::Release);
     }
 
-    /// Whether events of two database servers may come in any order.
+    /// Whether streams may hold what was written before a break that another told of.
     #[must_use]
-    pub fn is_mingled(&self) -> bool {
-        self.mingled.load(Ordering::Acquire)
+    pub fn is_straggling(&self) -> bool {
+        self.straggling.load(Ordering::Acquire)
     }
 
     /// Notes that a commit's transaction and every one before it has been applied, and, up to `through`, nothing of a

@@ -306,8 +306,8 @@ impl<S: Shelf> Tail<S> {
                     self.newest.see(version);
                 }
                 if let Some(why) = self.engine.apply(&plan.catalog, &self.feed, &plan.tables, &change, now) {
-                    if why == Break::DatabaseChanged && !ordered {
-                        self.feed.set_mingled(true);
+                    if !ordered {
+                        self.feed.set_straggling(true);
                     }
                     self.announce(why, false, now.tick);
                 }
@@ -328,7 +328,7 @@ impl<S: Shelf> Tail<S> {
             self.feed.tell_position();
         }
         if complete {
-            self.feed.set_mingled(false);
+            self.feed.set_straggling(false);
         }
         self.feed.with_report(|r| {
             if complete {

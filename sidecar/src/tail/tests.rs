@@ -250,13 +250,19 @@ fn no_image_from_before_a_loss_makes_up_for_it() {
     assert_eq!(hydrated(&mut tail, vec![placed(4, 250)]), 2);
 }
 
-/// Another server's definition comes in a stream of its own, ahead of what was written before it.
+/// A snapshot begins in one of several streams, and another server's definition comes in one of its own: ahead of what
+/// was written before.
 #[test]
-fn no_image_is_taken_where_two_database_servers_may_be_mingled() {
+fn no_image_from_before_a_break_is_taken_after_it() {
     let layout = "topicPrefix: shop";
     let (mut tail, _) = tail(layout);
-    install(&tail.engine, layout, "{name: images, table: s.t, onChange: Hydrate}");
+    let caches =
+        "{name: images, table: s.t, onChange: Hydrate}, {name: others, table: s.a, onChange: Hydrate}";
+    install(&tail.engine, layout, caches);
     let plan = tail.plan().unwrap();
+    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+    let states = plan.streams.keys().map(|name| (name.clone(), None)).collect();
+    tail.position(Survey { server, link: None, states }, Tick(1));
     tail.attach(&plan, Tick(2));
     let source = |server: u8, pos: u64| {
         format!(
@@ -284,6 +290,11 @@ fn no_image_is_taken_where_two_database_servers_may_be_mingled() {
     assert_eq!(hydrated(vec![rows(23, 1, 2)]), (true, 2));
     assert_eq!(hydrated(vec![rows(101, 2, 1)]), (true, 2), "nothing ranks it with the row's last image");
     assert_eq!(hydrated(vec![rows(102, 2, 1)]), (true, 3));
+    let began = "{\"after\":{\"id\":1},\"op\":\"r\",\"source\":{\"db\":\"s\",\"table\":\"a\",\"snapshot\":\"first\"}}";
+    let began = ("shop.s.a".to_owned(), vec![entry(200, "{\"id\":1}", began)]);
+    assert_eq!(hydrated(vec![began, rows(103, 2, 20)]), (false, 3));
+    assert_eq!(hydrated(vec![rows(123, 2, 1)]), (true, 3));
+    assert_eq!(hydrated(vec![rows(124, 2, 1)]), (true, 4));
 }
 
 #[test]
