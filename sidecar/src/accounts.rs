@@ -215,6 +215,8 @@ impl Accounts {
                 }
                 numbers.enter(*id);
                 if !numbers.ended.contains(*id) {
+                    // Begins and ends come in their order: what began before another one ended is over.
+                    numbers.newest.take_if(|newest| newest != id);
                     numbers.ends.push((*id, end.clone()));
                     if self.ordered {
                         numbers.close(&self.followed);

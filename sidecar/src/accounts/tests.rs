@@ -210,6 +210,14 @@ fn a_transaction_whose_begin_was_lost_shows_with_its_first_event_what_was_lost_b
     assert_eq!(after(&[begin("0-1-8"), event("0-1-9", "u")]).lost, Some(Break::EventsMissed));
     assert_eq!(after(&[event("0-1-8", "u"), begin("0-1-8"), event("0-1-9", "u"), end("0-1-8")]).lost, None);
     assert_eq!(after(&[event("0-1-8", "t")]).lost, None, "a statement");
+    let ended_after = |began: &[Vec<(Vec<u8>, Vec<u8>)>]| {
+        let mut accounts = Accounts::default();
+        settle(&mut accounts, &[begin("0-1-7"), end("0-1-7")]);
+        settle(&mut accounts, began);
+        settle(&mut accounts, &[event("0-1-9", "u"), end("0-1-9")]).lost
+    };
+    assert_eq!(ended_after(&[begin("0-1-8")]), Some(Break::EventsMissed), "it is over, and had no end");
+    assert_eq!(ended_after(&[begin("0-1-8"), event("0-1-8", "t")]), None);
 }
 
 #[test]
