@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use crate::{
-    CacheBinding, ConfigMapKeyRef, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef, Source, StartGate,
+    CacheBinding, ConfigMapKeyRef, FillDependencies, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef, Source, StartGate,
     check_url::CheckUrl,
     manifest::Newer,
     names,
@@ -153,6 +153,10 @@ pub struct CacheSpec {
     pub ttl: Duration,
     /// Tables any change of which voids every value.
     pub depends_on: BTreeSet<String>,
+    /// Tables that fills may name, beside those that caches of the same source use anyway.
+    pub may_depend_on: BTreeSet<String>,
+    /// Whether fills have to say what their value depends on.
+    pub fill_dependencies: FillDependencies,
 }
 
 /// One column of a key.
@@ -240,9 +244,25 @@ pub enum UnfitUrl {
 // === impl CacheSpec ===
 
 impl CacheSpec {
-    /// The tables it uses: that of its rows, and those that it depends on.
+    /// What stands for the rows of a table of a source, which values of caches depend on. No cache has its name.
+    #[must_use]
+    pub fn rows_of(table: &str, source: usize, source_name: &str) -> Self {
+        Self {
+            name: format!("{source_name}/{table}"),
+            source,
+            table: Some(table.to_owned()),
+            key: None,
+            on_change: OnChange::Invalidate,
+            ttl: Duration::ZERO,
+            depends_on: BTreeSet::new(),
+            may_depend_on: BTreeSet::new(),
+            fill_dependencies: FillDependencies::Optional,
+        }
+    }
+
+    /// The tables it uses: that of its rows, those that it depends on, and those that its values may depend on.
     pub fn tables(&self) -> impl Iterator<Item = &str> {
-        self.table.iter().chain(&self.depends_on).map(String::as_str)
+        self.table.iter().chain(&self.depends_on).chain(&self.may_depend_on).map(String::as_str)
     }
 }
 

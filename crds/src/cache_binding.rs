@@ -41,7 +41,7 @@ use crate::{Audit, CacheBindingStatus, Sidecar};
         .message(crate::refusals::WHICH_SOURCE),
     validation = Rule::new("self.caches.all(c, !has(c.source) || self.sources.exists(s, s.name == c.source))")
         .message("a cache's source must be the name of one of the sources"),
-    validation = Rule::new(r"self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || self.caches.all(c, (has(c.source) && c.source != s.name) || ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))))))")
+    validation = Rule::new(r"self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || self.caches.all(c, (has(c.source) && c.source != s.name) || ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))) && (!has(c.mayDependOn) || !c.mayDependOn.exists(t, t.matches('[.].*[.]'))))))")
         .message(crate::binding::TOO_MANY_PARTS),
     validation = Rule::new("!has(self.audit) || has(self.audit.check) || self.caches.exists(c, c.onChange == 'Hydrate')")
         .message(crate::binding::NOTHING_TO_AUDIT),
@@ -313,13 +313,13 @@ pub enum OnStale {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0)")
+    validation = Rule::new("has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0)")
         .message(crate::refusals::NO_TABLES),
     validation = Rule::new("!has(self.key) || has(self.table)")
         .message(crate::refusals::KEY_NEEDS_TABLE),
     validation = Rule::new("self.onChange != 'Hydrate' || has(self.table)")
         .message(crate::refusals::HYDRATE_NEEDS_TABLE),
-    validation = Rule::new("self.onChange != 'Hydrate' || !has(self.dependsOn) || self.dependsOn.size() == 0")
+    validation = Rule::new("self.onChange != 'Hydrate' || ((!has(self.dependsOn) || self.dependsOn.size() == 0) && (!has(self.mayDependOn) || self.mayDependOn.size() == 0) && self.fillDependencies == 'Optional')")
         .message(crate::refusals::HYDRATED_IS_ONE_ROW)
 )]
 pub struct Cache {
@@ -371,6 +371,36 @@ pub struct Cache {
             .message("a table in dependsOn is written schema.table (Postgres) or database.table (MariaDB)")
     )]
     pub depends_on: Vec<String>,
+    /// Tables that fills may name in `Freshet-Depends`, as a whole or by row, beside those that caches of the same source
+    /// use anyway. They are followed; by themselves they void nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new(r"self.all(t, t.matches('^[^. \\t\\r\\n\\f]+([.][^. \\t\\r\\n\\f]+){1,2}$'))")
+            .message("a table in mayDependOn is written schema.table (Postgres) or database.table (MariaDB)")
+    )]
+    pub may_depend_on: Vec<String>,
+    /// Whether fills have to say what their value depends on.
+    #[serde(default)]
+    pub fill_dependencies: FillDependencies,
+}
+
+impl Cache {
+    /// The tables that it names.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &String> {
+        self.table.iter().chain(&self.depends_on).chain(&self.may_depend_on)
+    }
+}
+
+/// Whether fills have to say what their value depends on.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FillDependencies {
+    /// What a fill names in `Freshet-Depends` adds to what all of the cache depends on.
+    #[default]
+    Optional,
+    /// Likewise, and a fill without it is refused: nobody forgets it.
+    Required,
 }
 
 /// One column of a key.

@@ -23,7 +23,7 @@ pub mod topics;
 pub use audit::{Audit, Check};
 pub use cache_binding::{
     CaFrom, Cache, CacheBinding, CacheBindingSpec, ClientCertificateFrom, Collation, ConfigMapKeyRef,
-    Freshness, Heartbeat, KeyColumn, KeyType, OnChange, OnStale, RedisStream, SecretKeyRef, Source,
+    FillDependencies, Freshness, Heartbeat, KeyColumn, KeyType, OnChange, OnStale, RedisStream, SecretKeyRef, Source,
     TlsSecretRef, UrlFrom,
 };
 pub use resources::{Amount, Amounts, Resources};

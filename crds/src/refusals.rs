@@ -15,7 +15,7 @@ pub(crate) const CACHE_NAME_FORM: &str =
 pub(crate) const CACHE_NAME_TAKEN: &str =
     "status, views and events are taken by the API: choose another name";
 pub(crate) const WHICH_SOURCE: &str = "with several sources, every cache names its source";
-pub(crate) const NO_TABLES: &str = "a cache has a table, or tables it dependsOn";
+pub(crate) const NO_TABLES: &str = "a cache has a table, or tables it dependsOn or mayDependOn";
 pub(crate) const TABLE_FORM: &str = "a table is written schema.table (Postgres) or database.table (MariaDB)";
 pub(crate) const KEY_NEEDS_TABLE: &str =
     "key names columns of the cache's table: a cache without a table has no key";

@@ -70,7 +70,7 @@ impl Pipeline {
         let mut reads_values = false;
         for cache in binding.caches.iter().filter(|cache| cache.source == index) {
             reads_values |= cache.on_change == OnChange::Hydrate || cache.key.is_some();
-            for table in cache.table.iter().chain(&cache.depends_on) {
+            for table in cache.tables() {
                 let (database, table) = split(table, wanted.database)?;
                 within.extend(database);
                 if cache.on_change == OnChange::Hydrate && !hydrated.contains(&table) {

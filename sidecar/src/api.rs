@@ -19,12 +19,15 @@ use problem::Problem;
 
 mod body;
 pub(crate) mod connection;
+mod depends;
 pub(crate) mod directives;
 pub mod listen;
 mod problem;
 mod routes;
 pub(crate) mod waiting;
 
+/// Most tables, rows and tags that one value depends on.
+pub const MAX_DEPENDENCIES: usize = 1000;
 /// Largest request head in bytes.
 pub const MAX_HEAD: usize = 16 * 1024;
 /// Most connections at once; one more is answered 503 and closed.

@@ -19,6 +19,8 @@ pub(crate) enum Memory {
     Loaders,
     /// PostgreSQL's transactions that a reader can ask for.
     Xids,
+    /// Marks of rows and tags that nobody depends on any more.
+    Marks,
 }
 
 /// How much there is room for in a memory that is bounded by `full`.
@@ -37,10 +39,10 @@ pub(crate) mod tests {
     use super::Memory;
 
     /// The most that each memory has room for; `None` for its own bound. In the order of [`Memory`].
-    pub(crate) type Rooms = [Option<usize>; 6];
+    pub(crate) type Rooms = [Option<usize>; 7];
 
     thread_local! {
-        static ROOMS: Cell<Rooms> = const { Cell::new([None; 6]) };
+        static ROOMS: Cell<Rooms> = const { Cell::new([None; 7]) };
     }
 
     pub(crate) fn room(memory: Memory, full: usize) -> usize {

@@ -5,7 +5,7 @@
 //! and knows none of the old one's leases.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -23,6 +23,7 @@ pub use freshet_crds::manifest::Newer;
 use crate::{
     audit::AuditStats,
     coherence::{Fence, Refusal},
+    dependencies::Scope,
     effect::Tables,
     feed::{Feed, Seen},
     key::{Form, Scalar},
@@ -69,6 +70,10 @@ pub struct Cache {
     pub attached: AtomicBool,
     /// What it counts.
     pub stats: Arc<CacheStats>,
+    /// Whether it holds no values of its own: it stands for the rows of a table that other values depend on.
+    pub is_scope: bool,
+    /// What is declared of columns of its table, where it has no key of its own.
+    columns: BTreeMap<String, Form>,
     shape: ArcSwap<Shape>,
     seen: Vec<Seen>,
 }
@@ -122,6 +127,8 @@ pub struct Table {
     pub rows: Vec<Arc<Cache>>,
     /// Caches whose values depend on all of it.
     pub dependents: Vec<Arc<Cache>>,
+    /// What single values depend on.
+    pub scope: Arc<Scope>,
     /// Whether an event of it was ever seen.
     pub seen: Seen,
 }
@@ -142,7 +149,6 @@ impl Catalog {
     /// Builds the catalog of a binding, carrying over from `old` what is the same.
     #[must_use]
     pub fn build(binding: Binding, newer: Newer, old: Option<&Self>) -> Self {
-        static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         let feeds: Vec<Arc<Feed>> = binding
             .sources
             .into_iter()
@@ -151,6 +157,7 @@ impl Catalog {
                 same.map_or_else(|| Arc::new(Feed::new(spec)), |(feed, _)| Arc::clone(feed))
             })
             .collect();
+        let columns = declared(&binding.caches);
         let old_caches = old.filter(|old| old.epoch == binding.epoch).map(|old| &old.caches);
         let mut caches = HashMap::new();
         for spec in binding.caches {
@@ -161,12 +168,19 @@ impl Catalog {
                 unnumbered == spec && Arc::ptr_eq(&old.feed, feed)
             });
             let cache = same.cloned().unwrap_or_else(|| {
-                let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Cache::new(id, spec.clone(), Arc::clone(feed)))
+                Arc::new(Cache::new(next_id(), spec.clone(), Arc::clone(feed)))
             });
             caches.insert(spec.name, cache);
         }
-        let tables = feeds.iter().map(|feed| Arc::new(tables(feed, caches.values()))).collect::<Vec<_>>();
+        let tables = feeds.iter().enumerate().map(|(source, feed)| {
+            let of_table = |table: &str| columns.get(&(source, table.to_owned())).cloned().unwrap_or_default();
+            let scope = |table: &str| {
+                let rows = CacheSpec::rows_of(table, source, &feed.spec.name);
+                Self::scope(old, feed, rows, of_table(table))
+            };
+            Arc::new(tables(feed, caches.values(), scope))
+        });
+        let tables: Vec<_> = tables.collect();
         Self {
             binding: binding.name,
             epoch: binding.epoch,
@@ -184,20 +198,85 @@ impl Catalog {
     /// Whether this very definition of a cache is in force.
     #[must_use]
     pub fn runs(&self, cache: &Arc<Cache>) -> bool {
-        self.caches.get(&cache.spec.name).is_some_and(|running| Arc::ptr_eq(running, cache))
+        let running = if cache.is_scope {
+            self.scopes().find(|scope| scope.rows.id == cache.id).map(|scope| &scope.rows)
+        } else {
+            self.caches.get(&cache.spec.name)
+        };
+        running.is_some_and(|running| Arc::ptr_eq(running, cache))
+    }
+
+    /// The tables that values can depend on, of all sources.
+    pub fn scopes(&self) -> impl Iterator<Item = &Arc<Scope>> {
+        self.feeds.iter().flat_map(|(_, tables)| tables.values()).map(|table| &table.scope)
+    }
+
+    /// Everything that changes of a feed void: its caches, and the rows of its tables.
+    pub fn fed_by<'a>(&'a self, feed: &'a Feed) -> impl Iterator<Item = &'a Arc<Cache>> {
+        let rows = self.scopes().map(|scope| &scope.rows);
+        self.caches.values().chain(rows).filter(move |cache| std::ptr::eq(&raw const *cache.feed, feed))
+    }
+
+    /// The tables of a cache's source that its values can depend on.
+    #[must_use]
+    pub fn tables_of(&self, cache: &Cache) -> Option<&Tables> {
+        let of = self.feeds.iter().find(|(feed, _)| Arc::ptr_eq(feed, &cache.feed));
+        of.map(|(_, tables)| &**tables)
+    }
+
+    fn scope(
+        old: Option<&Self>,
+        feed: &Arc<Feed>,
+        rows: CacheSpec,
+        columns: BTreeMap<String, Form>,
+    ) -> Arc<Scope> {
+        // The values that depend on it hold it: as long as its definition is the same it has to be the same one.
+        let same = old.into_iter().flat_map(Self::scopes).find(|scope| {
+            let cache = &scope.rows;
+            let unnumbered = CacheSpec { source: rows.source, ..cache.spec.clone() };
+            Arc::ptr_eq(&cache.feed, feed) && unnumbered == rows && cache.columns == columns
+        });
+        same.cloned().unwrap_or_else(|| {
+            let rows = Cache { is_scope: true, columns, ..Cache::new(next_id(), rows, Arc::clone(feed)) };
+            Arc::new(Scope::new(Arc::new(rows)))
+        })
     }
 }
 
-fn tables<'a>(feed: &Arc<Feed>, caches: impl Iterator<Item = &'a Arc<Cache>>) -> Tables {
+fn next_id() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What caches declare of the columns of their tables, by source and table. Of two that differ the first counts.
+fn declared(caches: &[CacheSpec]) -> HashMap<(usize, String), BTreeMap<String, Form>> {
+    let mut all: HashMap<_, BTreeMap<_, _>> = HashMap::new();
+    for cache in caches {
+        for (table, column) in cache.table.iter().flat_map(|t| cache.key.iter().flatten().map(move |c| (t, c))) {
+            let columns = all.entry((cache.source, table.clone())).or_default();
+            columns.entry(column.column.clone()).or_insert_with(|| Form::declared(column));
+        }
+    }
+    all
+}
+
+fn tables<'a>(
+    feed: &Arc<Feed>,
+    caches: impl Iterator<Item = &'a Arc<Cache>>,
+    scope: impl Fn(&str) -> Arc<Scope>,
+) -> Tables {
     let mut tables: HashMap<String, Table> = HashMap::new();
     for cache in caches.filter(|cache| Arc::ptr_eq(&cache.feed, feed)) {
-        if let Some(name) = &cache.spec.table {
-            let new = || Table::new(feed.seen(name));
-            tables.entry(name.clone()).or_insert_with(new).rows.push(Arc::clone(cache));
+        for name in cache.spec.tables() {
+            tables.entry(name.to_owned()).or_insert_with(|| Table::new(feed.seen(name), scope(name)));
+        }
+        if let Some(table) = cache.spec.table.as_ref().and_then(|name| tables.get_mut(name)) {
+            table.rows.push(Arc::clone(cache));
         }
         for name in &cache.spec.depends_on {
-            let new = || Table::new(feed.seen(name));
-            tables.entry(name.clone()).or_insert_with(new).dependents.push(Arc::clone(cache));
+            if let Some(table) = tables.get_mut(name) {
+                table.dependents.push(Arc::clone(cache));
+            }
         }
     }
     tables.into_iter().map(|(name, table)| (name, Arc::new(table))).collect()
@@ -206,8 +285,8 @@ fn tables<'a>(feed: &Arc<Feed>, caches: impl Iterator<Item = &'a Arc<Cache>>) ->
 // === impl Table ===
 
 impl Table {
-    fn new(seen: Seen) -> Self {
-        Self { rows: Vec::new(), dependents: Vec::new(), seen }
+    fn new(seen: Seen, scope: Arc<Scope>) -> Self {
+        Self { rows: Vec::new(), dependents: Vec::new(), scope, seen }
     }
 
     /// Notes that an event of it was seen.
@@ -231,9 +310,23 @@ impl Cache {
             fence: Fence::default(),
             attached: AtomicBool::new(false),
             stats: Arc::default(),
+            is_scope: false,
+            columns: BTreeMap::new(),
             shape: ArcSwap::from_pointee(shape),
             seen,
         }
+    }
+
+    /// What is known of its keys once an event has named these columns: where it has no key of its own, what other caches
+    /// declare of the columns counts.
+    #[must_use]
+    pub fn shape_of<'a>(&self, mut columns: impl Iterator<Item = &'a str>) -> Arc<Shape> {
+        let shape = self.shape();
+        if shape.declared.is_some() || self.columns.is_empty() {
+            return shape;
+        }
+        let form = |column| self.columns.get(column).copied().unwrap_or(Form::AUTO);
+        Arc::new(Shape { declared: Some(columns.by_ref().map(form).collect()), ..Shape::clone(&shape) })
     }
 
     /// What is known of its keys.

@@ -107,6 +107,15 @@ pub enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fenced;
 
+/// When something was void last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Void {
+    /// The sequence of what voided it; zero: it never was.
+    pub seq: Seq,
+    /// When that was.
+    pub at: Tick,
+}
+
 /// A read of the database whose value is to be stored.
 #[derive(Debug)]
 pub struct Read<'a> {
@@ -122,6 +131,8 @@ pub struct Read<'a> {
     pub position: Option<&'a Position>,
     /// The commits to hold that against.
     pub commits: &'a mut Commits,
+    /// When anything was void last that the value depends on beside its row and its cache.
+    pub others: Void,
 }
 
 /// How a fill is taken.
@@ -143,15 +154,32 @@ impl Fence {
     /// Whether any fill is held off now, because the whole cache was void within `lag`.
     #[must_use]
     pub fn holds_off(&self, now: Tick, lag: Duration) -> bool {
-        self.at().is_some_and(|at| at + lag > now)
+        self.last().ends(lag).is_some_and(|end| end > now)
     }
 
-    fn at(&self) -> Option<Tick> {
-        (self.seq.load(Acquire) > 0).then(|| Tick(self.at.load(Acquire)))
+    /// When it was raised last.
+    #[must_use]
+    pub fn last(&self) -> Void {
+        Void { seq: Seq(self.seq.load(Acquire)), at: Tick(self.at.load(Acquire)) }
     }
 
     fn versions(&self) -> MutexGuard<'_, Versions> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Void ===
+
+impl Void {
+    /// The later of both, in either regard.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        Self { seq: self.seq.max(other.seq), at: self.at.max(other.at) }
+    }
+
+    /// When reads that lag by so much have seen what voided it; `None` if nothing did.
+    fn ends(self, lag: Duration) -> Option<Tick> {
+        (self.seq > Seq(0)).then(|| self.at + lag)
     }
 }
 
@@ -220,10 +248,11 @@ impl History {
         self.seq
     }
 
-    /// Voids one row: its cached value, its leases, and whatever reads of it are under way.
-    pub fn void_row(&mut self, row: RowHash, now: Tick) {
+    /// Voids one row: its cached value, its leases, and whatever reads of it are under way. The void's sequence.
+    pub fn void_row(&mut self, row: RowHash, now: Tick) -> Seq {
         self.seq.0 += 1;
         self.slots[index(row)] = Slot { seq: self.seq, at: now, ..Slot::default() };
+        self.seq
     }
 
     /// Voids every value and lease of a cache.
@@ -233,6 +262,13 @@ impl History {
         self.seq.0 += 1;
         fence.at.store(now.0, Release);
         fence.seq.store(self.seq.0, Release);
+    }
+
+    /// When a row was void last, or another that shares its slot.
+    #[must_use]
+    pub fn last(&self, row: RowHash) -> Void {
+        let Slot { seq, at, .. } = self.slots[index(row)];
+        Void { seq, at }
     }
 
     /// The number of a lease that is given now.
@@ -268,8 +304,9 @@ impl History {
     /// of an invalidation is good until that time has passed, however late it comes, unless its position proves that
     /// it has seen the commit. A fill that was read at an earlier position than one before it is refused.
     pub fn admit(&mut self, fence: &Fence, row: RowHash, read: Read<'_>) -> Result<Admission, Fenced> {
-        let slot = self.slots[index(row)];
-        if (slot.seq > read.lease || !fence.holds(read.lease)) && !planted(Bug::NoFence) {
+        let own = self.last(row).later(fence.last());
+        let last = if planted(Bug::DependencyUnfenced) { own } else { own.later(read.others) };
+        if last.seq > read.lease && !planted(Bug::NoFence) {
             return Err(Fenced);
         }
         let (position, commits) = (read.position, read.commits);
@@ -280,11 +317,10 @@ impl History {
         if let Some(image) = self.images.get_mut(index(row)) {
             image.filled_ms = image.filled_ms.max(read.wall_ms);
         }
-        let row_at = (slot.seq > Seq(0)).then_some(slot.at);
-        let hold_off = row_at.max(fence.at()).map(|at| at + read.lag).filter(|end| *end > read.leased);
-        let newest = slot.seq.max(Seq(fence.seq.load(Acquire)));
-        let sees_all =
-            |position| planted(Bug::ProofIgnored) || commits.proves(position, newest, read.leased, read.lag);
+        let hold_off = last.ends(read.lag).filter(|end| *end > read.leased);
+        let sees_all = |position| {
+            planted(Bug::ProofIgnored) || commits.proves(position, last.seq, read.leased, read.lag)
+        };
         let proven = position.is_some_and(sees_all);
         Ok(Admission { hold_off: hold_off.filter(|_| !proven && !planted(Bug::HoldOffIgnored)) })
     }

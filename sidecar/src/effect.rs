@@ -14,6 +14,7 @@ use crate::{
     catalog::{Cache, Shape, Table},
     change::{Change, Columns, Op, RowChange, TableName, TableReason},
     coherence::Refusal,
+    dependencies::Scope,
     envelope,
     key::{Key, Scalar},
     planted::{Bug, planted},
@@ -69,6 +70,13 @@ pub enum Effect<'a> {
         /// The place in the database's log of what voids it: no image from before it is hydrated any more.
         version: Option<RowVersion>,
     },
+    /// Every value that depends on the table is void, and, with `rows`, every one that depends on any of its rows.
+    VoidTable {
+        /// The table.
+        scope: &'a Arc<Scope>,
+        /// Whether each of its rows may have changed.
+        rows: bool,
+    },
     /// The cache's keys turned out to have this shape; what was filled under another is void.
     Reshape {
         /// Of this cache.
@@ -121,7 +129,9 @@ pub fn concerned<'t>(change: &Change<'_>, tables: &'t Tables) -> impl Iterator<I
 }
 
 fn void_table(table: &Table, version: Option<RowVersion>) -> impl Iterator<Item = Effect<'_>> {
-    table.rows.iter().chain(&table.dependents).map(move |cache| Effect::VoidCache { cache, version })
+    let caches = table.rows.iter().chain(&table.dependents);
+    let scope = Effect::VoidTable { scope: &table.scope, rows: true };
+    caches.map(move |cache| Effect::VoidCache { cache, version }).chain([scope])
 }
 
 fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table, effects: &mut Vec<Effect<'a>>) {
@@ -132,6 +142,13 @@ fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table, effects: &mut Vec<E
     }
     for cache in &table.rows {
         row_in_cache(row, key, cache, effects);
+    }
+    let Table { scope, .. } = table;
+    // Which row has changed is told only where a value may depend on that; how keys look, the first event tells.
+    let (by_row, unseen) = (scope.is_by_row(), scope.rows.with_shape(|shape| shape.forms.is_none()));
+    effects.push(Effect::VoidTable { scope, rows: !by_row && !planted(Bug::RowsUntold) });
+    if by_row || unseen {
+        row_in_cache(row, key, &scope.rows, effects);
     }
 }
 
@@ -160,12 +177,13 @@ fn row_in_cache<'a>(
     let scalars: Vec<_> = key_columns.iter().map(|(_, scalar)| scalar).collect();
     // A binary log is MariaDB's or MySQL's.
     let collated = matches!(row.version, Some(RowVersion::Binlog { .. }));
-    let shape = match cache.shape().learn(&scalars, collated) {
+    let known = cache.shape_of(key_columns.iter().map(|(name, _)| &**name));
+    let shape = match known.learn(&scalars, collated) {
         Some(learned) => {
             effects.push(Effect::Reshape { cache, shape: learned.clone() });
             Arc::new(learned)
         }
-        None => cache.shape(),
+        None => known,
     };
     let forms = shape.forms.as_deref().unwrap_or_default();
     let spell = |columns: &Columns<'_>| {

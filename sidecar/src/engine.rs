@@ -25,8 +25,9 @@ use crate::{
         TableReason::{self, Redefined, Truncated},
     },
     clock::{Now, Tick},
-    coherence::{self, Fenced, History, Refusal, RowHash},
+    coherence::{self, Fenced, History, Refusal, RowHash, Seq, Void},
     continuity::Break,
+    dependencies::{Marks, On, Scope},
     effect::{Effect, Tables, concerned, effects},
     entry::{Entry, Read, Value, digest, expiry},
     feed::Feed,
@@ -74,6 +75,8 @@ pub struct Engine<S = Store> {
 struct Core {
     history: History,
     loaders: Loaders,
+    /// Rows and tags that values depend on.
+    marks: Marks,
     /// Here, so that what it expects and what is stored are of one instant.
     audit: Option<Audit>,
 }
@@ -122,12 +125,13 @@ impl<S: Shelf> Engine<S> {
         if catalog.caches.values().any(|cache| cache.spec.on_change == OnChange::Hydrate) {
             core.history.keep_images();
         }
-        let ended =
-            self.catalog().into_iter().flat_map(|old| old.caches.values().cloned().collect::<Vec<_>>());
+        let old = self.catalog();
+        let scopes = old.iter().flat_map(|old| old.scopes()).map(|scope| &scope.rows);
+        let ended = old.iter().flat_map(|old| old.caches.values()).chain(scopes);
         for cache in ended.filter(|cache| !catalog.runs(cache)) {
             // Requests that are under way still have it, and no change reaches it from now on.
             cache.attached.store(false, Ordering::Release);
-            self.void_cache(&mut core, &cache, None, Tick::default());
+            self.void_cache(&mut core, cache, None, Tick::default());
         }
         self.install_audit(&mut core, &catalog);
         self.catalog.store(Some(Arc::new(catalog)));
@@ -153,7 +157,7 @@ impl<S: Shelf> Engine<S> {
         fill: Fill,
         now: Now,
     ) -> Result<(), Fenced> {
-        let Fill { lease, value, max_age, position } = fill;
+        let Fill { lease, value, max_age, position, on } = fill;
         if planted(Bug::BellBeforeChange) {
             self.bells.ring(lease.row);
         }
@@ -162,7 +166,12 @@ impl<S: Shelf> Engine<S> {
         let overtaken = core.history.is_overtaken(lease.row, lease.number)
             && !self.store.load().get(cache.id, key.as_str()).is_some_and(|entry| entry.holds(&value));
         let good = lease.cache == cache.id || planted(Bug::LeaseForAnyDefinition);
-        let admitted = if good && !overtaken {
+        let watched = |on: &On| on.scope().is_none_or(|scope| scope.is_attached());
+        let watched = on.iter().all(watched) || planted(Bug::DetachedDependency);
+        on.iter().for_each(On::be_used);
+        let last = |void: Void, on: &On| void.later(on.last(&core.history));
+        let others = on.iter().fold(Void::default(), last);
+        let admitted = if good && watched && !overtaken {
             cache.feed.with_commits(|commits| {
                 let read = coherence::Read {
                     lease: lease.seq,
@@ -171,6 +180,7 @@ impl<S: Shelf> Engine<S> {
                     wall_ms: now.wall_ms,
                     position: position.as_ref(),
                     commits,
+                    others,
                 };
                 core.history.admit(&cache.fence, lease.row, read)
             })
@@ -190,10 +200,11 @@ impl<S: Shelf> Engine<S> {
             core = self.core();
         }
         let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
+        let on = core.marks.depend(on);
         let entry = Entry::new(
             value,
             key.as_str().len(),
-            Read { seq: lease.seq, position, hold_off: admission.hold_off.is_some(), hydrated: false },
+            Read { seq: lease.seq, position, hold_off: admission.hold_off.is_some(), hydrated: false, on },
             now.tick,
             expires,
             Arc::clone(&cache.stats),
@@ -228,6 +239,30 @@ impl<S: Shelf> Engine<S> {
         let current = self.catalog().and_then(|catalog| catalog.caches.get(&cache.spec.name).cloned());
         if let Some(current) = current.filter(|current| current.id != cache.id) {
             self.store.load().remove(current.id, key.as_str());
+        }
+    }
+
+    /// What a value depends on that depends on a row of a table.
+    #[must_use]
+    pub fn on_row(&self, scope: &Arc<Scope>, key: &Key) -> On {
+        On::Row(Arc::clone(scope), self.row(&scope.rows, key))
+    }
+
+    /// What a value depends on that depends on a tag.
+    #[must_use]
+    pub fn on_tag(&self, tag: &str) -> On {
+        On::Tag(self.tag(tag))
+    }
+
+    /// Voids what depends on a tag, and fences the leases of what will.
+    pub fn void_tag(&self, tag: &str, now: Tick) {
+        let tag = self.tag(tag);
+        let mut core = self.core();
+        let Core { history, marks, .. } = &mut *core;
+        let keeps = planted(Bug::TagKeepsLeases);
+        let seq = if keeps { Seq(history.seq().0 + 1) } else { history.void_row(tag, now) };
+        if marks.void(tag, seq) {
+            self.dirty.store(true, Ordering::Release);
         }
     }
 
@@ -309,6 +344,15 @@ impl<S: Shelf> Engine<S> {
         match effect {
             Effect::VoidRow { cache, key } => self.void_row(core, cache, &key, now.tick),
             Effect::VoidCache { cache, version } => self.void_cache(core, cache, version, now.tick),
+            Effect::VoidTable { scope, rows } => {
+                core.history.void_cache(&scope.whole, now.tick);
+                if rows {
+                    core.history.void_cache(&scope.rows.fence, now.tick);
+                }
+                if scope.is_used() {
+                    self.dirty.store(true, Ordering::Release);
+                }
+            }
             Effect::Reshape { cache, shape } => self.reshape(core, cache, shape, now.tick),
             Effect::Note { cache, key, version } => {
                 let hash = self.row(cache, &key);
@@ -337,7 +381,7 @@ impl<S: Shelf> Engine<S> {
                 };
                 let expires = expiry(now.tick, cache.spec.ttl, None, None);
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
-                let read = Read { seq, position: None, hold_off: false, hydrated: true };
+                let read = Read { seq, position: None, hold_off: false, hydrated: true, on: None };
                 let entry = Entry::new(value, key.as_str().len(), read, now.tick, expires, stats);
                 self.store.load().insert(cache.id, key.as_str(), entry);
                 core.loaders.end(row);
@@ -366,7 +410,7 @@ impl<S: Shelf> Engine<S> {
         let catalog = self.catalog();
         feed.with_commits(|commits| commits.begin(now));
         let mut core = self.core();
-        for cache in catalog.iter().flat_map(|c| c.caches.values()).filter(|c| Arc::ptr_eq(&c.feed, feed)) {
+        for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
             self.void_cache(&mut core, cache, None, now);
         }
     }
@@ -376,7 +420,7 @@ impl<S: Shelf> Engine<S> {
     pub fn break_epoch(&self, feed: &Arc<Feed>, why: Break, detach: bool, now: Tick) -> u64 {
         let catalog = self.catalog();
         let mut core = self.core();
-        for cache in catalog.iter().flat_map(|c| c.caches.values()).filter(|c| Arc::ptr_eq(&c.feed, feed)) {
+        for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
             if detach {
                 cache.attached.store(false, Ordering::Release);
             }
@@ -415,7 +459,8 @@ impl<S: Shelf> Engine<S> {
         let live: std::collections::HashMap<u32, &Arc<Cache>> =
             catalog.caches.values().map(|cache| (cache.id, cache)).collect();
         self.store.load().sweep(|cache, entry| {
-            live.get(&cache).is_some_and(|cache| cache.fence.holds(entry.seq)) && entry.expires > now
+            let holds = live.get(&cache).is_some_and(|cache| cache.fence.holds(entry.seq));
+            holds && entry.stands() && entry.expires > now
         });
     }
 
@@ -442,6 +487,13 @@ impl<S: Shelf> Engine<S> {
 
     fn void_row(&self, core: &mut Core, cache: &Cache, key: &Key, now: Tick) {
         let row = self.row(cache, key);
+        if cache.is_scope {
+            let seq = core.history.void_row(row, now);
+            if core.marks.void(row, seq) {
+                self.dirty.store(true, Ordering::Release);
+            }
+            return;
+        }
         if !planted(Bug::FenceOnlyCached) || self.store.load().get(cache.id, key.as_str()).is_some() {
             core.history.void_row(row, now);
         }
@@ -469,6 +521,11 @@ impl<S: Shelf> Engine<S> {
     /// unnoticed.
     fn row(&self, cache: &Cache, key: &Key) -> RowHash {
         RowHash(self.hasher.hash_one((&cache.spec.name, key.as_str())))
+    }
+
+    /// A tag's hash. No cache and no table's rows have this name.
+    fn tag(&self, tag: &str) -> RowHash {
+        RowHash(self.hasher.hash_one(("tag:", tag)))
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {

@@ -8,7 +8,14 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{catalog::CacheStats, clock::Tick, coherence::Seq, position::Position};
+use crate::{
+    catalog::CacheStats,
+    clock::Tick,
+    coherence::Seq,
+    dependencies::Dependencies,
+    planted::{Bug, planted},
+    position::Position,
+};
 
 /// What an entry costs beyond its key and value, in bytes: the entry itself and moka's bookkeeping.
 pub const OVERHEAD: u64 = 256;
@@ -36,6 +43,8 @@ pub struct Entry {
     pub hold_off: bool,
     /// Whether the value came from a change's image.
     pub hydrated: bool,
+    /// What it depends on beside its row and its cache.
+    on: Option<Arc<Dependencies>>,
     held: Held,
 }
 
@@ -68,6 +77,8 @@ pub struct Read {
     pub hold_off: bool,
     /// Whether it is a change's image, which nobody has read.
     pub hydrated: bool,
+    /// What it depends on beside its row and its cache.
+    pub on: Option<Arc<Dependencies>>,
 }
 
 // === impl Entry ===
@@ -91,16 +102,23 @@ impl Entry {
     ) -> Self {
         let Value { body, content_type, absent } = value;
         let etag = etag(&content_type, &body);
-        let bytes = OVERHEAD + (key + body.len() + content_type.len()) as u64;
+        let Read { seq, position, hold_off, hydrated, on } = read;
+        let dependencies = on.as_ref().map_or(0, |on| on.weight());
+        let bytes = OVERHEAD + (key + body.len() + content_type.len() + dependencies) as u64;
         stats.entries.fetch_add(1, Ordering::Relaxed);
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let Read { seq, position, hold_off, hydrated } = read;
         let lsn = match position {
             Some(Position::Lsn(lsn)) => NonZeroU64::new(lsn),
             _ => None,
         };
         let held = Held { stats, bytes };
-        Self { body, content_type, etag, absent, seq, lsn, stored, expires, hold_off, hydrated, held }
+        Self { body, content_type, etag, absent, seq, lsn, stored, expires, hold_off, hydrated, on, held }
+    }
+
+    /// Whether nothing was void since its lease that its fill said it depends on.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.on.as_ref().is_none_or(|on| on.hold(self.seq) || planted(Bug::DependencyUnread))
     }
 
     /// Whether the value reflects everything up to a position, by what its reader said.
@@ -171,7 +189,7 @@ mod tests {
 
     fn etag(body: &'static [u8]) -> bytes::Bytes {
         let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
-        let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false };
+        let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false, on: None };
         Entry::new(value, 1, read, Tick(0), Tick(10), Arc::default()).etag
     }
 

@@ -244,7 +244,8 @@ fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-fn decode(segment: &str) -> Result<Cow<'_, str>, KeyError> {
+/// The text of a path's segment.
+pub(crate) fn decode(segment: &str) -> Result<Cow<'_, str>, KeyError> {
     let bytes = segment.as_bytes();
     if !bytes.contains(&b'%') {
         return Ok(Cow::Borrowed(segment));

@@ -27,6 +27,7 @@ pub mod change;
 pub mod clock;
 pub mod coherence;
 pub mod continuity;
+pub mod dependencies;
 pub mod descriptors;
 pub mod effect;
 pub mod engine;

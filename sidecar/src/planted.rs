@@ -108,6 +108,18 @@ pub(crate) enum Bug {
     ForgottenIgnored,
     /// The streams' continuity is checked every 3 s (planted in the simulator's follower).
     CheckSeldom,
+    /// A fill is taken whatever has become of what it says that it depends on.
+    DependencyUnfenced,
+    /// A value is served whatever has become of what its fill said that it depends on.
+    DependencyUnread,
+    /// Marks that values hold are dropped with those that nobody holds.
+    MarkForgotten,
+    /// Before anybody depends on rows of a table, its changes are nobody's.
+    RowsUntold,
+    /// Of a table whose stream has no position, changes are taken to be seen.
+    DetachedDependency,
+    /// A tag voids values, and no leases.
+    TagKeepsLeases,
     // Of the order in which threads do things.
     /// A fill asks the history under one hold of the lock and writes the store under another.
     FillInTwoHolds,

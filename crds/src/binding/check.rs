@@ -7,7 +7,7 @@ use super::{
     SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
 };
 use crate::{
-    Cache, Collation, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, names::SECRET_NAME_FORM,
+    Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, names::SECRET_NAME_FORM,
     quantity, refusals, resources::ResourcesSpec,
 };
 
@@ -123,7 +123,7 @@ impl Faults {
                 found
             }
         };
-        for table in cache.table.iter().chain(&cache.depends_on) {
+        for table in cache.tables() {
             let parts: Vec<_> = table.split('.').collect();
             if !(2..=3).contains(&parts.len())
                 || parts.iter().any(|p| p.is_empty() || p.contains(|c: char| c.is_ascii_whitespace()))
@@ -136,7 +136,7 @@ impl Faults {
                 self.add(&path, format!("`{table}`: {TOO_MANY_PARTS}"));
             }
         }
-        if cache.table.is_none() && cache.depends_on.is_empty() {
+        if cache.tables().next().is_none() {
             self.add(&path, refusals::NO_TABLES);
         }
         if cache.table.is_none() && cache.key.is_some() {
@@ -146,8 +146,14 @@ impl Faults {
             if cache.table.is_none() {
                 self.add(format!("{path}.onChange"), refusals::HYDRATE_NEEDS_TABLE);
             }
-            if !cache.depends_on.is_empty() {
-                self.add(format!("{path}.dependsOn"), refusals::HYDRATED_IS_ONE_ROW);
+            for (field, given) in [
+                ("dependsOn", !cache.depends_on.is_empty()),
+                ("mayDependOn", !cache.may_depend_on.is_empty()),
+                ("fillDependencies", cache.fill_dependencies != FillDependencies::Optional),
+            ] {
+                if given {
+                    self.add(format!("{path}.{field}"), refusals::HYDRATED_IS_ONE_ROW);
+                }
             }
         }
         let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, quantity::MOMENT, "10m");
@@ -160,6 +166,8 @@ impl Faults {
             on_change: cache.on_change,
             ttl,
             depends_on: cache.depends_on.iter().cloned().collect(),
+            may_depend_on: cache.may_depend_on.iter().cloned().collect(),
+            fill_dependencies: cache.fill_dependencies,
         })
     }
 

@@ -230,6 +230,21 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         "table: a.b\n    onChange: Hydrate\n  audit: {}\n  memory: ",
         &["64Mi"],
     ),
+    (
+        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "mayDependOn:\n    - ",
+        TABLES,
+    ),
+    (
+        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "table: a.b\n    onChange: Hydrate\n    fillDependencies: ",
+        &["Optional", "Required"],
+    ),
+    (
+        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "table: a.b\n    onChange: Hydrate\n    mayDependOn:\n    - ",
+        TABLES,
+    ),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
     ("metadata:\n  name: shop", "metadata:\n  name: ", &["true", "false", "a", "a.b", "TRUE"]),
 ];

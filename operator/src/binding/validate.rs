@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt};
 
 use freshet_crds::{
     CacheBinding,
-    binding::{Binding, Invalid, SourceSpec, StreamLayout},
+    binding::{Binding, CacheSpec, Invalid, SourceSpec, StreamLayout},
     names, topics,
 };
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
@@ -90,7 +90,7 @@ fn streams(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet<Str
         StreamLayout::Routed { stream } => BTreeSet::from([stream.clone()]),
         StreamLayout::PerTable { prefix } => {
             let caches = binding.caches.iter().filter(|cache| cache.source == index);
-            let tables = caches.flat_map(|cache| cache.table.iter().chain(&cache.depends_on));
+            let tables = caches.flat_map(CacheSpec::tables);
             tables.map(|table| topics::of_table(prefix, table)).collect()
         }
     }

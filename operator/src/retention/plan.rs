@@ -7,7 +7,7 @@ use std::{
 };
 
 use freshet_crds::{
-    binding::{Binding, SourceSpec, StreamLayout},
+    binding::{Binding, CacheSpec, SourceSpec, StreamLayout},
     topics,
 };
 
@@ -127,7 +127,7 @@ pub fn written(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet
         StreamLayout::PerTable { prefix } => prefix,
     };
     let caches = binding.caches.iter().filter(|cache| cache.source == index);
-    let tables = caches.flat_map(|cache| cache.table.iter().chain(&cache.depends_on));
+    let tables = caches.flat_map(CacheSpec::tables);
     let of_tables = tables.flat_map(|table| {
         iter::once(topics::of_table(prefix, table)).chain(topics::of_heartbeats_beside(prefix, table))
     });

@@ -116,14 +116,6 @@ impl FillDirectives {
         if let Some(text) = header(headers, "freshet-position")? {
             fill.positions = positions(text, "Freshet-Position", Some(sources))?;
         }
-        if headers.contains_key("freshet-depends") {
-            // To ignore it would leave values alive that a change concerns.
-            return Err(Problem::bad_request(
-                "depends-unsupported",
-                "Dependencies per fill are not supported",
-                "this version knows the dependencies of a cache (dependsOn) only: nothing was stored",
-            ));
-        }
         Ok(fill)
     }
 

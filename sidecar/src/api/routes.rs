@@ -14,6 +14,7 @@ use hyper::{
 use super::{
     body::{Received, Room},
     connection::{Patience, Phase},
+    depends,
     directives::{self, FillDirectives, ReadDirectives},
     problem::Problem,
     waiting,
@@ -72,6 +73,9 @@ async fn route(
         };
     }
     let Some((name, key)) = path.split_once('/') else { return Err(Problem::no_such_path(uri.path())) };
+    if name == "_tags" {
+        return void_tag(engine, request.method(), key);
+    }
     if name.starts_with('_') || key.starts_with('_') {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -106,6 +110,23 @@ async fn route(
         }
         _ => Err(Problem::method("GET, HEAD, PUT, DELETE")),
     }
+}
+
+/// Voids what depends on a tag.
+fn void_tag(engine: &Engine, method: &Method, raw: &str) -> Result<Reply, Problem> {
+    if *method != Method::POST {
+        return Err(Problem::method("POST"));
+    }
+    if raw.contains('/') {
+        return Err(Problem::bad_request(
+            "key-syntax",
+            "The tag is malformed",
+            "a tag is one segment: encode a slash in it as %2F",
+        ));
+    }
+    let tag = depends::tag(raw).map_err(|error| bad_key(&error))?;
+    engine.void_tag(&tag, Tick::now());
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 async fn read(
@@ -187,6 +208,8 @@ async fn take(
     };
     let lease = engine.lease(cache, key, token).map_err(bad_lease)?;
     let mut fill = FillDirectives::parse(headers, &sources(catalog))?;
+    let items = depends::header(headers)?;
+    let on = depends::resolve(engine, catalog, cache, items.as_deref(), depends::IN_HEADER)?;
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let content_type = if fill.absent || cache.spec.on_change != OnChange::Hydrate {
         Bytes::copy_from_slice(content_type.unwrap_or(b"application/octet-stream"))
@@ -210,7 +233,7 @@ async fn take(
     }
     let value = Value { body, content_type, absent: fill.absent };
     let position = fill.position(&cache.feed.spec.name);
-    Ok((Fill { lease, value, max_age: fill.max_age, position }, received))
+    Ok((Fill { lease, value, max_age: fill.max_age, position, on }, received))
 }
 
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {

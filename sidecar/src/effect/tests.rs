@@ -29,6 +29,8 @@ fn run(catalog: &Catalog, key: &str, value: &str) -> Vec<String> {
 
 fn show(effect: &Effect<'_>) -> Option<String> {
     match effect {
+        Effect::VoidRow { cache, .. } | Effect::VoidCache { cache, .. } if cache.is_scope => None,
+        Effect::VoidTable { .. } => None,
         Effect::VoidRow { cache, key } => Some(format!("void {}/{}", cache.spec.name, key.as_str())),
         Effect::Note { cache, key, .. } => Some(format!("note {}/{}", cache.spec.name, key.as_str())),
         Effect::Refuse { cache, why } => Some(format!("refuse {} {}", cache.spec.name, why.as_str())),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     clock::Tick,
+    dependencies::On,
     entry::{Entry, Value},
     lease::Lease,
     loaders::Loading,
@@ -95,6 +96,8 @@ pub struct Fill {
     pub max_age: Option<Duration>,
     /// The position it was read at, if the reader says so.
     pub position: Option<Position>,
+    /// What it depends on beside its row and its cache.
+    pub on: Vec<On>,
 }
 
 /// Why a lease isn't one for this.

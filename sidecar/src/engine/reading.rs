@@ -117,7 +117,8 @@ impl<S: Shelf> Engine<S> {
     pub(super) fn current(&self, cache: &Cache, key: &Key, now: Tick) -> Option<Arc<Entry>> {
         let entry = self.store.load().get(cache.id, key.as_str())?;
         let lives = entry.expires > now || planted(Bug::ExpiryIgnored);
-        Some(entry).filter(|entry| lives && (cache.fence.holds(entry.seq) || planted(Bug::FenceUnread)))
+        let holds = |entry: &Arc<Entry>| cache.fence.holds(entry.seq) || planted(Bug::FenceUnread);
+        Some(entry).filter(|entry| lives && holds(entry) && entry.stands())
     }
 
     fn miss(

@@ -7,6 +7,7 @@ use crate::{
     catalog::{Cache, Catalog, Newer},
     clock::{Now, Tick},
     continuity::Break,
+    dependencies::On,
     entry::Value,
     envelope::{StreamRole, read},
     key::Key,
@@ -39,7 +40,7 @@ impl Bench {
         feed.set_connected(true);
         feed.set_proven(bench.now.tick);
         // Long ago, so that no read can have missed what came before.
-        bench.engine.attach(catalog.caches.values(), Tick(1));
+        bench.engine.attach(catalog.fed_by(feed), Tick(1));
         bench
     }
 
@@ -94,6 +95,16 @@ impl Bench {
     }
 
     fn put(&self, path: &str, token: &str, body: &'static str) -> Result<bool, BadLease> {
+        self.put_with(path, token, body, Vec::new())
+    }
+
+    fn put_with(
+        &self,
+        path: &str,
+        token: &str,
+        body: &'static str,
+        on: Vec<On>,
+    ) -> Result<bool, BadLease> {
         let (name, key) = path.split_once('/').unwrap();
         let (catalog, cache) = self.cache(name);
         let key = Key::from_path(key, None).unwrap();
@@ -101,7 +112,7 @@ impl Bench {
         let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
         Ok(self
             .engine
-            .fill(&catalog, &cache, &key, Fill { lease, value, max_age: None, position: None }, self.now)
+            .fill(&catalog, &cache, &key, Fill { lease, value, max_age: None, position: None, on }, self.now)
             .is_ok())
     }
 
@@ -138,6 +149,7 @@ impl Bench {
 
 mod audited;
 mod definitions;
+mod depends;
 mod images;
 
 const ROWS: &str = "{name: rows, table: s.t, ttl: 1m}";
@@ -302,7 +314,7 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     let max_age = Some(Duration::from_millis(500));
     bench
         .engine
-        .fill(&catalog, &cache, &key, Fill { lease, value, max_age, position: None }, bench.now)
+        .fill(&catalog, &cache, &key, Fill { lease, value, max_age, position: None, on: Vec::new() }, bench.now)
         .unwrap();
     assert_eq!(bench.get("rows/7"), "hit x hold-off");
     bench.pass(500);

@@ -476,7 +476,7 @@ fn slack(world: &World) -> u64 {
 
 /// The changes that a fill doesn't show.
 fn unseen<'a>(world: &'a World, filled: &'a Filled) -> impl Iterator<Item = usize> + 'a {
-    let places: [Option<Place>; 2] = [Some(filled.kind.place(filled.key)), filled.kind.place_too()];
+    let places: [Option<Place>; 2] = [Some(filled.kind.place(filled.key)), filled.kind.place_too(filled.key)];
     places.into_iter().flatten().flat_map(|place| world.db.since(place, &filled.snapshot))
 }
 

@@ -8,12 +8,14 @@ use std::{
 use super::{
     checker::{Verdict, Violation, directives, quiet},
     database::{KEYS, Mark, Snapshot},
-    kinds::Kind,
+    kinds::{Kind, Name},
     loaders::is_loading,
     world::{World, feed},
 };
 use crate::{
+    catalog::Catalog,
     continuity::Break,
+    dependencies::On,
     engine::{Answer, BadLease, Fill, Hit, Wanted},
     entry::Value,
     key::Key,
@@ -195,7 +197,14 @@ impl World {
         };
         let max_age = (max_age < u64::MAX).then(|| Duration::from_millis(max_age));
         let position = mark.as_ref().map(|mark| mark.text.parse().unwrap());
-        let fill = Fill { lease, value, max_age, position };
+        let Some(on) = self.on(&catalog, kind, key) else {
+            self.say(|_| format!("{} {key}: names a table that nobody follows", kind.name()));
+            return Ok(false);
+        };
+        if !on.is_empty() {
+            self.tally.count("filled with dependencies");
+        }
+        let fill = Fill { lease, value, max_age, position, on };
         let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body, mark };
         let fenced = self.engine.fill(&catalog, &cache, &key_of(key), fill, self.clock()).is_err();
         self.judge.loaded(kind, key, &token, !fenced);
@@ -230,6 +239,17 @@ impl World {
         Ok(())
     }
 
+    /// What a fill of a key says that its value depends on; `None` if it names a table that nobody follows.
+    fn on(&self, catalog: &Catalog, kind: Kind, key: u8) -> Option<Vec<On>> {
+        let scope = |table: &str| catalog.feeds[0].1.get(table).map(|table| Arc::clone(&table.scope));
+        let on = kind.names(key).into_iter().map(|name| match name {
+            Name::Table(table) => Some(On::Table(scope(table)?)),
+            Name::Row(table, key) => Some(self.engine.on_row(&scope(table)?, &key_of(key))),
+            Name::Tag(key) => Some(self.engine.on_tag(&key.to_string())),
+        });
+        on.collect()
+    }
+
     /// Ends all faults and waits: everything must become right, and be cached again.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.say(|_| "all faults end".to_owned());
@@ -240,9 +260,10 @@ impl World {
         self.judge.learn(&self.db);
         self.judge.tick();
         self.flow(20_000);
-        for kind in Kind::ALL {
+        for kind in self.setting.kinds() {
             for key in 0..KEYS {
-                if self.cache(kind).is_none() {
+                let fillable = |(catalog, _): &(Arc<Catalog>, _)| self.on(catalog, kind, key).is_some();
+                if self.cache(kind).as_ref().is_none_or(|cache| !fillable(cache)) {
                     continue;
                 }
                 self.judge.tick();
@@ -279,7 +300,7 @@ impl World {
             }
         }
         let stats = |kind: Kind| self.cache(kind).map(|(_, cache)| Arc::clone(&cache.stats));
-        let stats: Vec<_> = Kind::ALL.into_iter().filter_map(stats).collect();
+        let stats: Vec<_> = self.setting.kinds().into_iter().filter_map(stats).collect();
         for stats in stats {
             *self.tally.0.entry("hydrated").or_default() += stats.hydrated.load(Ordering::Relaxed);
         }

@@ -1,6 +1,17 @@
 //! The caches that a run has: one of each kind of rule.
 
-use super::database::{Place, Table};
+use super::{
+    database::{Place, Table},
+    step::CACHES,
+};
+
+/// One thing that a fill says its value depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Name {
+    Table(&'static str),
+    Row(&'static str, u8),
+    Tag(u8),
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -16,14 +27,29 @@ pub(crate) enum Kind {
     Page,
     /// The rows of [`Kind::Plain`], hydrated, with the key's column declared.
     Declared,
+    /// Something made of a row of each of two tables, which each fill names, and of a tag.
+    Rows,
+    /// Something made of a whole table that the binding names and of another that each fill names, and of a tag.
+    Mixed,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Hydrated, Self::Plain, Self::ByCode, Self::Keyless, Self::Page, Self::Declared];
+    /// Those of a run, in which fills name what their values depend on or don't.
+    pub(crate) fn all(depends: bool) -> [Self; CACHES as usize] {
+        if depends {
+            [Self::Hydrated, Self::Plain, Self::Rows, Self::Keyless, Self::Page, Self::Mixed]
+        } else {
+            [Self::Hydrated, Self::Plain, Self::ByCode, Self::Keyless, Self::Page, Self::Declared]
+        }
+    }
 
-    pub(crate) fn of(n: u8) -> Self {
-        Self::ALL[usize::from(n) % Self::ALL.len()]
+    /// What a fill of this key names.
+    pub(crate) fn names(self, key: u8) -> Vec<Name> {
+        match self {
+            Self::Rows => vec![Name::Row("s.a", key), Name::Row("s.b", key), Name::Tag(key)],
+            Self::Mixed => vec![Name::Table("s.k"), Name::Tag(key)],
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -34,6 +60,8 @@ impl Kind {
             Self::Keyless => "k",
             Self::Page => "page",
             Self::Declared => "declared",
+            Self::Rows => "rows",
+            Self::Mixed => "mixed",
         }
     }
 
@@ -46,6 +74,8 @@ impl Kind {
             Self::Keyless => "table: s.k, key: [{column: id}]",
             Self::Page => "dependsOn: [s.a, s.b]",
             Self::Declared => "table: s.b, key: [{column: id, type: Integer}], onChange: Hydrate",
+            Self::Rows => "mayDependOn: [s.a, s.b], fillDependencies: Required",
+            Self::Mixed => "dependsOn: [s.b]",
         };
         // Pages live for less than a run does.
         let ttl = match (self, other) {
@@ -60,17 +90,29 @@ impl Kind {
     /// What a value of a key is about.
     pub(crate) fn place(self, key: u8) -> Place {
         match self {
-            Self::Hydrated => Place::Row(Table::A, key),
+            Self::Hydrated | Self::Rows => Place::Row(Table::A, key),
             Self::Plain | Self::Declared => Place::Row(Table::B, key),
             Self::ByCode => Place::Code(key),
             Self::Keyless => Place::Row(Table::K, key),
             Self::Page => Place::Whole(Table::A),
+            Self::Mixed => Place::Whole(Table::B),
         }
     }
 
     /// The other thing that it is about.
-    pub(crate) fn place_too(self) -> Option<Place> {
-        (self == Self::Page).then_some(Place::Whole(Table::B))
+    pub(crate) fn place_too(self, key: u8) -> Option<Place> {
+        match self {
+            Self::Page => Some(Place::Whole(Table::B)),
+            Self::Rows => Some(Place::Row(Table::B, key)),
+            Self::Mixed => Some(Place::Whole(Table::K)),
+            _ => None,
+        }
+    }
+
+    /// What changes of it are known to void before it is filled.
+    pub(crate) fn known_places(self, key: u8) -> impl Iterator<Item = Place> {
+        let own = (self != Self::Rows).then(|| self.place(key));
+        own.into_iter().chain(self.place_too(key).filter(|_| self == Self::Page))
     }
 
     pub(crate) fn tables(self) -> &'static [Table] {
@@ -78,7 +120,8 @@ impl Kind {
             Self::Hydrated => &[Table::A],
             Self::Plain | Self::ByCode | Self::Declared => &[Table::B],
             Self::Keyless => &[Table::K],
-            Self::Page => &[Table::A, Table::B],
+            Self::Page | Self::Rows => &[Table::A, Table::B],
+            Self::Mixed => &[Table::B, Table::K],
         }
     }
 }

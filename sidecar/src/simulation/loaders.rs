@@ -68,8 +68,7 @@ pub(crate) fn is_loading(
         let fate = &world.judge.fates[event];
         !fate.dropped && fate.delivered.is_some_and(|(_, moment)| moment > loader.moment)
     };
-    let places = [Some(kind.place(key)), kind.place_too()];
-    if places.into_iter().flatten().any(|place| world.db.of(place).any(applied)) {
+    if kind.known_places(key).any(|place| world.db.of(place).any(applied)) {
         return fault("what is being loaded will be refused");
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 use freshet_e2e::random::Random;
 
-use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind};
+use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind, step::CACHES};
 use crate::{
     bounds::{Memory, tests::Rooms},
     catalog::{Catalog, Newer},
@@ -27,6 +27,8 @@ pub(crate) struct Setting {
     pub(crate) count: usize,
     /// Heartbeats are messages outside any transaction, which name no commit before them.
     pub(crate) bare_beats: bool,
+    /// Some fills name what their values depend on.
+    pub(crate) depends: bool,
     /// Milliseconds that the database's clock is ahead.
     pub(crate) ahead: i64,
     pub(crate) debezium: Settings,
@@ -61,8 +63,19 @@ impl Setting {
                 Settings::of(0b0010_1011)
             },
             bare_beats: !binlog && dice.one_in(6),
+            depends: seed % 5 == 4,
             rooms: rooms(&mut dice),
         }
+    }
+
+    /// The caches that it has.
+    pub(crate) fn kinds(&self) -> [Kind; CACHES as usize] {
+        Kind::all(self.depends)
+    }
+
+    /// The cache of a step.
+    pub(crate) fn kind(&self, n: u8) -> Kind {
+        self.kinds()[usize::from(n % CACHES)]
     }
 
     /// Whether nothing is forgotten for want of room.
@@ -101,7 +114,8 @@ pub(crate) fn catalog(
             "freshness: {{maxStaleness: {MAX_STALENESS}ms, heartbeat: {heartbeat:?}, {on_stale}readLag: {READ_LAG}ms, clockSkew: {SKEW}ms}},"
         )
     });
-    let caches: Vec<String> = Kind::ALL
+    let caches: Vec<String> = setting
+        .kinds()
         .into_iter()
         .filter(|kind| !absent.contains(kind))
         .map(|kind| kind.definition(details.get(&kind).copied().unwrap_or_default()))

@@ -152,6 +152,8 @@ fn no_order_of_events_breaks_a_promise() {
         ("clock jump", 5000),
         ("cut", 5000),
         ("delete", 5000),
+        ("tag", 20_000),
+        ("stored with dependencies", 200),
         ("reload", 5000),
         ("sidecar restart", 10_000),
         ("lose", 1000),

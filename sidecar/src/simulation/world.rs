@@ -67,7 +67,7 @@ impl World {
     pub(crate) fn new(setting: Setting) -> Self {
         let debezium = Debezium::new(setting.routed, setting.binlog, setting.ahead, setting.debezium);
         let engine = Arc::new(Engine::seeded(setting.seed));
-        let generations: BTreeMap<Kind, u64> = Kind::ALL.into_iter().map(|kind| (kind, 0)).collect();
+        let generations: BTreeMap<Kind, u64> = setting.kinds().into_iter().map(|kind| (kind, 0)).collect();
         engine.install(catalog(&setting, &[], &BTreeMap::new(), 0, None));
         let feed = feed(&engine);
         let mut world = Self {
@@ -132,7 +132,7 @@ impl World {
                 self.tally.count(if ms < 60_000 { "stop" } else { "stop of a minute" });
             }
             Step::Get { slot, cache, key, how } => {
-                let kind = Kind::of(cache);
+                let kind = self.setting.kind(cache);
                 let pending = self.get(kind, key, how)?;
                 if pending.is_some() {
                     self.slots[usize::from(slot)] = pending;
@@ -172,13 +172,21 @@ impl World {
                 }
             }
             Step::GiveUp { slot } => self.slots[usize::from(slot)] = None,
-            Step::Use { cache, key, lag, placed } => self.use_cache(Kind::of(cache), key, lag, placed)?,
+            Step::Use { cache, key, lag, placed } => self.use_cache(self.setting.kind(cache), key, lag, placed)?,
             Step::Delete { cache, key } => {
-                if let Some((_, cache)) = self.cache(Kind::of(cache)) {
-                    self.engine.delete(&cache, &key_of(key), self.clock().tick);
+                let kind = self.setting.kind(cache);
+                if kind.names(key).is_empty() {
+                    if let Some((_, cache)) = self.cache(kind) {
+                        self.engine.delete(&cache, &key_of(key), self.clock().tick);
+                    }
+                    self.judge.delete(kind, key);
+                    self.tally.count("delete");
+                } else {
+                    self.engine.void_tag(&key.to_string(), self.clock().tick);
+                    let tagged = |kind: &Kind| !kind.names(key).is_empty();
+                    self.setting.kinds().into_iter().filter(tagged).for_each(|kind| self.judge.delete(kind, key));
+                    self.tally.count("tag");
                 }
-                self.judge.delete(Kind::of(cache), key);
-                self.tally.count("delete");
             }
             Step::Ask => self.follower.ask(self.clock()),
             Step::Serve => self.follower.serve(&self.redis),
@@ -191,7 +199,7 @@ impl World {
             Step::Press { all } => shelf::press(all),
             Step::Sweep { thorough } => self.engine.sweep(self.clock().tick, thorough),
             Step::RestartSidecar => self.restart_sidecar(),
-            Step::Reload { what, cache } => self.reload(what, Kind::of(cache)),
+            Step::Reload { what, cache } => self.reload(what, self.setting.kind(cache)),
             other => self.outside(other),
         }
         self.bounded()
@@ -219,6 +227,7 @@ impl World {
                     Memory::Unsettled => "unsettled full",
                     Memory::Loaders => "loaders full",
                     Memory::Xids => "xids full",
+                    Memory::Marks => "marks full",
                 });
             }
         }

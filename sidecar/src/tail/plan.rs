@@ -18,7 +18,7 @@ pub struct Plan {
     pub(crate) tables: Arc<Tables>,
     /// Streams by name.
     pub(crate) streams: BTreeMap<String, StreamRole>,
-    /// The caches of this feed.
+    /// What changes of this feed void.
     pub(crate) caches: Vec<Arc<Cache>>,
 }
 
@@ -27,7 +27,7 @@ impl Plan {
     pub(crate) fn of(feed: &Arc<Feed>, catalog: Arc<Catalog>) -> Option<Self> {
         let tables = catalog.feeds.iter().find(|(f, _)| Arc::ptr_eq(f, feed)).map(|(_, t)| Arc::clone(t))?;
         let streams = streams(&feed.spec.layout, &tables);
-        let caches = catalog.caches.values().filter(|c| Arc::ptr_eq(&c.feed, feed)).map(Arc::clone).collect();
+        let caches = catalog.fed_by(feed).map(Arc::clone).collect();
         Some(Self { catalog, tables, streams, caches })
     }
 }

@@ -199,7 +199,7 @@ fn prove(tail: &mut Tail, plan: &Plan, entries: Vec<(String, RawEntry)>, positio
 #[test]
 fn commits_that_there_was_no_room_for_are_not_taken_for_seen() {
     for (room, proven) in [(2, true), (1, false)] {
-        within([None, None, None, Some(room), None, None], || {
+        within([None, None, None, Some(room), None, None, None], || {
             let (mut tail, plan) = tail("stream: shop.cdc");
             assert!(!proves(&mut tail, &plan, vec![placed(1, 90)], 200), "no commit is known");
             for lsn in [100, 200] {
