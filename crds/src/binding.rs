@@ -6,7 +6,8 @@
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use crate::{
-    CacheBinding, ConfigMapKeyRef, FillDependencies, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef, Source, StartGate,
+    CacheBinding, ConfigMapKeyRef, FillDependencies, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef,
+    Source, StartGate,
     check_url::CheckUrl,
     manifest::Newer,
     names,

@@ -23,8 +23,8 @@ pub mod topics;
 pub use audit::{Audit, Check};
 pub use cache_binding::{
     CaFrom, Cache, CacheBinding, CacheBindingSpec, ClientCertificateFrom, Collation, ConfigMapKeyRef,
-    FillDependencies, Freshness, Heartbeat, KeyColumn, KeyType, OnChange, OnStale, RedisStream, SecretKeyRef, Source,
-    TlsSecretRef, UrlFrom,
+    FillDependencies, Freshness, Heartbeat, KeyColumn, KeyType, OnChange, OnStale, RedisStream, SecretKeyRef,
+    Source, TlsSecretRef, UrlFrom,
 };
 pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};

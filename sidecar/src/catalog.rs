@@ -167,13 +167,14 @@ impl Catalog {
                 let unnumbered = CacheSpec { source: spec.source, ..old.spec.clone() };
                 unnumbered == spec && Arc::ptr_eq(&old.feed, feed)
             });
-            let cache = same.cloned().unwrap_or_else(|| {
-                Arc::new(Cache::new(next_id(), spec.clone(), Arc::clone(feed)))
-            });
+            let cache = same
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Cache::new(next_id(), spec.clone(), Arc::clone(feed))));
             caches.insert(spec.name, cache);
         }
         let tables = feeds.iter().enumerate().map(|(source, feed)| {
-            let of_table = |table: &str| columns.get(&(source, table.to_owned())).cloned().unwrap_or_default();
+            let of_table =
+                |table: &str| columns.get(&(source, table.to_owned())).cloned().unwrap_or_default();
             let scope = |table: &str| {
                 let rows = CacheSpec::rows_of(table, source, &feed.spec.name);
                 Self::scope(old, feed, rows, of_table(table))
@@ -252,7 +253,9 @@ fn next_id() -> u32 {
 fn declared(caches: &[CacheSpec]) -> HashMap<(usize, String), BTreeMap<String, Form>> {
     let mut all: HashMap<_, BTreeMap<_, _>> = HashMap::new();
     for cache in caches {
-        for (table, column) in cache.table.iter().flat_map(|t| cache.key.iter().flatten().map(move |c| (t, c))) {
+        for (table, column) in
+            cache.table.iter().flat_map(|t| cache.key.iter().flatten().map(move |c| (t, c)))
+        {
             let columns = all.entry((cache.source, table.clone())).or_default();
             columns.entry(column.column.clone()).or_insert_with(|| Form::declared(column));
         }

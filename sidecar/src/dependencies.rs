@@ -187,11 +187,7 @@ impl Mark {
 
 impl Default for Marks {
     fn default() -> Self {
-        Self {
-            parts: (0..PARTS).map(|_| Part::default()).collect(),
-            lists: HashMap::default(),
-            enough: 0,
-        }
+        Self { parts: (0..PARTS).map(|_| Part::default()).collect(), lists: HashMap::default(), enough: 0 }
     }
 }
 

@@ -25,9 +25,9 @@ use crate::{
         TableReason::{self, Redefined, Truncated},
     },
     clock::{Now, Tick},
-    coherence::{self, Fenced, History, Refusal, RowHash, Seq, Void},
+    coherence::{self, Fenced, History, Refusal, RowHash, Void},
     continuity::Break,
-    dependencies::{Marks, On, Scope},
+    dependencies::{Marks, On},
     effect::{Effect, Tables, concerned, effects},
     entry::{Entry, Read, Value, digest, expiry},
     feed::Feed,
@@ -44,6 +44,8 @@ mod answer;
 mod audited;
 mod bells;
 mod breaks;
+mod depends;
+mod epochs;
 mod reading;
 
 use bells::Bells;
@@ -167,7 +169,7 @@ impl<S: Shelf> Engine<S> {
             && !self.store.load().get(cache.id, key.as_str()).is_some_and(|entry| entry.holds(&value));
         let good = lease.cache == cache.id || planted(Bug::LeaseForAnyDefinition);
         let watched = |on: &On| on.scope().is_none_or(|scope| scope.is_attached());
-        let watched = on.iter().all(watched) || planted(Bug::DetachedDependency);
+        let watched = on.iter().all(watched);
         on.iter().for_each(On::be_used);
         let last = |void: Void, on: &On| void.later(on.last(&core.history));
         let others = on.iter().fold(Void::default(), last);
@@ -239,30 +241,6 @@ impl<S: Shelf> Engine<S> {
         let current = self.catalog().and_then(|catalog| catalog.caches.get(&cache.spec.name).cloned());
         if let Some(current) = current.filter(|current| current.id != cache.id) {
             self.store.load().remove(current.id, key.as_str());
-        }
-    }
-
-    /// What a value depends on that depends on a row of a table.
-    #[must_use]
-    pub fn on_row(&self, scope: &Arc<Scope>, key: &Key) -> On {
-        On::Row(Arc::clone(scope), self.row(&scope.rows, key))
-    }
-
-    /// What a value depends on that depends on a tag.
-    #[must_use]
-    pub fn on_tag(&self, tag: &str) -> On {
-        On::Tag(self.tag(tag))
-    }
-
-    /// Voids what depends on a tag, and fences the leases of what will.
-    pub fn void_tag(&self, tag: &str, now: Tick) {
-        let tag = self.tag(tag);
-        let mut core = self.core();
-        let Core { history, marks, .. } = &mut *core;
-        let keeps = planted(Bug::TagKeepsLeases);
-        let seq = if keeps { Seq(history.seq().0 + 1) } else { history.void_row(tag, now) };
-        if marks.void(tag, seq) {
-            self.dirty.store(true, Ordering::Release);
         }
     }
 
@@ -405,50 +383,6 @@ impl<S: Shelf> Engine<S> {
         feed.with_commits(|commits| commits.applied(Commit::Gtid(gtid), false, through, now));
     }
 
-    /// Voids what depends on a feed without a new epoch: nobody would have noticed if something had been lost so far.
-    pub fn renew(&self, feed: &Arc<Feed>, now: Tick) {
-        let catalog = self.catalog();
-        feed.with_commits(|commits| commits.begin(now));
-        let mut core = self.core();
-        for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
-            self.void_cache(&mut core, cache, None, now);
-        }
-    }
-
-    /// Begins a new epoch of a feed: everything that depends on it is void. With `detach` no lease is given
-    /// until [`Engine::attach`]: the streams' positions are lost too.
-    pub fn break_epoch(&self, feed: &Arc<Feed>, why: Break, detach: bool, now: Tick) -> u64 {
-        let catalog = self.catalog();
-        let mut core = self.core();
-        for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
-            if detach {
-                cache.attached.store(false, Ordering::Release);
-            }
-            self.void_cache(&mut core, cache, None, now);
-        }
-        drop(core);
-        let epoch = feed.next_epoch(why);
-        feed.with_commits(|commits| commits.begin(now));
-        epoch
-    }
-
-    /// Notes that the streams of these caches are positioned: from here on every change of them will be seen, as long as
-    /// their definition is in force.
-    pub fn attach<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, now: Tick) {
-        let mut core = self.core();
-        let Some(catalog) = self.catalog() else { return };
-        for cache in caches {
-            if !cache.attached.load(Ordering::Acquire) && catalog.runs(cache) {
-                // The reads that come next may lag behind changes that came before.
-                if !planted(Bug::AttachWithoutVoid) {
-                    self.void_cache(&mut core, cache, None, now);
-                }
-                cache.feed.with_commits(|commits| commits.begin(now));
-                cache.attached.store(true, Ordering::Release);
-            }
-        }
-    }
-
     /// Drops what only a walk over all entries can find: the void, the expired, those of ended definitions.
     /// Without `thorough` it walks only if something became void since the last time.
     pub fn sweep(&self, now: Tick, thorough: bool) {
@@ -521,11 +455,6 @@ impl<S: Shelf> Engine<S> {
     /// unnoticed.
     fn row(&self, cache: &Cache, key: &Key) -> RowHash {
         RowHash(self.hasher.hash_one((&cache.spec.name, key.as_str())))
-    }
-
-    /// A tag's hash. No cache and no table's rows have this name.
-    fn tag(&self, tag: &str) -> RowHash {
-        RowHash(self.hasher.hash_one(("tag:", tag)))
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {

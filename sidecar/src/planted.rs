@@ -116,8 +116,6 @@ pub(crate) enum Bug {
     MarkForgotten,
     /// Before anybody depends on rows of a table, its changes are nobody's.
     RowsUntold,
-    /// Of a table whose stream has no position, changes are taken to be seen.
-    DetachedDependency,
     /// A tag voids values, and no leases.
     TagKeepsLeases,
     // Of the order in which threads do things.

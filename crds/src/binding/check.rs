@@ -7,8 +7,8 @@ use super::{
     SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
 };
 use crate::{
-    Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, names::SECRET_NAME_FORM,
-    quantity, refusals, resources::ResourcesSpec,
+    Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source,
+    names::SECRET_NAME_FORM, quantity, refusals, resources::ResourcesSpec,
 };
 
 mod audit;

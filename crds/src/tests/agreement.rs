@@ -230,11 +230,7 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         "table: a.b\n    onChange: Hydrate\n  audit: {}\n  memory: ",
         &["64Mi"],
     ),
-    (
-        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
-        "mayDependOn:\n    - ",
-        TABLES,
-    ),
+    ("dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi", "mayDependOn:\n    - ", TABLES),
     (
         "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
         "table: a.b\n    onChange: Hydrate\n    fillDependencies: ",

@@ -24,7 +24,11 @@ fn admit(
 ) -> Result<Admission, Fenced> {
     let (leased, wall_ms) = (now.tick, now.wall_ms);
     let commits = &mut Commits::default();
-    history.admit(fence, row, Read { lease, leased, lag: LAG, wall_ms, position: None, commits, others: Void::default() })
+    history.admit(
+        fence,
+        row,
+        Read { lease, leased, lag: LAG, wall_ms, position: None, commits, others: Void::default() },
+    )
 }
 
 #[test]
@@ -336,7 +340,15 @@ fn a_position_that_has_seen_the_commit_needs_no_hold_off() {
     let mut held_off = |commits: &mut Commits, lsn: Option<u64>| {
         let position = lsn.map(Position::Lsn);
         let position = position.as_ref();
-        let read = Read { lease, leased: Tick(10_100), lag: LAG, wall_ms: 0, position, commits, others: Void::default() };
+        let read = Read {
+            lease,
+            leased: Tick(10_100),
+            lag: LAG,
+            wall_ms: 0,
+            position,
+            commits,
+            others: Void::default(),
+        };
         history.admit(&fence, row, read).map(|admission| admission.hold_off.is_some())
     };
     assert_eq!(held_off(&mut commits, None), Ok(true));

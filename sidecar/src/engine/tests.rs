@@ -98,13 +98,7 @@ impl Bench {
         self.put_with(path, token, body, Vec::new())
     }
 
-    fn put_with(
-        &self,
-        path: &str,
-        token: &str,
-        body: &'static str,
-        on: Vec<On>,
-    ) -> Result<bool, BadLease> {
+    fn put_with(&self, path: &str, token: &str, body: &'static str, on: Vec<On>) -> Result<bool, BadLease> {
         let (name, key) = path.split_once('/').unwrap();
         let (catalog, cache) = self.cache(name);
         let key = Key::from_path(key, None).unwrap();
@@ -314,7 +308,13 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     let max_age = Some(Duration::from_millis(500));
     bench
         .engine
-        .fill(&catalog, &cache, &key, Fill { lease, value, max_age, position: None, on: Vec::new() }, bench.now)
+        .fill(
+            &catalog,
+            &cache,
+            &key,
+            Fill { lease, value, max_age, position: None, on: Vec::new() },
+            bench.now,
+        )
         .unwrap();
     assert_eq!(bench.get("rows/7"), "hit x hold-off");
     bench.pass(500);

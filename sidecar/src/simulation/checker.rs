@@ -219,6 +219,11 @@ impl Judge {
         self.loaders.remove(&(kind, key));
     }
 
+    /// A tag that the values of this key have is void. Whoever is loading one isn't known to have it.
+    pub(crate) fn void_tag(&mut self, kind: Kind, key: u8) {
+        self.deletes.insert((kind, key), self.moment);
+    }
+
     pub(crate) fn redefine(&mut self, kind: Kind) {
         self.definitions.insert(kind, self.moment);
         self.shown.retain(|(k, _), _| *k != kind);

@@ -201,9 +201,7 @@ impl World {
             self.say(|_| format!("{} {key}: names a table that nobody follows", kind.name()));
             return Ok(false);
         };
-        if !on.is_empty() {
-            self.tally.count("filled with dependencies");
-        }
+        let depends = !on.is_empty();
         let fill = Fill { lease, value, max_age, position, on };
         let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body, mark };
         let fenced = self.engine.fill(&catalog, &cache, &key_of(key), fill, self.clock()).is_err();
@@ -225,6 +223,9 @@ impl World {
         self.say(|w| format!("{} {key}: stored fill/{}", kind.name(), w.fills.len()));
         if filled.mark.is_some() {
             self.tally.count("stored with a position");
+        }
+        if depends {
+            self.tally.count("stored with dependencies");
         }
         self.fills.push(filled);
         self.tally.count("stored");

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 51] = [
+const BUGS: [(Bug, u64); 56] = [
     (Bug::SilenceTrusted, 1_068_652),
     (Bug::NamedIgnored, 1_049_755),
     (Bug::StalenessIgnored, 170),
@@ -65,6 +65,11 @@ const BUGS: [(Bug, u64); 51] = [
     (Bug::ForeignLeaseTaken, 2),
     (Bug::ForgottenIgnored, 569),
     (Bug::CheckSeldom, 6880),
+    (Bug::DependencyUnfenced, 9),
+    (Bug::DependencyUnread, 4),
+    (Bug::MarkForgotten, 399),
+    (Bug::RowsUntold, 879),
+    (Bug::TagKeepsLeases, 534),
 ];
 
 /// Runs in which a bug must be found, from its seed on: more than one, so that a change elsewhere moves no bug out of

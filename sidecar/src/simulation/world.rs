@@ -172,7 +172,9 @@ impl World {
                 }
             }
             Step::GiveUp { slot } => self.slots[usize::from(slot)] = None,
-            Step::Use { cache, key, lag, placed } => self.use_cache(self.setting.kind(cache), key, lag, placed)?,
+            Step::Use { cache, key, lag, placed } => {
+                self.use_cache(self.setting.kind(cache), key, lag, placed)?;
+            }
             Step::Delete { cache, key } => {
                 let kind = self.setting.kind(cache);
                 if kind.names(key).is_empty() {
@@ -184,7 +186,11 @@ impl World {
                 } else {
                     self.engine.void_tag(&key.to_string(), self.clock().tick);
                     let tagged = |kind: &Kind| !kind.names(key).is_empty();
-                    self.setting.kinds().into_iter().filter(tagged).for_each(|kind| self.judge.delete(kind, key));
+                    self.setting
+                        .kinds()
+                        .into_iter()
+                        .filter(tagged)
+                        .for_each(|kind| self.judge.void_tag(kind, key));
                     self.tally.count("tag");
                 }
             }

@@ -24,7 +24,7 @@ fn requests_that_cannot_be_answered_are_told_why() {
         ("/v1/nope/1", 404, "unknown-cache", "it has: pages, products, rows, stock"),
         ("/nope", 404, "no-such-path", "/v1/<cache>/<key>"),
         ("/v1/products", 404, "no-such-path", "/v1/<cache>/<key>"),
-        ("/v1/_tags/x", 404, "reserved", "%5F"),
+        ("/v1/_other/x", 404, "reserved", "%5F"),
         ("/v1/products/_batch", 404, "reserved", "%5F"),
         ("/v1/products/1?x=1", 400, "query", "%3F"),
         ("/v1/products/", 400, "key-syntax", "empty"),
@@ -90,12 +90,7 @@ fn fills_that_cannot_be_taken_are_told_why() {
     problem(&put(&[("freshet-lease", "AAAA")], b"x"), 400, "lease", "never gave");
     problem(&put(&[("freshet-lease", &other)], b"x"), 400, "lease", "another key");
     problem(&put(&[mine], &vec![0; (1 << 20) + 1]), 413, "value-too-large", "1048576");
-    problem(
-        &put(&[mine, ("freshet-depends", "a.b")], b"x"),
-        400,
-        "depends-unsupported",
-        "nothing was stored",
-    );
+    problem(&put(&[mine, ("freshet-depends", "a.b")], b"x"), 422, "unknown-table", "nothing was stored");
     problem(&put(&[mine, ("freshet-absent", "?1")], b"x"), 400, "absent-body", "empty body");
     problem(&put(&[mine, ("freshet-absent", "yes")], b""), 400, "header", "?1 or ?0");
     problem(&put(&[mine, ("cache-control", "max-age=soon")], b"x"), 400, "header", "max-age");

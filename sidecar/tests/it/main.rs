@@ -8,6 +8,7 @@ mod bad_input;
 mod cluster;
 mod debezium;
 mod dependencies;
+mod depends;
 mod documents;
 mod drift;
 mod example;

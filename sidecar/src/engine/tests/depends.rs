@@ -151,7 +151,10 @@ fn values_stay_over_a_reload_that_keeps_their_tables() {
     bench.install(&format!("{PAGES}, {{name: more, table: s.t}}"), "");
     assert!(bench.is_cached("pages/1") && bench.is_cached("pages/2"));
     bench.row("t", 7);
-    assert!(!bench.is_cached("pages/1") && !bench.is_cached("pages/2"), "they are of the same tables as before");
+    assert!(
+        !bench.is_cached("pages/1") && !bench.is_cached("pages/2"),
+        "they are of the same tables as before"
+    );
 }
 
 #[test]
@@ -164,6 +167,19 @@ fn values_end_with_a_table_that_nobody_follows_any_more() {
     bench.install("{name: pages, dependsOn: [s.u]}", "");
     assert!(!bench.is_cached("pages/1") && !bench.is_cached("pages/2") && bench.is_cached("pages/3"));
     assert!(!bench.put_with("pages/4", &token, "x", on).unwrap(), "nobody would see its changes");
+}
+
+#[test]
+fn a_table_whose_stream_has_no_position_yet_is_nothing_to_depend_on() {
+    let bench = pages();
+    bench.install(&format!("{PAGES}, {{name: more, table: s.v}}"), "");
+    let fill = |names: &[&str]| bench.fill_with("pages/1", &bench.lease("pages/1").unwrap(), names);
+    assert!(fill(&["s.t"]) && !fill(&["s.v"]) && !fill(&["s.v/1"]));
+    let catalog = bench.engine.catalog().unwrap();
+    let token = bench.lease("pages/1").unwrap();
+    bench.engine.attach(catalog.fed_by(&catalog.feeds[0].0), bench.now.tick);
+    assert!(!bench.fill_with("pages/1", &token, &["s.v"]), "changes before the position weren't seen");
+    assert!(fill(&["s.v"]) && fill(&["s.v/1"]));
 }
 
 #[test]
@@ -185,7 +201,8 @@ fn declared_forms_of_a_tables_columns_hold_for_its_rows() {
         let key = scope.rows.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).unwrap();
         vec![bench.engine.on_row(&scope, &key)]
     };
-    let stored = |path: &str, key: &str| bench.put_with(path, &bench.lease(path).unwrap(), "x", on(key)).unwrap();
+    let stored =
+        |path: &str, key: &str| bench.put_with(path, &bench.lease(path).unwrap(), "x", on(key)).unwrap();
     assert!(stored("pages/1", "ABC") && stored("pages/2", "abd"));
     change("aBc");
     assert!(!bench.is_cached("pages/1") && bench.is_cached("pages/2"));

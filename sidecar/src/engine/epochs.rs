@@ -1,0 +1,59 @@
+//! When everything of a feed is void, and when leases are given again.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::Engine;
+use crate::{
+    catalog::Cache,
+    clock::Tick,
+    continuity::Break,
+    feed::Feed,
+    planted::{Bug, planted},
+    store::Shelf,
+};
+
+impl<S: Shelf> Engine<S> {
+    /// Voids what depends on a feed without a new epoch: nobody would have noticed if something had been lost so far.
+    pub fn renew(&self, feed: &Arc<Feed>, now: Tick) {
+        let catalog = self.catalog();
+        feed.with_commits(|commits| commits.begin(now));
+        let mut core = self.core();
+        for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
+            self.void_cache(&mut core, cache, None, now);
+        }
+    }
+
+    /// Begins a new epoch of a feed: everything that depends on it is void. With `detach` no lease is given
+    /// until [`Engine::attach`]: the streams' positions are lost too.
+    pub fn break_epoch(&self, feed: &Arc<Feed>, why: Break, detach: bool, now: Tick) -> u64 {
+        let catalog = self.catalog();
+        let mut core = self.core();
+        for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
+            if detach {
+                cache.attached.store(false, Ordering::Release);
+            }
+            self.void_cache(&mut core, cache, None, now);
+        }
+        drop(core);
+        let epoch = feed.next_epoch(why);
+        feed.with_commits(|commits| commits.begin(now));
+        epoch
+    }
+
+    /// Notes that the streams of these caches are positioned: from here on every change of them will be seen, as long as
+    /// their definition is in force.
+    pub fn attach<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, now: Tick) {
+        let mut core = self.core();
+        let Some(catalog) = self.catalog() else { return };
+        for cache in caches {
+            if !cache.attached.load(Ordering::Acquire) && catalog.runs(cache) {
+                // The reads that come next may lag behind changes that came before.
+                if !planted(Bug::AttachWithoutVoid) {
+                    self.void_cache(&mut core, cache, None, now);
+                }
+                cache.feed.with_commits(|commits| commits.begin(now));
+                cache.attached.store(true, Ordering::Release);
+            }
+        }
+    }
+}
