@@ -152,6 +152,9 @@ pub struct CacheSpec {
     pub on_change: OnChange,
     /// The longest life of a value.
     pub ttl: Duration,
+    /// The part of [`Binding::memory`] that is this cache's: thousandths of a percent, 1 to [`crate::quantity::WHOLE`];
+    /// `None`: it shares with the others what is left.
+    pub share: Option<u32>,
     /// Tables any change of which voids every value.
     pub depends_on: BTreeSet<String>,
     /// Tables that fills may name, beside those that caches of the same source use anyway.
@@ -255,6 +258,7 @@ impl CacheSpec {
             key: None,
             on_change: OnChange::Invalidate,
             ttl: Duration::ZERO,
+            share: None,
             depends_on: BTreeSet::new(),
             may_depend_on: BTreeSet::new(),
             fill_dependencies: FillDependencies::Optional,
@@ -299,6 +303,7 @@ impl Binding {
         let freshness = faults.freshness(spec.freshness.as_ref());
         let memory = faults.bytes("spec.memory", &spec.memory, MEMORY, MEMORY_FORM);
         let sidecar = faults.sidecar(&spec.sidecar, memory);
+        faults.shares(&caches, memory, sidecar.max_value);
         let audit = spec.audit.as_ref().and_then(|audit| faults.audit(audit));
         // Of a binding without its newer parts, what is left may have nothing to audit.
         let compares = |audit: &AuditSpec| {

@@ -47,6 +47,8 @@ use crate::{Audit, CacheBindingStatus, Sidecar};
         .message(crate::binding::NOTHING_TO_AUDIT),
     validation = Rule::new(crate::quantity::if_sizes("self.sidecar.maxValue", "<=", "self.memory", "0"))
         .message("maxValue can't exceed memory"),
+    validation = Rule::new(crate::shares::sum_rule()).message(crate::shares::SHARES_FIT),
+    validation = Rule::new(crate::shares::values_rule()).message(crate::shares::VALUES_FIT),
     validation = Rule::new(format!(
         "!has(self.sidecar.resources) || !has(self.sidecar.resources.limits) || !has(self.sidecar.resources.limits.memory) || {}",
         crate::quantity::if_sizes("string(self.sidecar.resources.limits.memory)", ">=", "self.memory", crate::resources::HEADROOM_TEXT)
@@ -362,6 +364,14 @@ pub struct Cache {
             .message("ttl is a duration such as 10m, more than zero and at most 366d")
     )]
     pub ttl: String,
+    /// The part of `memory` that is this cache's, neither more nor less. Caches without a share have what is left
+    /// together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    #[x_kube(
+        validation = Rule::new(crate::quantity::share_rule("self")).message(crate::shares::SHARE_FORM)
+    )]
+    pub share: Option<String>,
     /// Tables any change of which voids every value of this cache.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]

@@ -16,6 +16,7 @@ pub mod quantity;
 pub mod redis_url;
 mod refusals;
 pub mod resources;
+mod shares;
 pub mod sidecar;
 pub mod status;
 pub mod topics;

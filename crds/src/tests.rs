@@ -13,7 +13,7 @@ mod tolerance;
 
 const SHOP: &str = include_str!("../tests/shop.yaml");
 
-fn shop_with(from: &str, to: &str) -> CacheBinding {
+pub(crate) fn shop_with(from: &str, to: &str) -> CacheBinding {
     assert!(SHOP.contains(from), "the fixture has no `{from}`");
     serde_yaml::from_str(&SHOP.replacen(from, to, 1)).unwrap()
 }

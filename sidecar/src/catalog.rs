@@ -45,6 +45,8 @@ pub struct Catalog {
     pub audit: Option<AuditSpec>,
     /// Bytes of cached data over all caches.
     pub memory: u64,
+    /// Those of them that caches without a share have together.
+    pub common_memory: u64,
     /// The caches by name.
     pub caches: HashMap<String, Arc<Cache>>,
     /// Names of caches that are off, because this version doesn't know all of their definition.
@@ -149,6 +151,7 @@ impl Catalog {
     /// Builds the catalog of a binding, carrying over from `old` what is the same.
     #[must_use]
     pub fn build(binding: Binding, newer: Newer, old: Option<&Self>) -> Self {
+        let common_memory = binding.common_memory();
         let feeds: Vec<Arc<Feed>> = binding
             .sources
             .into_iter()
@@ -189,11 +192,18 @@ impl Catalog {
             sidecar: binding.sidecar,
             audit: binding.audit,
             memory: binding.memory,
+            common_memory,
             caches,
             off: newer.caches,
             feeds: feeds.into_iter().zip(tables).collect(),
             newer_fields: newer.fields,
         }
+    }
+
+    /// Bytes that a cache may hold: its share, or what all caches without one have together.
+    #[must_use]
+    pub fn limit(&self, cache: &Cache) -> u64 {
+        cache.spec.own_memory(self.memory).unwrap_or(self.common_memory)
     }
 
     /// Whether this very definition of a cache is in force.

@@ -36,6 +36,7 @@ use crate::{
     loaders::Loaders,
     planted::{Bug, planted},
     position::{Commit, Gtid, RowVersion},
+    shelves::Shelves,
     store::{Shelf, Store},
     sync::{ArcSwap, ArcSwapOption, AtomicBool, Mutex},
 };
@@ -64,7 +65,7 @@ pub const ROW_TYPE: &str = "application/vnd.freshet.row+json";
 pub struct Engine<S = Store> {
     catalog: ArcSwapOption<Catalog>,
     core: Mutex<Core>,
-    store: ArcSwap<S>,
+    store: ArcSwap<Shelves<S>>,
     sealer: Sealer,
     hasher: ahash::RandomState,
     /// Rung when a row's load has ended, or must begin anew.
@@ -98,7 +99,7 @@ impl<S: Shelf> Engine<S> {
         Self {
             catalog: ArcSwapOption::empty(),
             core: Mutex::default(),
-            store: ArcSwap::from_pointee(S::new(0)),
+            store: ArcSwap::from_pointee(Shelves::default()),
             sealer: Sealer::default(),
             hasher: ahash::RandomState::new(),
             bells: Bells::default(),
@@ -118,12 +119,13 @@ impl<S: Shelf> Engine<S> {
         self.catalog.load_full()
     }
 
-    /// Runs `catalog` from now on. A change of `memory` starts every cache empty.
-    pub fn install(&self, catalog: Catalog) {
-        if self.catalog().is_none_or(|old| old.memory != catalog.memory) {
-            self.store.store(Arc::new(S::new(catalog.memory)));
-        }
+    /// Runs `catalog` from now on. A cache whose part of memory is another one than before starts empty. What is returned
+    /// keeps the values that this has dropped: to free many of them takes a while.
+    pub fn install(&self, catalog: Catalog) -> Arc<Shelves<S>> {
+        let shelves = Arc::new(self.store.load().next(&catalog));
         let mut core = self.core();
+        // Under the lock, or a fill could be put where nobody looks for it any more.
+        let retired = self.store.swap(shelves);
         if catalog.caches.values().any(|cache| cache.spec.on_change == OnChange::Hydrate) {
             core.history.keep_images();
         }
@@ -138,6 +140,7 @@ impl<S: Shelf> Engine<S> {
         self.install_audit(&mut core, &catalog);
         self.catalog.store(Some(Arc::new(catalog)));
         self.dirty.store(true, Ordering::Release);
+        retired
     }
 
     /// Reads a lease's text for a key.

@@ -50,6 +50,7 @@ pub mod probe;
 #[cfg(test)]
 mod recorded;
 pub mod reload;
+pub mod shelves;
 #[cfg(test)]
 mod simulation;
 pub mod source;

@@ -181,7 +181,11 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let entries = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.entries))));
     sheet.gauges("cache_entries", "Values held", None, entries)?;
     let bytes = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.bytes))));
-    sheet.gauges("cache", "Bytes held, keys and overhead included", Some(&Unit::Bytes), bytes)
+    sheet.gauges("cache", "Bytes held, keys and overhead included", Some(&Unit::Bytes), bytes)?;
+    let limits = catalog.caches.values();
+    let limits = limits.map(|c| (vec![("cache", c.spec.name.clone())], float(catalog.limit(c))));
+    let help = "Bytes that may be held: the cache's share, or what all caches without one have together";
+    sheet.gauges("cache_limit", help, Some(&Unit::Bytes), limits)
 }
 
 /// What the audit has found, of the caches that it looks at.

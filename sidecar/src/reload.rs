@@ -140,7 +140,10 @@ impl Reloader {
             let off = catalog.off.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             warn!(off, "caches that only a newer version knows are off");
         }
-        self.engine.install(catalog);
+        let retired = self.engine.install(catalog);
+        // Requests are answered on this thread, and many values take a while to be freed. Where there can't be another, it is
+        // done here.
+        let _ = std::thread::Builder::new().name("retire".into()).spawn(move || drop(retired));
         self.installed.send_modify(|n| *n += 1);
         Ok(())
     }

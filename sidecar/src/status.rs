@@ -108,6 +108,7 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
     let lag = catalog.freshness.read_lag;
     let on = catalog.caches.values().map(|c| {
         let mut document = cache(c, c.fence.holds_off(now, lag));
+        document["limitBytes"] = json!(catalog.limit(c));
         if let Some(spec) = &catalog.audit {
             document["audit"] = audit(spec, c, now);
         }

@@ -13,6 +13,7 @@ use crate::{
 
 mod audit;
 mod redis;
+mod shares;
 
 /// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.
 const MAX_VALUE: RangeInclusive<u64> = 1..=1 << 30;
@@ -157,6 +158,7 @@ impl Faults {
             }
         }
         let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, quantity::MOMENT, "10m");
+        let share = self.share(&path, cache);
         let key = cache.key.as_ref().map(|columns| self.key(&path, columns));
         Some(CacheSpec {
             name: cache.name.clone(),
@@ -165,6 +167,7 @@ impl Faults {
             key,
             on_change: cache.on_change,
             ttl,
+            share,
             depends_on: cache.depends_on.iter().cloned().collect(),
             may_depend_on: cache.may_depend_on.iter().cloned().collect(),
             fill_dependencies: cache.fill_dependencies,

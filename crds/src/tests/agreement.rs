@@ -51,6 +51,10 @@ const SIZES: &[&str] = &[
     "2049Gi",
     "999999999999",
     "999999999999Gi",
+    "3Mi",
+    "4Mi",
+    "16Mi",
+    "17Mi",
     "1K",
     "1Ti",
     "1.5Mi",
@@ -242,6 +246,28 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         TABLES,
     ),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
+    ("ttl: 10m", "share: ", SHARES),
+    ("ttl: 10m", "share: ", &["1.562%", "1.563%", "25%", "98.437%", "98.438%"]),
+    (
+        "ttl: 10m\n  - name: pages\n    dependsOn: [inventory.product, inventory.category]",
+        "share: 40%\n  - name: pages\n    dependsOn: [a.b]\n    share: ",
+        &["1.562%", "1.563%", "59.999%", "60%", "60.001%", "61%", "100%"],
+    ),
+    (
+        "ttl: 10m\n  - name: pages\n    dependsOn: [inventory.product, inventory.category]",
+        "share: 40%\n  - name: more\n    table: a.c\n  - name: pages\n    dependsOn: [a.b]\n    share: ",
+        &["1%", "50%", "58.437%", "58.438%", "60%", "60.001%"],
+    ),
+    (
+        "ttl: 10m\n  - name: pages\n    dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "share: 25%\n  - name: pages\n    dependsOn: [a.b]\n  memory: ",
+        SIZES,
+    ),
+    (
+        "ttl: 10m\n  - name: pages\n    dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "share: 25%\n  - name: pages\n    dependsOn: [a.b]\n  memory: 64Mi\n  sidecar:\n    maxValue: ",
+        SIZES,
+    ),
     ("metadata:\n  name: shop", "metadata:\n  name: ", &["true", "false", "a", "a.b", "TRUE"]),
 ];
 

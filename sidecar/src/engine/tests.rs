@@ -145,6 +145,7 @@ mod audited;
 mod definitions;
 mod depends;
 mod images;
+mod shares;
 
 const ROWS: &str = "{name: rows, table: s.t, ttl: 1m}";
 

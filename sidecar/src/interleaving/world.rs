@@ -23,7 +23,7 @@ use crate::{
 static BINDING: LazyLock<Binding> = LazyLock::new(|| {
     let text = "{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {name: t}, spec: {
         sources: [{name: cdc, redisStream: {url: 'redis://localhost', topicPrefix: shop}}],
-        caches: [{name: rows, table: s.t}, {name: images, table: s.t, onChange: Hydrate}, {name: pages, dependsOn: [s.t]}]}}";
+        caches: [{name: rows, table: s.t}, {name: images, table: s.t, onChange: Hydrate, share: 25%}, {name: pages, dependsOn: [s.t]}]}}";
     Binding::parse(&manifest::read(text).unwrap().object).unwrap()
 });
 

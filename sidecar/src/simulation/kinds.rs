@@ -68,7 +68,7 @@ impl Kind {
     /// Its definition in the binding, in one of two versions.
     pub(crate) fn definition(self, other: bool) -> String {
         let rest = match self {
-            Self::Hydrated => "table: s.a, onChange: Hydrate",
+            Self::Hydrated => "table: s.a, onChange: Hydrate, share: 20%",
             Self::Plain => "table: s.b",
             Self::ByCode => "table: s.b, key: [{column: code}]",
             Self::Keyless => "table: s.k, key: [{column: id}]",
@@ -84,7 +84,9 @@ impl Kind {
             (_, false) => "1h",
             (_, true) => "2h",
         };
-        format!("{{name: {}, {rest}, ttl: {ttl}}}", self.name())
+        // Their shelves come and go with their definitions, and one of them changes all others'.
+        let share = if self == Self::Plain && other { ", share: 30%" } else { "" };
+        format!("{{name: {}, {rest}, ttl: {ttl}{share}}}", self.name())
     }
 
     /// What a value of a key is about.

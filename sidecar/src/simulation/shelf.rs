@@ -3,26 +3,29 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use crate::{entry::Entry, store::Shelf};
 
-type Map = Arc<Mutex<BTreeMap<(u32, String), Arc<Entry>>>>;
+type Contents = Mutex<BTreeMap<(u32, String), Arc<Entry>>>;
 
 thread_local! {
-    /// The shelf that was made last on this thread: the engine doesn't show its own.
-    static LAST: RefCell<Map> = RefCell::default();
+    /// The shelves that were made on this thread: the engine doesn't show its own.
+    static MADE: RefCell<Vec<Weak<Contents>>> = RefCell::default();
 }
 
 /// Keeps what it is told, until memory pressure is simulated.
 #[derive(Debug)]
-pub(crate) struct MapShelf(Map);
+pub(crate) struct MapShelf(Arc<Contents>);
 
 impl Shelf for MapShelf {
     fn new(_: u64) -> Self {
-        let map = Map::default();
-        LAST.set(Arc::clone(&map));
+        let map = Arc::default();
+        MADE.with_borrow_mut(|made| {
+            made.retain(|map| map.strong_count() > 0);
+            made.push(Arc::downgrade(&map));
+        });
         Self(map)
     }
 
@@ -51,17 +54,19 @@ impl Shelf for MapShelf {
 
 /// Drops every value, or one in two of them: what memory pressure may do at any time.
 pub(crate) fn press(all: bool) {
-    LAST.with_borrow(|map| {
-        lock(map, |map| {
-            let mut keep = false;
-            map.retain(|_, _| {
-                keep = !keep;
-                !all && keep
+    MADE.with_borrow(|made| {
+        for map in made.iter().filter_map(Weak::upgrade) {
+            lock(&map, |map| {
+                let mut keep = false;
+                map.retain(|_, _| {
+                    keep = !keep;
+                    !all && keep
+                });
             });
-        });
+        }
     });
 }
 
-fn lock<T>(map: &Map, f: impl FnOnce(&mut BTreeMap<(u32, String), Arc<Entry>>) -> T) -> T {
+fn lock<T>(map: &Contents, f: impl FnOnce(&mut BTreeMap<(u32, String), Arc<Entry>>) -> T) -> T {
     f(&mut map.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -110,9 +110,9 @@ impl<T> ArcSwap<T> {
         self.0.load()
     }
 
-    pub(crate) fn store(&self, value: Arc<T>) {
+    pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
         point();
-        self.0.store(value);
+        self.0.swap(value)
     }
 }
 

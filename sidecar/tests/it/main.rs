@@ -24,6 +24,7 @@ mod refused;
 mod reload;
 mod replica;
 mod sentinel;
+mod shares;
 mod shop;
 mod stampede;
 mod streams;
