@@ -1,6 +1,6 @@
 //! Puts the parts together and owns every task.
 
-use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -15,21 +15,15 @@ use crate::{
     admin::{self, Admin, SetLevel},
     api::{Api, listen},
     args::{Cli, Command, Serve},
-    audit,
-    clock::Tick,
-    descriptors,
+    audit, descriptors,
     engine::Engine,
     metrics::ConnectionStats,
     probe,
     reload::Reloader,
     source,
     status::BindingState,
+    sweeper,
 };
-
-/// How often void entries are looked for; what became void is looked for at once.
-const SWEEP: Duration = Duration::from_secs(1);
-/// How many of those go by until expired entries are looked for.
-const SWEEPS_PER_EXPIRY: u32 = 30;
 
 /// Runs the command line. 2: the command line or the binding is wrong; 1: anything else.
 #[must_use]
@@ -121,7 +115,8 @@ async fn serve(
     tokio::spawn(admin.serve(admin_listener));
     tokio::spawn(reloader.run());
     tokio::spawn(audit::run::run(Arc::clone(&engine)));
-    tokio::spawn(sweep(engine));
+    let sweeper = std::thread::Builder::new().name("sweeper".into());
+    sweeper.spawn(move || sweeper::run(&engine)).context("start the sweeper's thread")?;
     let api = tokio::spawn(api.serve(listeners, stopping));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -131,16 +126,6 @@ async fn serve(
     info!("stopping");
     stop.send_replace(true);
     api.await.context("the API's task failed")
-}
-
-/// Frees what void and expired entries hold.
-async fn sweep(engine: Arc<Engine>) {
-    let mut period = tokio::time::interval(SWEEP);
-    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for round in 0u32.. {
-        period.tick().await;
-        engine.sweep(Tick::now(), round.is_multiple_of(SWEEPS_PER_EXPIRY));
-    }
 }
 
 /// Logs to standard error: text for a person, JSON for a collector. Returns what changes the level.

@@ -48,6 +48,7 @@ mod breaks;
 mod depends;
 mod epochs;
 mod reading;
+mod sweeping;
 
 use bells::Bells;
 use breaks::breaks;
@@ -384,21 +385,6 @@ impl<S: Shelf> Engine<S> {
     pub fn statement(&self, feed: &Feed, gtid: Gtid, now: Tick) {
         let through = self.core().history.seq();
         feed.with_commits(|commits| commits.applied(Commit::Gtid(gtid), false, through, now));
-    }
-
-    /// Drops what only a walk over all entries can find: the void, the expired, those of ended definitions.
-    /// Without `thorough` it walks only if something became void since the last time.
-    pub fn sweep(&self, now: Tick, thorough: bool) {
-        if !self.dirty.swap(false, Ordering::AcqRel) && !thorough {
-            return self.store.load().tidy();
-        }
-        let Some(catalog) = self.catalog() else { return };
-        let live: std::collections::HashMap<u32, &Arc<Cache>> =
-            catalog.caches.values().map(|cache| (cache.id, cache)).collect();
-        self.store.load().sweep(|cache, entry| {
-            let holds = live.get(&cache).is_some_and(|cache| cache.fence.holds(entry.seq));
-            holds && entry.stands() && entry.expires > now
-        });
     }
 
     /// How much is held in each memory.

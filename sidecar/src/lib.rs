@@ -56,6 +56,7 @@ mod simulation;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod sweeper;
 mod sync;
 pub mod tail;
 pub mod upstream;

@@ -4,7 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::{catalog::Catalog, entry::Entry, store::Shelf};
+use crate::{
+    catalog::Catalog,
+    entry::Entry,
+    store::{Fate, Shelf},
+};
 
 /// All shelves of a binding.
 #[derive(Debug)]
@@ -86,9 +90,18 @@ impl<S: Shelf> Shelves<S> {
         self.of(cache).remove(cache, key);
     }
 
-    /// Drops every entry that isn't worth keeping, and does the housekeeping that writes left over.
-    pub fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
-        self.all().for_each(|shelf| shelf.sweep(&keep));
+    /// Asks of each entry what becomes of it, until that is to stop, and does the housekeeping that writes left over.
+    pub fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
+        let mut stopped = false;
+        for shelf in self.all() {
+            if !stopped {
+                shelf.sweep(|cache, entry| {
+                    let fate = fate(cache, entry);
+                    stopped = fate == Fate::Stop;
+                    fate
+                });
+            }
+        }
     }
 
     /// Does the housekeeping that writes left over: what was dropped is freed.

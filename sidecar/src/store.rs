@@ -30,12 +30,24 @@ pub trait Shelf: fmt::Debug + Send + Sync + 'static {
     fn insert(&self, cache: u32, key: &str, entry: Entry);
     /// Drops an entry.
     fn remove(&self, cache: u32, key: &str);
-    /// Drops every entry that isn't worth keeping, and does the housekeeping that writes left over.
-    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool);
+    /// Asks of each entry what becomes of it, until that is to stop, and does the housekeeping that writes left over. What
+    /// is stored meanwhile may or may not be asked about, and may be dropped in the place of what it has replaced.
+    fn sweep(&self, fate: impl FnMut(u32, &Entry) -> Fate);
     /// Does the housekeeping that writes left over: what was dropped is freed.
     fn tidy(&self);
     /// Bytes held, by the shelf's own account.
     fn weight(&self) -> u64;
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays.
+    Keep,
+    /// It is dropped.
+    Drop,
+    /// It stays, and no other is asked about.
+    Stop,
 }
 
 /// The values of all caches, bounded in bytes: moka.
@@ -92,10 +104,12 @@ impl Shelf for Store {
         self.map.invalidate(&Lookup { cache, key });
     }
 
-    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
+    fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
         for (key, entry) in &self.map {
-            if !keep(key.cache, &entry) {
-                self.map.invalidate(&*key);
+            match fate(key.cache, &entry) {
+                Fate::Keep => {}
+                Fate::Drop => self.map.invalidate(&*key),
+                Fate::Stop => break,
             }
         }
         self.tidy();
@@ -121,7 +135,7 @@ pub fn count(counter: &AtomicU64) -> u64 {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Shelf as _, Store, count};
+    use super::{Fate, Shelf as _, Store, count};
     use crate::{
         catalog::CacheStats,
         clock::Tick,
@@ -146,7 +160,7 @@ mod tests {
         assert!(store.get(3, "a").is_none());
         store.remove(1, "a");
         assert!(store.get(1, "a").is_none());
-        store.sweep(|cache, _| cache != 2);
+        store.sweep(|cache, _| if cache == 2 { Fate::Drop } else { Fate::Keep });
         assert!(store.get(2, "a").is_none());
     }
 
@@ -157,7 +171,7 @@ mod tests {
         for i in 0..1000 {
             store.insert(1, &i.to_string(), entry(&stats, body));
         }
-        store.sweep(|_, _| true);
+        store.tidy();
         assert!(store.weight() <= 100_000, "{}", store.weight());
         assert!(store.weight() > 50_000, "{}", store.weight());
     }

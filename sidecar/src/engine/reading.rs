@@ -115,10 +115,7 @@ impl<S: Shelf> Engine<S> {
 
     /// The value of a key, if one is cached and neither void nor expired.
     pub(super) fn current(&self, cache: &Cache, key: &Key, now: Tick) -> Option<Arc<Entry>> {
-        let entry = self.store.load().get(cache.id, key.as_str())?;
-        let lives = entry.expires > now || planted(Bug::ExpiryIgnored);
-        let holds = |entry: &Arc<Entry>| cache.fence.holds(entry.seq) || planted(Bug::FenceUnread);
-        Some(entry).filter(|entry| lives && holds(entry) && entry.stands())
+        self.store.load().get(cache.id, key.as_str()).filter(|entry| lives(cache, entry, now))
     }
 
     fn miss(
@@ -142,6 +139,11 @@ impl<S: Shelf> Engine<S> {
         if !cache.attached.load(Ordering::Acquire) {
             return None;
         }
+        // Under the lock, too: what has been stored since the reader looked stays.
+        let shelves = self.store.load();
+        if shelves.get(cache.id, key.as_str()).is_some_and(|entry| !lives(cache, &entry, now)) {
+            shelves.remove(cache.id, key.as_str());
+        }
         let number = core.history.next_lease();
         let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now, number };
         let holds = |other: &Lease| other.cache == cache.id && cache.fence.holds(other.seq);
@@ -155,6 +157,12 @@ impl<S: Shelf> Engine<S> {
         drop(core);
         Some(Grant { token: self.sealer.seal(&lease), fill })
     }
+}
+
+/// Whether an entry is neither void nor expired.
+pub(super) fn lives(cache: &Cache, entry: &Entry, now: Tick) -> bool {
+    let in_time = entry.expires > now || planted(Bug::ExpiryIgnored);
+    in_time && (cache.fence.holds(entry.seq) || planted(Bug::FenceUnread)) && entry.stands()
 }
 
 /// What is known about the freshness of a cache's values.

@@ -146,6 +146,7 @@ mod definitions;
 mod depends;
 mod images;
 mod shares;
+mod sweeping;
 
 const ROWS: &str = "{name: rows, table: s.t, ttl: 1m}";
 

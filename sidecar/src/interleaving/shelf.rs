@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{entry::Entry, store::Shelf, sync::schedule::point};
+use crate::{
+    entry::Entry,
+    store::{Fate, Shelf},
+    sync::schedule::point,
+};
 
 type Map = BTreeMap<(u32, String), Arc<Entry>>;
 
@@ -36,11 +40,13 @@ impl Shelf for PlainShelf {
         self.with(|map| map.remove(&(cache, key.to_owned())));
     }
 
-    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
+    fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
         let all: Vec<_> = self.with(|map| map.iter().map(|(k, e)| (k.clone(), Arc::clone(e))).collect());
         for ((cache, key), entry) in all {
-            if !keep(cache, &entry) {
-                self.remove(cache, &key);
+            match fate(cache, &entry) {
+                Fate::Keep => {}
+                Fate::Drop => self.remove(cache, &key),
+                Fate::Stop => break,
             }
         }
     }

@@ -199,7 +199,7 @@ impl<S: Shelf> World<S> {
 
     fn operate(&self, act: Operate) {
         match act {
-            Operate::Sweep { thorough } => self.engine.sweep(self.tick(), thorough),
+            Operate::Sweep { thorough } => self.engine.sweep(thorough, || self.tick()),
             Operate::Memory => self.install(|binding| binding.memory += 1),
             Operate::Redefine(cache) => {
                 let places: Vec<usize> = (0..KEYS).map(|key| cache * KEYS + key).collect();

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use crate::{entry::Entry, store::Shelf};
+use crate::{
+    entry::Entry,
+    store::{Fate, Shelf},
+};
 
 type Contents = Mutex<BTreeMap<(u32, String), Arc<Entry>>>;
 
@@ -41,8 +44,15 @@ impl Shelf for MapShelf {
         lock(&self.0, |map| map.remove(&(cache, key.to_owned())));
     }
 
-    fn sweep(&self, keep: impl Fn(u32, &Entry) -> bool) {
-        lock(&self.0, |map| map.retain(|(cache, _), entry| keep(*cache, entry)));
+    fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
+        let mut stopped = false;
+        lock(&self.0, |map| {
+            map.retain(|(cache, _), entry| {
+                let fate = if stopped { Fate::Keep } else { fate(*cache, entry) };
+                stopped |= fate == Fate::Stop;
+                fate != Fate::Drop
+            });
+        });
     }
 
     fn tidy(&self) {}

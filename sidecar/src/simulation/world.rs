@@ -203,7 +203,10 @@ impl World {
                 self.tally.count("cut");
             }
             Step::Press { all } => shelf::press(all),
-            Step::Sweep { thorough } => self.engine.sweep(self.clock().tick, thorough),
+            Step::Sweep { thorough } => {
+                let now = self.clock().tick;
+                self.engine.sweep(thorough, || now);
+            }
             Step::RestartSidecar => self.restart_sidecar(),
             Step::Reload { what, cache } => self.reload(what, self.setting.kind(cache)),
             other => self.outside(other),

@@ -110,6 +110,11 @@ impl<T> ArcSwap<T> {
         self.0.load()
     }
 
+    pub(crate) fn load_full(&self) -> Arc<T> {
+        point();
+        self.0.load_full()
+    }
+
     pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
         point();
         self.0.swap(value)

@@ -42,7 +42,7 @@ fn flood(bench: &Bench, cache: &str, values: u32) {
         .any(|cache| held(bench, cache).1 > limit(bench, cache))
         && Instant::now() < deadline
     {
-        bench.engine.sweep(Tick::default(), true);
+        bench.engine.sweep(true, Tick::default);
         std::thread::yield_now();
     }
 }

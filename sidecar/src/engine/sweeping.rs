@@ -1,0 +1,45 @@
+//! Sweeping: void and expired entries go without anybody having asked for them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{Engine, reading::lives};
+use crate::{
+    catalog::Cache,
+    clock::Tick,
+    store::{Fate, Shelf},
+};
+
+/// How many entries are looked at between two looks at the clock.
+const STRIDE: u32 = 64;
+
+impl<S: Shelf> Engine<S> {
+    /// Drops what only a walk over all entries can find: the void, the expired, those of ended definitions.
+    /// Without `thorough` it walks only if something became void since the last time.
+    ///
+    /// `now` is asked every few entries, and may take its time about it. A walk ends early where another catalog comes
+    /// into force meanwhile: the next one is over that one's entries.
+    pub fn sweep(&self, thorough: bool, mut now: impl FnMut() -> Tick) {
+        let shelves = self.store.load_full();
+        if !self.dirty.swap(false, Ordering::AcqRel) && !thorough {
+            return shelves.tidy();
+        }
+        let Some(catalog) = self.catalog() else { return };
+        let running: HashMap<u32, &Arc<Cache>> =
+            catalog.caches.values().map(|cache| (cache.id, cache)).collect();
+        let (mut at, mut walked) = (now(), 0);
+        shelves.sweep(|cache, entry| {
+            walked += 1;
+            if walked % STRIDE == 0 {
+                at = now();
+                if self.catalog().is_none_or(|current| !Arc::ptr_eq(&current, &catalog)) {
+                    return Fate::Stop;
+                }
+            }
+            let cache = running.get(&cache);
+            if cache.is_some_and(|cache| lives(cache, entry, at)) { Fate::Keep } else { Fate::Drop }
+        });
+    }
+}
