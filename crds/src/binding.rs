@@ -32,6 +32,9 @@ pub(crate) const MEMORY_FORM: &str =
 pub(crate) const MAX_VALUE_FORM: &str = "maxValue is a size in bytes such as 1Mi, at least 1 and at most 1Gi";
 pub(crate) const SAMPLE_FORM: &str =
     "sample is a share such as 1% or 0.25%, more than zero and at most 100%, with at most three decimals";
+/// The most of `ttlJitter`, in percent.
+pub(crate) const MAX_JITTER: u32 = 50;
+pub(crate) const JITTER_FORM: &str = "ttlJitter is a part of ttl such as 10%, at most 50%, with at most three decimals; 0% lets every value live for all of ttl";
 pub(crate) const NOTHING_TO_AUDIT: &str = "audit has nothing to compare with: no cache hydrates, whose values are images in the stream, and values that \
                                            applications fill are compared with what audit.check.url answers";
 pub(crate) const TOO_MANY_PARTS: &str = "with topicPrefix a table is written schema.table (Postgres) or database.table \
@@ -152,6 +155,9 @@ pub struct CacheSpec {
     pub on_change: OnChange,
     /// The longest life of a value.
     pub ttl: Duration,
+    /// Up to how much of `ttl` a life is shortened by lot: thousandths of a percent, at most half of
+    /// [`crate::quantity::WHOLE`].
+    pub ttl_jitter: u32,
     /// The part of [`Binding::memory`] that is this cache's: thousandths of a percent, 1 to [`crate::quantity::WHOLE`];
     /// `None`: it shares with the others what is left.
     pub share: Option<u32>,
@@ -258,6 +264,7 @@ impl CacheSpec {
             key: None,
             on_change: OnChange::Invalidate,
             ttl: Duration::ZERO,
+            ttl_jitter: 0,
             share: None,
             depends_on: BTreeSet::new(),
             may_depend_on: BTreeSet::new(),

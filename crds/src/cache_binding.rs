@@ -364,6 +364,14 @@ pub struct Cache {
             .message("ttl is a duration such as 10m, more than zero and at most 366d")
     )]
     pub ttl: String,
+    /// Up to how much of `ttl` a value's life is shortened by lot, so that values that were stored together don't expire
+    /// together.
+    #[serde(default = "default_ttl_jitter")]
+    #[schemars(length(max = 8))]
+    #[x_kube(
+        validation = Rule::new(crate::quantity::part_rule("self", crate::binding::MAX_JITTER)).message(crate::binding::JITTER_FORM)
+    )]
+    pub ttl_jitter: String,
     /// The part of `memory` that is this cache's, neither more nor less. Caches without a share have what is left
     /// together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -472,6 +480,10 @@ fn default_memory() -> String {
 
 fn default_ttl() -> String {
     "1h".into()
+}
+
+fn default_ttl_jitter() -> String {
+    "10%".into()
 }
 
 fn default_max_staleness() -> String {

@@ -85,6 +85,12 @@ pub fn cpu(text: &str) -> Option<u64> {
 /// Reads a share such as `1%` or `0.25%` in thousandths of a percent; `None` if it isn't one, is zero, or more than all.
 #[must_use]
 pub fn share(text: &str) -> Option<u32> {
+    part(text).filter(|share| *share > 0)
+}
+
+/// The same, or none of it.
+#[must_use]
+pub fn part(text: &str) -> Option<u32> {
     let percent = text.strip_suffix('%')?;
     let (whole, fraction) = percent.split_once('.').map_or((percent, None), |(w, f)| (w, Some(f)));
     let digits = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
@@ -93,12 +99,17 @@ pub fn share(text: &str) -> Option<u32> {
         return None;
     }
     let thousandths: u32 = format!("{whole}{:0<3}", fraction.unwrap_or_default()).parse().ok()?;
-    Some(thousandths).filter(|share| (1..=WHOLE).contains(share))
+    Some(thousandths).filter(|part| *part <= WHOLE)
 }
 
 /// The CEL rule of a share that is more than nothing.
 pub(crate) fn share_rule(this: &str) -> String {
     format!("{this}.matches('{SHARE}') && {this}.matches('[1-9]')")
+}
+
+/// The CEL rule of a share between nothing and so many percent.
+pub(crate) fn part_rule(this: &str, most: u32) -> String {
+    format!("{this}.matches('{SHARE}') && double({this}.substring(0, {this}.size() - 1)) <= {most}.0")
 }
 
 /// The CEL rule of a duration of at least so much and at most [`MAX_DURATION`].

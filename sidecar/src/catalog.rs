@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -22,6 +23,7 @@ pub use freshet_crds::manifest::Newer;
 
 use crate::{
     audit::AuditStats,
+    clock::Tick,
     coherence::{Fence, Refusal},
     dependencies::Scope,
     effect::Tables,
@@ -95,6 +97,8 @@ pub struct CacheStats {
     pub stored: AtomicU64,
     /// Fills that were stored until a hold-off's end.
     pub held_off: AtomicU64,
+    /// Fills of values whose life was over: nothing was stored.
+    pub expired: AtomicU64,
     /// Fills that couldn't be taken: without a lease for the key, too large, of a wrong type.
     pub fills_refused: AtomicU64,
     /// Fills that were refused because of a change after their lease.
@@ -138,9 +142,13 @@ pub struct Table {
 // === impl CacheStats ===
 
 impl CacheStats {
-    /// Counts a fill that was stored, by whether that is until a hold-off's end.
-    pub(crate) fn note_stored(&self, held_off: bool) {
-        let counter = if held_off { &self.held_off } else { &self.stored };
+    /// Counts a fill that was taken, by what is left of its life and whether a hold-off ends it.
+    pub(crate) fn note_taken(&self, remaining: Duration, hold_off: Option<Tick>) {
+        let counter = match hold_off {
+            _ if remaining.is_zero() => &self.expired,
+            Some(_) => &self.held_off,
+            None => &self.stored,
+        };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use freshet_crds::OnChange;
+use freshet_crds::{OnChange, binding::CacheSpec};
 use tracing::warn;
 
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
     feed::Feed,
     key::Key,
     lease::{Lease, Sealer},
+    lifetime::{Bounds, Lifetime},
     loaders::Loaders,
     planted::{Bug, planted},
     position::{Commit, Gtid, RowVersion},
@@ -163,7 +164,7 @@ impl<S: Shelf> Engine<S> {
         fill: Fill,
         now: Now,
     ) -> Result<(), Fenced> {
-        let Fill { lease, value, max_age, position, on } = fill;
+        let Fill { lease, value, max_age, age, position, on } = fill;
         if planted(Bug::BellBeforeChange) {
             self.bells.ring(lease.row);
         }
@@ -205,7 +206,9 @@ impl<S: Shelf> Engine<S> {
             drop(core);
             core = self.core();
         }
-        let expires = expiry(now.tick, cache.spec.ttl, max_age, admission.hold_off);
+        let life = Lifetime::aged(age, bounds(cache, lease.row, max_age).duration(), now.wall_ms);
+        let remaining = life.remaining(now.wall_ms);
+        let expires = expiry(now.tick, remaining, admission.hold_off);
         let on = core.marks.depend(on);
         let entry = Entry::new(
             value,
@@ -214,14 +217,20 @@ impl<S: Shelf> Engine<S> {
             now.tick,
             expires,
             Arc::clone(&cache.stats),
-        );
-        self.store.load().insert(cache.id, key.as_str(), entry);
-        core.audit_fill(cache, lease.row, key, now.tick);
+        )
+        .aged(age);
+        if expires > now.tick {
+            self.store.load().insert(cache.id, key.as_str(), entry);
+            core.audit_fill(cache, lease.row, key, now.tick);
+        } else {
+            // Whoever has read later than what is there doesn't want it to be kept.
+            self.store.load().remove(cache.id, key.as_str());
+        }
         drop(core);
         if !planted(Bug::BellBeforeChange) {
             self.bells.ring(lease.row);
         }
-        cache.stats.note_stored(admission.hold_off.is_some());
+        cache.stats.note_taken(remaining, admission.hold_off);
         Ok(())
     }
 
@@ -361,7 +370,7 @@ impl<S: Shelf> Engine<S> {
                     content_type: Bytes::from_static(ROW_TYPE.as_bytes()),
                     absent: false,
                 };
-                let expires = expiry(now.tick, cache.spec.ttl, None, None);
+                let expires = expiry(now.tick, bounds(cache, row, None).duration(), None);
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
                 let read = Read { seq, position: None, hold_off: false, hydrated: true, on: None };
                 let entry = Entry::new(value, key.as_str().len(), read, now.tick, expires, stats);
@@ -449,6 +458,12 @@ impl<S: Shelf> Engine<S> {
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What bounds the life of a row's value.
+fn bounds(cache: &Cache, row: RowHash, max_age: Option<Duration>) -> Bounds {
+    let CacheSpec { ttl, ttl_jitter: jitter, .. } = cache.spec;
+    Bounds { ttl, jitter, lot: row.0, max_age }
 }
 
 /// Counts an image that isn't taken, and tells of each kind once if something can be done about it.

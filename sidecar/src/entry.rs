@@ -45,6 +45,8 @@ pub struct Entry {
     pub hydrated: bool,
     /// What it depends on beside its row and its cache.
     on: Option<Arc<Dependencies>>,
+    /// How old it was when it was stored, in whole seconds.
+    age: u32,
     held: Held,
 }
 
@@ -112,13 +114,39 @@ impl Entry {
             _ => None,
         };
         let held = Held { stats, bytes };
-        Self { body, content_type, etag, absent, seq, lsn, stored, expires, hold_off, hydrated, on, held }
+        Self {
+            body,
+            content_type,
+            etag,
+            absent,
+            seq,
+            lsn,
+            stored,
+            expires,
+            hold_off,
+            hydrated,
+            on,
+            age: 0,
+            held,
+        }
     }
 
     /// Whether nothing was void since its lease that its fill said it depends on.
     #[must_use]
     pub fn stands(&self) -> bool {
         self.on.as_ref().is_none_or(|on| on.hold(self.seq) || planted(Bug::DependencyUnread))
+    }
+
+    /// The same, of a value that was this old already when it was stored.
+    #[must_use]
+    pub fn aged(self, age: Duration) -> Self {
+        Self { age: u32::try_from(age.as_secs()).unwrap_or(u32::MAX), ..self }
+    }
+
+    /// How long ago the value began to live.
+    #[must_use]
+    pub fn age(&self, now: Tick) -> Duration {
+        now.since(self.stored) + Duration::from_secs(self.age.into())
     }
 
     /// Whether the value reflects everything up to a position, by what its reader said.
@@ -173,10 +201,10 @@ fn etag(content_type: &[u8], body: &[u8]) -> Bytes {
     format!("\"{:032x}\"", hash.digest128()).into()
 }
 
-/// The end of a value's life: its cache's, shortened by the fill's own and by a hold-off.
+/// The end of what may live so much longer: no later than a hold-off's.
 #[must_use]
-pub fn expiry(now: Tick, ttl: Duration, max_age: Option<Duration>, hold_off: Option<Tick>) -> Tick {
-    let end = now + max_age.map_or(ttl, |age| age.min(ttl));
+pub fn expiry(now: Tick, remaining: Duration, hold_off: Option<Tick>) -> Tick {
+    let end = now + remaining;
     hold_off.map_or(end, |hold_off| hold_off.min(end))
 }
 
@@ -202,9 +230,9 @@ mod tests {
 
     #[test]
     fn the_shortest_life_counts() {
-        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
-        assert_eq!(expiry(Tick(0), hour, None, None), Tick(3_600_000));
-        assert_eq!(expiry(Tick(0), minute, Some(hour), None), Tick(60_000));
-        assert_eq!(expiry(Tick(0), hour, Some(minute), Some(Tick(500))), Tick(500));
+        let minute = Duration::from_mins(1);
+        assert_eq!(expiry(Tick(7), minute, None), Tick(60_007));
+        assert_eq!(expiry(Tick(7), minute, Some(Tick(500))), Tick(500));
+        assert_eq!(expiry(Tick(7), minute, Some(Tick(90_000))), Tick(60_007));
     }
 }

@@ -42,6 +42,7 @@ pub mod histogram;
 mod interleaving;
 pub mod key;
 pub mod lease;
+pub mod lifetime;
 pub mod loaders;
 pub mod metrics;
 mod planted;

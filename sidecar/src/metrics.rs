@@ -163,6 +163,7 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
         [
             ("stored", &s.stored),
             ("held-off", &s.held_off),
+            ("expired", &s.expired),
             ("fenced", &s.fenced),
             ("refused", &s.fills_refused),
         ]

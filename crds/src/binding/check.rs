@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use super::{
-    CacheSpec, ColumnSpec, FreshnessSpec, Invalid, LEAST_RETENTION, MAX_VALUE_FORM, RETENTION_FORM,
-    SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
+    CacheSpec, ColumnSpec, FreshnessSpec, Invalid, JITTER_FORM, LEAST_RETENTION, MAX_JITTER, MAX_VALUE_FORM,
+    RETENTION_FORM, SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
 };
 use crate::{
     Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source,
@@ -158,6 +158,7 @@ impl Faults {
             }
         }
         let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, quantity::MOMENT, "10m");
+        let ttl_jitter = self.ttl_jitter(&path, &cache.ttl_jitter);
         let share = self.share(&path, cache);
         let key = cache.key.as_ref().map(|columns| self.key(&path, columns));
         Some(CacheSpec {
@@ -167,10 +168,19 @@ impl Faults {
             key,
             on_change: cache.on_change,
             ttl,
+            ttl_jitter,
             share,
             depends_on: cache.depends_on.iter().cloned().collect(),
             may_depend_on: cache.may_depend_on.iter().cloned().collect(),
             fill_dependencies: cache.fill_dependencies,
+        })
+    }
+
+    fn ttl_jitter(&mut self, path: &str, text: &str) -> u32 {
+        let read = quantity::part(text).filter(|part| *part <= MAX_JITTER * (quantity::WHOLE / 100));
+        read.unwrap_or_else(|| {
+            self.add(format!("{path}.ttlJitter"), format!("`{text}`: {JITTER_FORM}"));
+            0
         })
     }
 

@@ -246,6 +246,8 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         TABLES,
     ),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
+    ("ttl: 10m", "ttlJitter: ", SHARES),
+    ("ttl: 10m", "ttlJitter: ", &["49.999%", "50%", "50.0%", "50.001%", "51%", "00%", "5%"]),
     ("ttl: 10m", "share: ", SHARES),
     ("ttl: 10m", "share: ", &["1.562%", "1.563%", "25%", "98.437%", "98.438%"]),
     (

@@ -90,6 +90,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 #[derive(Debug, Default)]
 pub(crate) struct FillDirectives {
     pub(crate) max_age: Option<Duration>,
+    pub(crate) age: Duration,
     pub(crate) absent: bool,
     positions: Positions,
 }
@@ -105,6 +106,9 @@ impl FillDirectives {
                 ("no-store", _) => fill.max_age = Some(Duration::ZERO),
                 _ => {}
             }
+        }
+        if let Some(text) = header(headers, "age")? {
+            fill.age = Duration::from_secs(whole(text, "Age")?);
         }
         if let Some(text) = header(headers, "freshet-absent")? {
             fill.absent = match text.trim() {

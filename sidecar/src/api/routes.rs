@@ -233,7 +233,7 @@ async fn take(
     }
     let value = Value { body, content_type, absent: fill.absent };
     let position = fill.position(&cache.feed.spec.name);
-    Ok((Fill { lease, value, max_age: fill.max_age, position, on }, received))
+    Ok((Fill { lease, value, max_age: fill.max_age, age: fill.age, position, on }, received))
 }
 
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {

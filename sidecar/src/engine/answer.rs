@@ -44,7 +44,7 @@ pub enum Answer {
 pub struct Hit {
     /// The value.
     pub entry: Arc<Entry>,
-    /// Whole seconds since it was stored.
+    /// Whole seconds since it began to live.
     pub age: u64,
     /// Whole seconds it has left; negative: for how long it has been stale.
     pub ttl: i64,
@@ -92,8 +92,10 @@ pub struct Fill {
     pub lease: Lease,
     /// The value, or the knowledge that there is none.
     pub value: Value,
-    /// How long it may live, if shorter than its cache's `ttl`.
+    /// How long it may live from its beginning on, if shorter than its cache's `ttl`.
     pub max_age: Option<Duration>,
+    /// How long ago it began to live.
+    pub age: Duration,
     /// The position it was read at, if the reader says so.
     pub position: Option<Position>,
     /// What it depends on beside its row and its cache.

@@ -76,11 +76,11 @@ impl<S: Shelf> Engine<S> {
         };
         let refused = refused.or_else(|| {
             let entry = entry.as_ref()?;
-            wanted.max_age.is_some_and(|age| now.since(entry.stored) > age).then_some("max-age")
+            wanted.max_age.is_some_and(|age| entry.age(now) > age).then_some("max-age")
         });
         match entry {
             Some(entry) if refused.is_none() => {
-                let age = now.since(entry.stored).as_secs();
+                let age = entry.age(now).as_secs();
                 let (ttl, detail) = if let Some((reason, beyond)) = served_stale {
                     bump(&stats.stale_hits);
                     (-i64::try_from(beyond.as_secs()).unwrap_or(i64::MAX).max(1), Some(reason.as_str()))

@@ -106,7 +106,13 @@ impl Bench {
         let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
         Ok(self
             .engine
-            .fill(&catalog, &cache, &key, Fill { lease, value, max_age: None, position: None, on }, self.now)
+            .fill(
+                &catalog,
+                &cache,
+                &key,
+                Fill { lease, value, max_age: None, age: Duration::ZERO, position: None, on },
+                self.now,
+            )
             .is_ok())
     }
 
@@ -145,6 +151,7 @@ mod audited;
 mod definitions;
 mod depends;
 mod images;
+mod lifetimes;
 mod shares;
 mod sweeping;
 
@@ -247,16 +254,6 @@ fn values_that_depend_on_a_table_end_with_any_change_of_it() {
 }
 
 #[test]
-fn values_expire() {
-    let mut bench = Bench::new(ROWS, "");
-    bench.fill("rows/7", "one");
-    bench.pass(59_999);
-    assert_eq!(bench.get("rows/7"), "hit one table-never-seen");
-    bench.pass(1);
-    assert_eq!(bench.get("rows/7"), "miss table-never-seen");
-}
-
-#[test]
 fn a_fill_soon_after_a_change_is_held_off() {
     let mut bench = Bench::new(ROWS, "");
     bench.change(7, 1, 0, "x");
@@ -314,7 +311,7 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
             &catalog,
             &cache,
             &key,
-            Fill { lease, value, max_age, position: None, on: Vec::new() },
+            Fill { lease, value, max_age, age: Duration::ZERO, position: None, on: Vec::new() },
             bench.now,
         )
         .unwrap();

@@ -250,7 +250,14 @@ impl<S: Shelf> World<S> {
             let cache = Self::cache(&catalog, place);
             let lease = self.engine.lease(&cache, &key, &grant.token).unwrap();
             let position = position.then_some(Position::Lsn(lsn(found.at)));
-            let fill = Fill { lease, value: found.value, max_age: None, position, on: Vec::new() };
+            let fill = Fill {
+                lease,
+                value: found.value,
+                max_age: None,
+                age: Duration::ZERO,
+                position,
+                on: Vec::new(),
+            };
             let taken = self
                 .ledger
                 .end_loads(&[place], || self.engine.fill(&catalog, &cache, &key, fill, self.now()));

@@ -449,7 +449,7 @@ pub(crate) fn directives(
     now: Tick,
     through: Option<Tick>,
 ) -> Result<(), Violation> {
-    let old = wanted.max_age.is_some_and(|age| now.since(hit.entry.stored) > age);
+    let old = wanted.max_age.is_some_and(|age| hit.entry.age(now) > age);
     let unproven =
         wanted.max_staleness.is_some_and(|most| through.is_none_or(|through| now.since(through) > most));
     if wanted.reload || old || unproven {

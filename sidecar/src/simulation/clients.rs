@@ -202,7 +202,7 @@ impl World {
             return Ok(false);
         };
         let depends = !on.is_empty();
-        let fill = Fill { lease, value, max_age, position, on };
+        let fill = Fill { lease, value, max_age, age: Duration::ZERO, position, on };
         let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body, mark };
         let fenced = self.engine.fill(&catalog, &cache, &key_of(key), fill, self.clock()).is_err();
         self.judge.loaded(kind, key, &token, !fenced);

@@ -293,3 +293,37 @@ fn tables_of_which_no_event_was_seen_are_named() {
     shop.settle();
     assert_eq!(told(&mut shop, "stock"), (json!(true), json!([])));
 }
+
+/// `Age` and `ttl=` of a hit.
+fn told(shop: &Shop, path: &str) -> Option<(u64, u64)> {
+    let answer = shop.sidecar.get(path).unwrap();
+    let number = |text: &str| text.split(';').next().unwrap().parse().unwrap();
+    let ttl = answer.header("cache-status").unwrap().split_once("; ttl=")?.1.to_owned();
+    Some((number(answer.header("age").unwrap()), number(&ttl)))
+}
+
+#[test]
+fn a_value_that_comes_with_an_age_lives_no_longer_than_the_original() {
+    let shop = Shop::open();
+    let put = |path: &str, headers: &[(&str, &str)]| {
+        let lease = shop.lease(path);
+        let headers = [&[("freshet-lease", lease.as_str())], headers].concat();
+        shop.sidecar.request("PUT", path, &headers, b"x").unwrap()
+    };
+    assert_eq!(put("/v1/products/7", &[("cache-control", "max-age=300"), ("age", "100")]).status, 204);
+    let (age, ttl) = told(&shop, "/v1/products/7").unwrap();
+    assert!((100..120).contains(&age) && (180..=200).contains(&ttl), "{age} {ttl}");
+    // Over already: there was no time in which it could have been served.
+    for headers in [
+        &[("cache-control", "max-age=0")][..],
+        &[("cache-control", "no-store")],
+        &[("cache-control", "max-age=5"), ("age", "5")],
+        &[("age", "99999999999999999999")],
+    ] {
+        assert_eq!(put("/v1/products/8", headers).status, 204, "{headers:?}");
+        assert_eq!(told(&shop, "/v1/products/8"), None, "{headers:?}");
+    }
+    let metrics = shop.sidecar.metrics().unwrap();
+    assert!(metrics.contains("freshet_fills_total{cache=\"products\",outcome=\"expired\"} 4"), "{metrics}");
+    problem(&put("/v1/products/7", &[("age", "old")]), 400, "header", "Age is a whole number, not `old`");
+}
