@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Response, body::Body as _, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Request, body::Body as _, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
@@ -16,13 +14,16 @@ use tracing::debug;
 use crate::{engine::Engine, metrics::ConnectionStats, status::BindingWatch};
 use connection::{Patience, Phase, Timed};
 use problem::Problem;
+use reply::Reply;
 
 mod body;
 pub(crate) mod connection;
 mod depends;
 pub(crate) mod directives;
+mod events;
 pub mod listen;
 mod problem;
+mod reply;
 mod routes;
 pub(crate) mod waiting;
 
@@ -52,6 +53,7 @@ pub struct Api {
     limit: usize,
     slots: Arc<Semaphore>,
     room: body::Room,
+    streams: events::Streams,
 }
 
 impl Api {
@@ -71,6 +73,7 @@ impl Api {
             limit,
             slots: Arc::new(Semaphore::new(limit)),
             room: body::Room::new(),
+            streams: events::Streams::of(limit),
         }
     }
 
@@ -114,7 +117,8 @@ impl Api {
     ) {
         let patience = Patience::new();
         let io = TokioIo::new(Timed::new(stream, Arc::clone(&patience)));
-        let service = service_fn(|request| self.respond(request, &patience));
+        let stopping = stop.clone();
+        let service = service_fn(|request| self.respond(request, &patience, &stopping));
         let mut http = http1::Builder::new();
         // The head's time limit is the connection's own (see `connection`), and a Date is of no use to anyone
         // on the same machine. Flushing whole pipelines at once is left off: hyper then holds answers back while
@@ -151,12 +155,13 @@ impl Api {
     async fn respond(
         &self,
         mut request: Request<Incoming>,
-        patience: &Patience,
-    ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+        patience: &Arc<Patience>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Reply, std::convert::Infallible> {
         let response = if patience.begin(!request.body().is_end_stream()) {
             Problem::fragment().response()
         } else {
-            routes::answer(&self.engine, &self.binding, &self.room, patience, &mut request).await
+            routes::answer(self, patience, stop, &mut request).await
         };
         body::drain(request.body_mut()).await;
         patience.enter(Phase::Answering);

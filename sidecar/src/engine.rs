@@ -30,6 +30,7 @@ use crate::{
     dependencies::{Marks, On},
     effect::{Effect, Tables, concerned, effects},
     entry::{Entry, Read, Value, digest, expiry},
+    events::{Cause, Events, Voided},
     feed::Feed,
     key::Key,
     lease::{Lease, Sealer},
@@ -50,6 +51,7 @@ mod depends;
 mod epochs;
 mod reading;
 mod sweeping;
+mod told;
 
 use bells::Bells;
 use breaks::breaks;
@@ -74,6 +76,8 @@ pub struct Engine<S = Store> {
     bells: Bells,
     /// Set when entries have become void that only a sweep will find.
     dirty: AtomicBool,
+    /// What has become void, for those who listen.
+    pub events: Events,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +88,8 @@ struct Core {
     marks: Marks,
     /// Here, so that what it expects and what is stored are of one instant.
     audit: Option<Audit>,
+    /// What has become void and isn't told yet; `None` until somebody listens.
+    untold: Option<Vec<Voided>>,
 }
 
 // === impl Engine ===
@@ -106,6 +112,7 @@ impl<S: Shelf> Engine<S> {
             hasher: ahash::RandomState::new(),
             bells: Bells::default(),
             dirty: AtomicBool::new(false),
+            events: Events::default(),
         }
     }
 
@@ -141,6 +148,7 @@ impl<S: Shelf> Engine<S> {
         }
         self.install_audit(&mut core, &catalog);
         self.catalog.store(Some(Arc::new(catalog)));
+        self.tell(&mut core, Cause::Binding);
         self.dirty.store(true, Ordering::Release);
         retired
     }
@@ -255,6 +263,7 @@ impl<S: Shelf> Engine<S> {
         if let Some(current) = current.filter(|current| current.id != cache.id) {
             self.store.load().remove(current.id, key.as_str());
         }
+        self.tell(&mut core, Cause::Dropped);
     }
 
     /// Applies one change of a feed; says if it breaks the feed's epoch.
@@ -301,6 +310,7 @@ impl<S: Shelf> Engine<S> {
             for effect in effects {
                 self.perform(&mut core, effect, skew, now);
             }
+            self.tell(&mut core, Cause::Change(change));
         }
         if let Change::Source { version: Some(version), .. } = change {
             // With a stream per table, images from before it may come after it.
@@ -321,6 +331,7 @@ impl<S: Shelf> Engine<S> {
                 self.reshape(&mut core, cache, shape, now);
             }
         }
+        self.tell(&mut core, Cause::Change(change));
     }
 
     /// Learns a place in the log from before a feed's position: what is read once more from before it is no news.
@@ -340,6 +351,7 @@ impl<S: Shelf> Engine<S> {
                 if rows {
                     core.history.void_cache(&scope.rows.fence, now.tick);
                 }
+                self.note_table(core, scope, rows);
                 if scope.is_used() {
                     self.dirty.store(true, Ordering::Release);
                 }
@@ -396,19 +408,6 @@ impl<S: Shelf> Engine<S> {
         feed.with_commits(|commits| commits.applied(Commit::Gtid(gtid), false, through, now));
     }
 
-    /// How much is held in each memory.
-    #[cfg(test)]
-    pub(crate) fn held(&self) -> Vec<(crate::bounds::Memory, usize)> {
-        let core = self.core();
-        core.history.held().into_iter().chain(core.loaders.held()).collect()
-    }
-
-    /// Bytes held over all caches.
-    #[must_use]
-    pub fn weight(&self) -> u64 {
-        self.store.load().weight()
-    }
-
     fn reshape(&self, core: &mut Core, cache: &Cache, shape: Shape, now: Tick) {
         cache.set_shape(shape);
         // Nothing was there before the first lease, and so there is nothing to void.
@@ -424,6 +423,7 @@ impl<S: Shelf> Engine<S> {
             if core.marks.void(row, seq) {
                 self.dirty.store(true, Ordering::Release);
             }
+            self.note(core, cache, Some(key));
             return;
         }
         if !planted(Bug::FenceOnlyCached) || self.store.load().get(cache.id, key.as_str()).is_some() {
@@ -434,6 +434,7 @@ impl<S: Shelf> Engine<S> {
             self.store.load().remove(cache.id, key.as_str());
         }
         core.audit_change(cache, row, key, now);
+        self.note(core, cache, Some(key));
         self.bells.ring(row);
     }
 
@@ -445,6 +446,7 @@ impl<S: Shelf> Engine<S> {
                 audit.voided(cache.id, version);
             }
         }
+        self.note(core, cache, None);
         self.dirty.store(true, Ordering::Release);
         self.bells.ring_all();
     }

@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 
 use freshet_crds::{KeyType, binding::ColumnSpec};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 mod looks;
 mod written;
@@ -18,6 +19,23 @@ pub use looks::Looks;
 
 /// Longest key in bytes, decoded.
 pub const MAX_KEY: usize = 1024;
+
+/// What a path spells otherwise. `/` and `%` are what the canonical text means by them.
+const PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The canonical text of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +114,14 @@ impl Key {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The key as a request's path spells it, behind the cache's name.
+    #[must_use]
+    pub fn to_path(&self) -> String {
+        let text = utf8_percent_encode(&self.0, PATH).to_string();
+        // Such a beginning is the API's own.
+        text.strip_prefix('_').map_or(text.clone(), |rest| format!("%5F{rest}"))
     }
 
     /// Joins column texts.

@@ -33,6 +33,7 @@ pub mod effect;
 pub mod engine;
 pub mod entry;
 pub mod envelope;
+pub mod events;
 pub mod feed;
 pub mod freshness;
 #[doc(hidden)]

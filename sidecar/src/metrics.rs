@@ -142,6 +142,12 @@ impl Collector for Metrics {
             "Connections cut because the client was too slow",
             [(vec![], count(&c.cut))],
         )?;
+        let events = &self.engine.events;
+        let streams = float(count(&events.stats.streams));
+        sheet.gauges("event_streams", "Open streams of events", None, [(vec![], streams)])?;
+        sheet.counters("events", "Events told since somebody first listened", [(vec![], events.count())])?;
+        let resets = events.stats.resets().map(|(why, n)| (vec![("reason", why.to_owned())], n));
+        sheet.counters("event_resets", "Streams that were told to take everything for changed", resets)?;
         let Some(catalog) = self.engine.catalog() else { return Ok(()) };
         caches(&mut sheet, &catalog)?;
         audits(&mut sheet, &catalog)?;

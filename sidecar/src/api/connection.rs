@@ -39,6 +39,8 @@ pub(crate) enum Phase {
     Working,
     /// The answer is going out.
     Answering,
+    /// What there is of an answer went out, and more will come to be.
+    Streaming,
 }
 
 /// A connection's phase and since when.
@@ -50,6 +52,8 @@ pub(crate) struct Patience {
     body: AtomicBool,
     /// Whether its target has a fragment.
     fragment: AtomicBool,
+    /// Whether its answer isn't at its end with what has gone out.
+    streams: AtomicBool,
 }
 
 /// A stream that keeps its connection's [`Patience`].
@@ -69,13 +73,14 @@ impl Phase {
             Self::Idle => Some(api::IDLE),
             Self::Head => Some(api::HEAD),
             Self::Body => Some(api::BODY),
-            Self::Working => None,
+            Self::Working | Self::Streaming => None,
             Self::Answering => Some(api::WRITE),
         }
     }
 
     fn from_u8(value: u8) -> Self {
-        [Self::Idle, Self::Head, Self::Body, Self::Working, Self::Answering][usize::from(value)]
+        [Self::Idle, Self::Head, Self::Body, Self::Working, Self::Answering, Self::Streaming]
+            [usize::from(value)]
     }
 }
 
@@ -86,7 +91,19 @@ impl Patience {
             since: AtomicU64::new(Tick::now().0),
             body: AtomicBool::new(false),
             fragment: AtomicBool::new(false),
+            streams: AtomicBool::new(false),
         })
+    }
+
+    /// Notes that the answer to come is a stream.
+    pub(crate) fn stream(&self) {
+        self.streams.store(true, Ordering::Relaxed);
+    }
+
+    /// A piece of a stream, or its end, is going out.
+    pub(crate) fn hand_over(&self, end: bool) {
+        self.streams.store(!end, Ordering::Relaxed);
+        self.enter(Phase::Answering);
     }
 
     /// A request was handed to the service. Whether its target has a fragment, as far as that was seen: hyper takes
@@ -219,6 +236,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_flush(cx);
         if poll.is_ready() && self.patience.phase() == Phase::Answering {
+            if self.patience.streams.load(Ordering::Relaxed) {
+                self.patience.enter(Phase::Streaming);
+                return poll;
+            }
             // Behind a request without a body, what doesn't end as a head is the beginning of the next one.
             let begun = !self.head_ended && !self.patience.body.load(Ordering::Relaxed);
             self.patience.enter(if begun { Phase::Head } else { Phase::Idle });
@@ -233,7 +254,32 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::has_fragment;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::{Patience, Phase, Timed, has_fragment};
+
+    /// A stream is quiet for as long as nothing happens; what it says has to be taken.
+    #[tokio::test]
+    async fn only_what_is_said_costs_patience() {
+        let (mut client, server) = tokio::io::duplex(1024);
+        let patience = Patience::new();
+        let mut timed = Timed::new(server, std::sync::Arc::clone(&patience));
+        patience.stream();
+        patience.enter(Phase::Answering);
+        timed.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        timed.flush().await.unwrap();
+        assert_eq!((patience.phase(), patience.phase().limit()), (Phase::Streaming, None));
+        patience.hand_over(false);
+        timed.write_all(b"data: 1").await.unwrap();
+        assert!(patience.phase().limit().is_some());
+        timed.flush().await.unwrap();
+        assert_eq!(patience.phase(), Phase::Streaming);
+        patience.hand_over(true);
+        timed.write_all(b"0").await.unwrap();
+        timed.flush().await.unwrap();
+        assert_eq!(patience.phase(), Phase::Idle, "the connection goes on as any other");
+        client.shutdown().await.unwrap();
+    }
 
     #[test]
     fn a_fragment_is_told_from_other_hashes() {

@@ -1,12 +1,13 @@
 //! Errors as the application sees them: RFC 9457 problems with stable types.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
 use serde_json::{Map, Value, json};
+
+use super::reply::{Reply, empty};
 
 /// The root of all problem types; each is a page of the documentation.
 const TYPES: &str = "https://freshet.dev/problems/";
@@ -126,10 +127,10 @@ impl Problem {
         text.into()
     }
 
-    pub(crate) fn response(self) -> Response<Full<Bytes>> {
+    pub(crate) fn response(self) -> Reply {
         let (status, headers, body) = self.parts();
-        let mut response = Response::new(Full::from(body));
-        *response.status_mut() = status;
+        let mut response = empty(status);
+        *response.body_mut() = Bytes::from(body).into();
         *response.headers_mut() = headers;
         response
     }

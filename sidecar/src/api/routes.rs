@@ -4,19 +4,22 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use freshet_crds::OnChange;
-use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
+use tokio::sync::watch;
 
 use super::{
+    Api,
     body::{Received, Room},
     connection::{Patience, Phase},
     depends,
     directives::{self, FillDirectives, ReadDirectives},
+    events,
     problem::Problem,
+    reply::{Content, Reply, empty, value},
     waiting,
 };
 use crate::{
@@ -33,32 +36,32 @@ use crate::{
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const POSITION: HeaderName = HeaderName::from_static("freshet-position");
 
-type Reply = Response<Full<Bytes>>;
-
 /// Answers one request.
 pub(crate) async fn answer(
-    engine: &Engine,
-    reload: &status::BindingWatch,
-    room: &Room,
-    patience: &Patience,
+    api: &Api,
+    patience: &Arc<Patience>,
+    stop: &watch::Receiver<bool>,
     request: &mut Request<Incoming>,
 ) -> Reply {
-    match route(engine, reload, room, patience, request).await {
+    match route(api, patience, stop, request).await {
         Ok(reply) => reply,
         Err(problem) => problem.response(),
     }
 }
 
 async fn route(
-    engine: &Engine,
-    binding: &status::BindingWatch,
-    room: &Room,
-    patience: &Patience,
+    api: &Api,
+    patience: &Arc<Patience>,
+    stop: &watch::Receiver<bool>,
     request: &mut Request<Incoming>,
 ) -> Result<Reply, Problem> {
+    let Api { engine, binding, room, .. } = api;
     let uri = request.uri().clone();
     let path = uri.path();
     let Some(path) = path.strip_prefix("/v1/") else { return Err(Problem::no_such_path(path)) };
+    if path == "events" {
+        return events::answer(engine, &api.streams, patience, stop, request);
+    }
     if uri.query().is_some() {
         return Err(Problem::bad_request(
             "query",
@@ -245,7 +248,7 @@ fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
     } else if directives::none_match(request, &entry.etag) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let mut reply = Response::new(Full::new(entry.body.clone()));
+        let mut reply = Response::new(Content::from(entry.body.clone()));
         reply.headers_mut().insert(header::CONTENT_TYPE, value(entry.content_type.clone()));
         reply
     };
@@ -309,13 +312,14 @@ fn not_served(request: &Request<Incoming>, reason: Reason, no_lease: &str) -> Re
 }
 
 fn status_reply(engine: &Engine, binding: &status::BindingWatch) -> Reply {
-    let mut reply = Response::new(Full::from(status::report(engine, binding, Tick::now()).to_string()));
+    let mut reply =
+        Response::new(Content::from(Bytes::from(status::report(engine, binding, Tick::now()).to_string())));
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }
 
-fn unknown_cache(name: &str, catalog: &Catalog) -> Problem {
+pub(super) fn unknown_cache(name: &str, catalog: &Catalog) -> Problem {
     let mut caches: Vec<_> = catalog.caches.keys().cloned().collect();
     caches.sort_unstable();
     let name: String = name.chars().take(64).collect();
@@ -355,15 +359,4 @@ fn unsupported_type(detail: impl Into<String>) -> Problem {
 
 fn sources(catalog: &Catalog) -> Vec<&str> {
     catalog.feeds.iter().map(|(feed, _)| feed.spec.name.as_str()).collect()
-}
-
-fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Full::default());
-    *reply.status_mut() = status;
-    reply
-}
-
-/// A header's value from bytes that are known to be fit for one.
-fn value(bytes: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""))
 }

@@ -14,6 +14,7 @@ use crate::{
     catalog::{Cache, Catalog},
     clock::Tick,
     coherence::RowHash,
+    events::Cause,
     freshness::Vouch,
     key::Key,
     store::Shelf,
@@ -129,6 +130,7 @@ impl<S: Shelf> Engine<S> {
                     .is_some_and(|e| Sighting::of(&e) == wrong)
                 {
                     self.void_row(&mut core, cache, &look.key, now);
+                    self.tell(&mut core, Cause::Dropped);
                 }
                 drop(core);
                 tell(cache, &look.key, wrong);

@@ -7,6 +7,7 @@ use crate::{
     clock::Tick,
     coherence::{RowHash, Seq},
     dependencies::{On, Scope},
+    events::Cause,
     key::Key,
     planted::{Bug, planted},
     store::Shelf,
@@ -26,8 +27,8 @@ impl<S: Shelf> Engine<S> {
     }
 
     /// Voids what depends on a tag, and fences the leases of what will.
-    pub fn void_tag(&self, tag: &str, now: Tick) {
-        let tag = self.tag(tag);
+    pub fn void_tag(&self, text: &str, now: Tick) {
+        let tag = self.tag(text);
         let mut core = self.core();
         let Core { history, marks, .. } = &mut *core;
         let keeps = planted(Bug::TagKeepsLeases);
@@ -35,6 +36,8 @@ impl<S: Shelf> Engine<S> {
         if marks.void(tag, seq) {
             self.dirty.store(true, Ordering::Release);
         }
+        self.note_tag(&mut core, text);
+        self.tell(&mut core, Cause::Tag);
     }
 
     /// A tag's hash. No cache and no table's rows have this name.

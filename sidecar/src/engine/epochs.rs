@@ -7,6 +7,7 @@ use crate::{
     catalog::Cache,
     clock::Tick,
     continuity::Break,
+    events::Cause,
     feed::Feed,
     planted::{Bug, planted},
     store::Shelf,
@@ -21,6 +22,7 @@ impl<S: Shelf> Engine<S> {
         for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
             self.void_cache(&mut core, cache, None, now);
         }
+        self.tell(&mut core, Cause::Positioned);
     }
 
     /// Begins a new epoch of a feed: everything that depends on it is void. With `detach` no lease is given
@@ -34,6 +36,7 @@ impl<S: Shelf> Engine<S> {
             }
             self.void_cache(&mut core, cache, None, now);
         }
+        self.tell(&mut core, Cause::Epoch);
         drop(core);
         let epoch = feed.next_epoch(why);
         feed.with_commits(|commits| commits.begin(now));
@@ -55,5 +58,6 @@ impl<S: Shelf> Engine<S> {
                 cache.attached.store(true, Ordering::Release);
             }
         }
+        self.tell(&mut core, Cause::Positioned);
     }
 }

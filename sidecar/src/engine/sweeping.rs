@@ -1,4 +1,4 @@
-//! Sweeping: void and expired entries go without anybody having asked for them.
+//! What the engine holds: void and expired entries go without anybody having asked for them.
 
 use std::{
     collections::HashMap,
@@ -41,5 +41,18 @@ impl<S: Shelf> Engine<S> {
             let cache = running.get(&cache);
             if cache.is_some_and(|cache| lives(cache, entry, at)) { Fate::Keep } else { Fate::Drop }
         });
+    }
+
+    /// How much is held in each memory.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> Vec<(crate::bounds::Memory, usize)> {
+        let core = self.core();
+        core.history.held().into_iter().chain(core.loaders.held()).collect()
+    }
+
+    /// Bytes held over all caches.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.store.load().weight()
     }
 }

@@ -211,7 +211,24 @@ fn events_without_a_text_for_the_key() {
     assert_eq!(Key::from_event([(Scalar::Text("x".into()), form(KeyType::Integer))]), Err(Unaddressable));
 }
 
+#[test]
+fn a_keys_path_is_ascii_without_what_urls_mean_otherwise() {
+    let key = Key::from_columns(["_a b/c%?#".into(), "_ü\u{7f}\"<>[]{}|^`\\".into()]);
+    let path = key.to_path();
+    assert_eq!(path, "%5Fa%20b%2Fc%25%3F%23/_%C3%BC%7F%22%3C%3E%5B%5D%7B%7D%7C%5E%60%5C");
+    assert_eq!(Key::from_path(&path, None), Ok(key));
+}
+
 proptest! {
+    #[test]
+    fn a_keys_path_is_read_as_the_key(columns in proptest::collection::vec("\\PC{1,12}", 1..4)) {
+        let key = Key::from_columns(columns.iter().map(|c| c.as_str().into()));
+        let path = key.to_path();
+        prop_assert!(format!("/v1/c/{path}").parse::<hyper::Uri>().is_ok() && !path.starts_with('_'), "{}", path);
+        let dots = columns.iter().any(|c| c == "." || c == "..");
+        prop_assert!(dots || Key::from_path(&path, None) == Ok(key));
+    }
+
     /// Whatever columns an event has, a client that encodes them finds the same key.
     #[test]
     fn path_and_event_agree(columns in proptest::collection::vec("\\PC{1,12}", 1..4)) {

@@ -11,6 +11,7 @@ mod dependencies;
 mod depends;
 mod documents;
 mod drift;
+mod events;
 mod example;
 mod faults;
 mod limits;
