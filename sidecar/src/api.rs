@@ -16,11 +16,13 @@ use connection::{Patience, Phase, Timed};
 use problem::Problem;
 use reply::Reply;
 
+mod batch;
 mod body;
 pub(crate) mod connection;
 mod depends;
 pub(crate) mod directives;
 mod events;
+mod fill;
 pub mod listen;
 mod problem;
 mod reply;

@@ -25,6 +25,17 @@ pub enum Loading {
     Other(Tick),
 }
 
+impl Loading {
+    /// Its name in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::You => "you",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
 /// Who is loading: one winner per key for [`LOADING_TIME`], known by its lease.
 #[derive(Debug)]
 pub struct Loaders(Box<[(Lease, Tick)]>);

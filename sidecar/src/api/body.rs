@@ -47,6 +47,7 @@ impl Room {
         &self,
         body: B,
         limit: u64,
+        too_large: impl Fn(u64) -> Problem,
         patience: &Patience,
     ) -> Result<Received, Problem>
     where
@@ -57,9 +58,7 @@ impl Room {
         if announced > limit {
             return Err(too_large(limit));
         }
-        let Some(room) = self.take(most.min(limit), patience).await else {
-            return Err(no_room());
-        };
+        let room = self.take(most.min(limit), patience).await?;
         patience.enter(Phase::Body);
         let mut all = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
         while let Some(frame) = body.frame().await {
@@ -81,16 +80,23 @@ impl Room {
         Ok(Received { bytes: all.into_boxed_slice().into(), _room: room })
     }
 
-    /// Room for so many bytes; `None` if there was none in time. While a body waits, its client isn't to blame.
-    async fn take(&self, bytes: u64, patience: &Patience) -> Option<Option<OwnedSemaphorePermit>> {
+    /// Room for so many bytes, if there is any in time. While a body waits, its client isn't to blame.
+    pub(super) async fn take(
+        &self,
+        bytes: u64,
+        patience: &Patience,
+    ) -> Result<Option<OwnedSemaphorePermit>, Problem> {
         let Some(wanted) = u32::try_from(bytes.min(ROOM.into())).ok().filter(|n| *n > 0) else {
-            return Some(None);
+            return Ok(None);
         };
         if let Ok(permit) = Arc::clone(&self.0).try_acquire_many_owned(wanted) {
-            return Some(Some(permit));
+            return Ok(Some(permit));
         }
         patience.enter(Phase::Working);
-        timeout(WAIT, Arc::clone(&self.0).acquire_many_owned(wanted)).await.ok()?.ok().map(Some)
+        match timeout(WAIT, Arc::clone(&self.0).acquire_many_owned(wanted)).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            _ => Err(no_room()),
+        }
     }
 }
 
@@ -121,7 +127,7 @@ pub(super) async fn drain<B: Body<Data = Bytes> + Unpin>(body: &mut B) {
     let _ = timeout(LINGER, all).await;
 }
 
-fn too_large(limit: u64) -> Problem {
+pub(super) fn too_large(limit: u64) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "value-too-large",
@@ -137,7 +143,7 @@ fn no_room() -> Problem {
         "too-many-bodies",
         "Too many bodies at once",
         format!(
-            "bodies under way have at most {ROOM} bytes in all: nothing was stored, use the value and go on"
+            "bodies under way have at most {ROOM} bytes in all: nothing was done, go on without the cache"
         ),
     )
 }
@@ -154,7 +160,7 @@ mod tests {
     use http_body_util::Full;
     use hyper::body::{Body, Frame};
 
-    use super::{Patience, Phase, ROOM, Received, Room, WAIT};
+    use super::{Patience, Phase, ROOM, Received, Room, WAIT, too_large};
 
     /// A body of unknown length, in chunks of these sizes.
     struct Chunked(std::vec::IntoIter<usize>);
@@ -182,9 +188,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_received_occupies_its_length() {
         let (room, patience) = (Room::new(), Patience::new());
-        let received = room.receive(Full::from(vec![0; 1000]), 1 << 20, &patience).await.unwrap();
+        let received = room.receive(Full::from(vec![0; 1000]), 1 << 20, too_large, &patience).await.unwrap();
         assert_eq!(capacity(received), 1000);
-        let received = room.receive(chunked(vec![600, 600, 1]), 1 << 20, &patience).await.unwrap();
+        let received = room.receive(chunked(vec![600, 600, 1]), 1 << 20, too_large, &patience).await.unwrap();
         assert_eq!((received.bytes.len(), capacity(received)), (1201, 1201));
         assert_eq!(room.0.available_permits(), ROOM as usize, "all of it is given back");
     }
@@ -193,8 +199,8 @@ mod tests {
     async fn what_is_too_large_is_refused_announced_or_not() {
         let (room, patience) = (Room::new(), Patience::new());
         for size in [1000, 1001] {
-            let whole = room.receive(Full::from(vec![0; size]), 1000, &patience).await;
-            let chunks = room.receive(chunked(vec![999, size - 999]), 1000, &patience).await;
+            let whole = room.receive(Full::from(vec![0; size]), 1000, too_large, &patience).await;
+            let chunks = room.receive(chunked(vec![999, size - 999]), 1000, too_large, &patience).await;
             assert_eq!((whole.is_ok(), chunks.is_ok()), (size == 1000, size == 1000), "{size}");
         }
     }
@@ -204,21 +210,22 @@ mod tests {
         let (room, patience) = (Room::new(), Patience::new());
         let half = || Full::from(vec![0; ROOM as usize / 2]);
         let limit = u64::from(ROOM) * 4;
-        let first = room.receive(half(), limit, &patience).await.unwrap();
-        let second = room.receive(half(), limit, &patience).await.unwrap();
+        let first = room.receive(half(), limit, too_large, &patience).await.unwrap();
+        let second = room.receive(half(), limit, too_large, &patience).await.unwrap();
         patience.enter(Phase::Body);
         let started = tokio::time::Instant::now();
-        let refused = room.receive(Full::from("x"), limit, &patience).await.unwrap_err();
+        let refused = room.receive(Full::from("x"), limit, too_large, &patience).await.unwrap_err();
         assert_eq!(refused.response().status(), 503);
         assert_eq!(started.elapsed(), WAIT);
-        let third = tokio::join!(room.receive(half(), limit, &patience), async { drop(first) }).0;
+        let third = tokio::join!(room.receive(half(), limit, too_large, &patience), async { drop(first) }).0;
         assert_eq!(patience.phase(), Phase::Body, "the client's own time begins when there is room");
         drop((second, third));
         // More than all room goes alone.
-        let huge = room.receive(Full::from(vec![0; ROOM as usize * 2]), limit, &patience).await.unwrap();
+        let huge =
+            room.receive(Full::from(vec![0; ROOM as usize * 2]), limit, too_large, &patience).await.unwrap();
         assert_eq!(room.0.available_permits(), 0);
         drop(huge);
-        let empty = room.receive(Full::<Bytes>::default(), limit, &patience).await.unwrap();
+        let empty = room.receive(Full::<Bytes>::default(), limit, too_large, &patience).await.unwrap();
         assert!(empty.bytes.is_empty());
     }
 }

@@ -123,6 +123,18 @@ impl FillDirectives {
         Ok(fill)
     }
 
+    /// What is said without headers; the position as a header would say it.
+    pub(crate) fn new(
+        max_age: Option<Duration>,
+        age: Duration,
+        absent: bool,
+        position: Option<&str>,
+        sources: &[&str],
+    ) -> Result<Self, Problem> {
+        let positions = position.map(|text| positions(text, "position", Some(sources))).transpose()?;
+        Ok(Self { max_age, age, absent, positions: positions.unwrap_or_default() })
+    }
+
     /// The position in this source's database at which the value was read.
     pub(crate) fn position(&mut self, source: &str) -> Option<Position> {
         let at = self.positions.iter().position(|(name, _)| name == source)?;

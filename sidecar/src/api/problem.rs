@@ -16,7 +16,7 @@ const TYPES: &str = "https://freshet.dev/problems/";
 const MAX_HEADERS: usize = 100;
 
 /// What went wrong with a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     slug: &'static str,
@@ -34,6 +34,10 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Self {
         Self { status, slug, title, detail: detail.into(), members: Map::new(), headers: Vec::new() }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// Adds an extension member.
@@ -135,16 +139,22 @@ impl Problem {
         response
     }
 
-    fn parts(self) -> (StatusCode, HeaderMap, String) {
-        let mut body = self.members;
+    /// The problem as JSON.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut body = self.members.clone();
         body.insert("type".into(), json!(format!("{TYPES}{}", self.slug)));
         body.insert("title".into(), json!(self.title));
         body.insert("status".into(), json!(self.status.as_u16()));
         body.insert("detail".into(), json!(self.detail));
+        Value::Object(body)
+    }
+
+    fn parts(self) -> (StatusCode, HeaderMap, String) {
+        let body = self.to_json();
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(self.headers);
-        (self.status, headers, Value::Object(body).to_string())
+        (self.status, headers, body.to_string())
     }
 }

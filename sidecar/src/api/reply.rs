@@ -1,6 +1,7 @@
 //! What is answered: whole, or piece by piece as it comes to be.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
@@ -13,6 +14,7 @@ use hyper::{
     body::{Body, Frame, SizeHint},
     header::HeaderValue,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 /// An answer.
 pub(crate) type Reply = Response<Content>;
@@ -21,8 +23,16 @@ pub(crate) type Reply = Response<Content>;
 pub(crate) enum Content {
     /// All of it.
     Whole(Full<Bytes>),
+    /// All of it, in several places, and the room that it takes.
+    Parts(Parts),
     /// What comes to be in time.
     Stream(Pieces),
+}
+
+/// A body in several places.
+pub(crate) struct Parts {
+    left: VecDeque<Bytes>,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// Pieces of a body; `None` at the end.
@@ -55,6 +65,14 @@ impl From<Bytes> for Content {
     }
 }
 
+impl Content {
+    /// What is in several places, and holds this room until it has gone out.
+    pub(crate) fn pieces(pieces: Vec<Bytes>, room: Option<OwnedSemaphorePermit>) -> Self {
+        let left = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        Self::Parts(Parts { left, _room: room })
+    }
+}
+
 impl Body for Content {
     type Data = Bytes;
     type Error = Infallible;
@@ -65,6 +83,7 @@ impl Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(full) => Pin::new(full).poll_frame(cx),
+            Self::Parts(parts) => Poll::Ready(parts.left.pop_front().map(|part| Ok(Frame::data(part)))),
             Self::Stream(pieces) => {
                 let Some(next) = &mut pieces.0 else { return Poll::Ready(None) };
                 next.as_mut().poll(cx).map(|piece| {
@@ -80,6 +99,7 @@ impl Body for Content {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(full) => full.is_end_stream(),
+            Self::Parts(parts) => parts.left.is_empty(),
             Self::Stream(pieces) => pieces.0.is_none(),
         }
     }
@@ -87,6 +107,7 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(full) => full.size_hint(),
+            Self::Parts(parts) => SizeHint::with_exact(parts.left.iter().map(|part| part.len() as u64).sum()),
             Self::Stream(_) => SizeHint::default(),
         }
     }

@@ -1,9 +1,8 @@
 //! The paths of the application's API and what each answers.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use freshet_crds::OnChange;
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Incoming,
@@ -12,24 +11,23 @@ use hyper::{
 use tokio::sync::watch;
 
 use super::{
-    Api,
-    body::{Received, Room},
+    Api, batch,
+    body::{Room, too_large},
     connection::{Patience, Phase},
     depends,
     directives::{self, FillDirectives, ReadDirectives},
     events,
+    fill::{Awaited, Place, Said, count_refused, unsupported_type},
     problem::Problem,
     reply::{Content, Reply, empty, value},
     waiting,
 };
 use crate::{
     catalog::{Cache, Catalog},
-    clock::{Now, Tick},
-    engine::{Answer, BadLease, Engine, Fill, Hit, Miss, ROW_TYPE},
-    entry::Value,
+    clock::Tick,
+    engine::{Answer, Engine, Hit, Miss},
     freshness::Reason,
     key::{Key, KeyError},
-    loaders::Loading,
     status,
 };
 
@@ -79,32 +77,35 @@ async fn route(
     if name == "_tags" {
         return void_tag(engine, request.method(), key);
     }
-    if name.starts_with('_') || key.starts_with('_') {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "reserved",
-            "The path is reserved",
-            "segments that begin with `_` are the API's own: encode the underscore of a key as %5F",
-        ));
+    if name.starts_with('_') || (key.starts_with('_') && key != "_batch") {
+        return Err(reserved());
     }
-    let Some(catalog) = engine.catalog() else {
-        return not_served(request, Reason::NoBinding, "without a binding no lease is given");
+    let catalog = engine.catalog();
+    let served = match &catalog {
+        None => Err(Reason::NoBinding),
+        Some(catalog) if catalog.off.contains(name) => Err(Reason::BindingTooNew),
+        Some(catalog) => {
+            let cache = catalog.caches.get(name).ok_or_else(|| unknown_cache(name, catalog))?;
+            Ok((&**catalog, cache))
+        }
     };
-    if catalog.off.contains(name) {
-        return not_served(request, Reason::BindingTooNew, "this cache is off: no lease is given for it");
+    if key == "_batch" {
+        return batch::answer(api, served, patience, request).await;
     }
-    let Some(cache) = catalog.caches.get(name) else { return Err(unknown_cache(name, &catalog)) };
-    let key =
-        cache.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).map_err(|e| bad_key(&e))?;
+    let (catalog, cache) = match served {
+        Ok(served) => served,
+        Err(reason) => return not_served(request, reason),
+    };
+    let key = self::key(cache, key)?;
     if *request.method() != Method::PUT {
         // Its body, if it has one, is nobody's: a reader who waits isn't sending it slowly.
         patience.enter(Phase::Working);
     }
     match *request.method() {
-        Method::GET => read(engine, &catalog, cache, &key, request.headers(), true).await,
-        Method::HEAD => read(engine, &catalog, cache, &key, request.headers(), false).await,
+        Method::GET => read(engine, catalog, cache, &key, request.headers(), true).await,
+        Method::HEAD => read(engine, catalog, cache, &key, request.headers(), false).await,
         Method::PUT => {
-            let place = Place { catalog: &catalog, cache, key: &key };
+            let place = Place { catalog, cache, key: &key };
             fill(engine, place, room, patience, request).await
         }
         Method::DELETE => {
@@ -148,25 +149,21 @@ async fn read(
     }
 }
 
+pub(super) fn not_cached() -> Problem {
+    Problem::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "not-cached",
+        "Nothing is cached",
+        "the request takes cached values only, and there is none to serve",
+    )
+}
+
 /// The answer where there is nothing to serve.
 fn missed(miss: Miss, only_if_cached: bool) -> Result<Reply, Problem> {
     if only_if_cached {
-        return Err(Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "not-cached",
-            "Nothing is cached",
-            "the request takes cached values only, and there is none to serve",
-        )
-        .with_header(CACHE_STATUS, miss_status(&miss)));
+        return Err(not_cached().with_header(CACHE_STATUS, value(miss_status(&miss).into())));
     }
     Ok(miss_reply(miss))
-}
-
-/// What a path names.
-struct Place<'a> {
-    catalog: &'a Catalog,
-    cache: &'a Arc<Cache>,
-    key: &'a Key,
 }
 
 async fn fill(
@@ -176,73 +173,32 @@ async fn fill(
     patience: &Patience,
     request: &mut Request<Incoming>,
 ) -> Result<Reply, Problem> {
-    let taken = take(engine, &place, room, patience, request).await;
-    let Place { catalog, cache, key } = place;
-    let (fill, _received) = taken.inspect_err(|_| {
-        cache.stats.fills_refused.fetch_add(1, Ordering::Relaxed);
-    })?;
-    engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| {
-        Problem::new(
-            StatusCode::CONFLICT,
-            "fenced",
-            "A change or another value came in between",
-            "the value may be older than a change that was applied, or than a value that was stored, since its lease: nothing was stored, use it once and forget it",
-        )
-    })?;
+    let stored = async {
+        let headers = request.headers();
+        let said = Said {
+            lease: directives::header(headers, "freshet-lease")?,
+            directives: FillDirectives::parse(headers, &sources(place.catalog))?,
+            content_type: headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
+            depends: depends::header(headers)?,
+            most: depends::IN_HEADER,
+        };
+        let awaited = Awaited::of(engine, place, said)?;
+        if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
+            return Err(unsupported_type(
+                "values are stored as they are: send them without a Content-Encoding",
+            ));
+        }
+        let limit = place.catalog.sidecar.max_value;
+        let received = room.receive(request.body_mut(), limit, too_large, patience).await?;
+        awaited.store(engine, place, received.bytes.clone())
+    };
+    stored.await.inspect_err(|problem| count_refused(place.cache, problem))?;
     Ok(empty(StatusCode::NO_CONTENT))
-}
-
-/// What a request fills, and the room it takes until it is stored.
-async fn take(
-    engine: &Engine,
-    Place { catalog, cache, key }: &Place<'_>,
-    room: &Room,
-    patience: &Patience,
-    request: &mut Request<Incoming>,
-) -> Result<(Fill, Received), Problem> {
-    let headers = request.headers();
-    let Some(token) = directives::header(headers, "freshet-lease")? else {
-        return Err(Problem::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "lease-required",
-            "A lease is required",
-            "a value is filled with the Freshet-Lease that a miss answered: GET first, then read, then PUT",
-        ));
-    };
-    let lease = engine.lease(cache, key, token).map_err(bad_lease)?;
-    let mut fill = FillDirectives::parse(headers, &sources(catalog))?;
-    let items = depends::header(headers)?;
-    let on = depends::resolve(engine, catalog, cache, items.as_deref(), depends::IN_HEADER)?;
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let content_type = if fill.absent || cache.spec.on_change != OnChange::Hydrate {
-        Bytes::copy_from_slice(content_type.unwrap_or(b"application/octet-stream"))
-    } else if content_type.is_some_and(|given| directives::is_media_type(given, ROW_TYPE)) {
-        // As hydration writes it: an ETag covers the type, and has to be the same in all pods.
-        Bytes::from_static(ROW_TYPE.as_bytes())
-    } else {
-        return Err(unsupported_type(format!("this cache holds rows: its values are of type {ROW_TYPE}")));
-    };
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
-        return Err(unsupported_type("values are stored as they are: send them without a Content-Encoding"));
-    }
-    let received = room.receive(request.body_mut(), catalog.sidecar.max_value, patience).await?;
-    let body = received.bytes.clone();
-    if fill.absent && !body.is_empty() {
-        return Err(Problem::bad_request(
-            "absent-body",
-            "An absence has no value",
-            "Freshet-Absent: ?1 goes with an empty body",
-        ));
-    }
-    let value = Value { body, content_type, absent: fill.absent };
-    let position = fill.position(&cache.feed.spec.name);
-    Ok((Fill { lease, value, max_age: fill.max_age, age: fill.age, position, on }, received))
 }
 
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
     let Hit { entry, age, ttl, detail, position } = hit;
-    let mut status = format!("freshet; hit; ttl={ttl}");
-    push_detail(&mut status, detail);
+    let status = hit_status(ttl, detail);
     let mut reply = if entry.absent {
         empty(StatusCode::NOT_FOUND)
     } else if directives::none_match(request, &entry.etag) {
@@ -266,28 +222,30 @@ fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
 }
 
 fn miss_reply(miss: Miss) -> Reply {
-    let status = miss_status(&miss);
+    let status = value(miss_status(&miss).into());
     let mut reply = empty(StatusCode::NOT_FOUND);
     let headers = reply.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(CACHE_STATUS, status);
     if let Some(grant) = miss.lease {
         headers.insert("freshet-lease", value(grant.token.into()));
-        headers.insert(
-            "freshet-fill",
-            HeaderValue::from_static(match grant.fill {
-                Loading::You => "you",
-                Loading::Other(_) => "other",
-            }),
-        );
+        headers.insert("freshet-fill", HeaderValue::from_static(grant.fill.as_str()));
     }
     reply
 }
 
-fn miss_status(miss: &Miss) -> HeaderValue {
+/// What Cache-Status says of a hit.
+pub(super) fn hit_status(ttl: i64, detail: Option<&str>) -> String {
+    let mut status = format!("freshet; hit; ttl={ttl}");
+    push_detail(&mut status, detail);
+    status
+}
+
+/// What Cache-Status says of a miss.
+pub(super) fn miss_status(miss: &Miss) -> String {
     let mut status = String::from(if miss.stale { "freshet; fwd=stale" } else { "freshet; fwd=miss" });
     push_detail(&mut status, miss.detail);
-    value(status.into())
+    status
 }
 
 fn push_detail(status: &mut String, detail: Option<&str>) {
@@ -298,7 +256,7 @@ fn push_detail(status: &mut String, detail: Option<&str>) {
 }
 
 /// The answers where nothing can be cached.
-fn not_served(request: &Request<Incoming>, reason: Reason, no_lease: &str) -> Result<Reply, Problem> {
+fn not_served(request: &Request<Incoming>, reason: Reason) -> Result<Reply, Problem> {
     match *request.method() {
         Method::GET | Method::HEAD => {
             let directives = ReadDirectives::parse(request.headers(), None)?;
@@ -306,9 +264,18 @@ fn not_served(request: &Request<Incoming>, reason: Reason, no_lease: &str) -> Re
             missed(miss, directives.only_if_cached)
         }
         Method::DELETE => Ok(empty(StatusCode::NO_CONTENT)),
-        Method::PUT => Err(Problem::bad_request("lease", "Not a lease of this sidecar", no_lease)),
+        Method::PUT => Err(no_lease(reason)),
         _ => Err(Problem::method("GET, HEAD, PUT, DELETE")),
     }
+}
+
+/// Why no lease can be one of this sidecar's.
+pub(super) fn no_lease(reason: Reason) -> Problem {
+    let detail = match reason {
+        Reason::BindingTooNew => "this cache is off: no lease is given for it",
+        _ => "without a binding no lease is given",
+    };
+    Problem::bad_request("lease", "Not a lease of this sidecar", detail)
 }
 
 fn status_reply(engine: &Engine, binding: &status::BindingWatch) -> Reply {
@@ -317,6 +284,23 @@ fn status_reply(engine: &Engine, binding: &status::BindingWatch) -> Reply {
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
+}
+
+/// The key that a path spells.
+pub(super) fn key(cache: &Cache, raw: &str) -> Result<Key, Problem> {
+    if raw.starts_with('_') {
+        return Err(reserved());
+    }
+    cache.with_shape(|shape| Key::from_path(raw, shape.forms.as_deref())).map_err(|error| bad_key(&error))
+}
+
+fn reserved() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "reserved",
+        "The path is reserved",
+        "segments that begin with `_` are the API's own: encode the underscore of a key as %5F",
+    )
 }
 
 pub(super) fn unknown_cache(name: &str, catalog: &Catalog) -> Problem {
@@ -343,20 +327,6 @@ fn bad_key(error: &KeyError) -> Problem {
     Problem::bad_request(slug, title, error.to_string())
 }
 
-fn bad_lease(error: BadLease) -> Problem {
-    let detail = match error {
-        BadLease::Foreign => {
-            "this sidecar never gave that lease: it is of another pod, or from before a restart"
-        }
-        BadLease::OtherKey => "the lease was given for another key",
-    };
-    Problem::bad_request("lease", "Not a lease for this", detail)
-}
-
-fn unsupported_type(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The media type isn't taken", detail)
-}
-
-fn sources(catalog: &Catalog) -> Vec<&str> {
+pub(super) fn sources(catalog: &Catalog) -> Vec<&str> {
     catalog.feeds.iter().map(|(feed, _)| feed.spec.name.as_str()).collect()
 }

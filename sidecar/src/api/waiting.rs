@@ -63,3 +63,34 @@ pub(crate) async fn get<S: Shelf>(
         }
     }
 }
+
+/// Reads keys at one instant, and as long as `wait` allows waits for the log to be applied up to the position that the
+/// reader asks for. Others' loads aren't waited for: what is the reader's own to load would have to wait, too.
+pub(crate) async fn get_all<S: Shelf>(
+    engine: &Engine<S>,
+    catalog: &Catalog,
+    cache: &Arc<Cache>,
+    keys: &[&Key],
+    mut wanted: Wanted<'_>,
+    wait: Option<Duration>,
+) -> Vec<Answer> {
+    let began = Tick::now();
+    let mut moves = cache.feed.moves();
+    let waits = wait.filter(|_| wanted.min_position.is_some());
+    while let Some(deadline) = waits.map(|wait| began + wait) {
+        moves.mark_unchanged();
+        let now = Tick::now();
+        // Whoever waits for its position isn't loading, and takes nobody's place.
+        let early =
+            engine.get_all(catalog, cache, keys.iter().copied(), Wanted { lease: false, ..wanted }, now);
+        wanted.again = true;
+        let is_behind =
+            |answer: &Answer| matches!(answer, Answer::Miss(Miss { pending: Some(Pending::Position), .. }));
+        if now >= deadline || !early.iter().any(is_behind) {
+            break;
+        }
+        // The feed lives as long as its cache.
+        let _ = tokio::time::timeout(deadline.since(now), moves.changed()).await;
+    }
+    engine.get_all(catalog, cache, keys.iter().copied(), wanted, Tick::now())
+}

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{Answer, Engine, Grant, Hit, Miss, Pending, Wanted};
+use super::{Answer, Core, Engine, Grant, Hit, Miss, Pending, Wanted};
 use crate::{
     catalog::{Cache, Catalog},
     clock::Tick,
@@ -30,6 +30,37 @@ impl<S: Shelf> Engine<S> {
         wanted: Wanted<'_>,
         now: Tick,
     ) -> Answer {
+        self.read(None, catalog, cache, key, wanted, now)
+    }
+
+    /// Reads keys between two changes: what was applied before the first was read is what has been when the last is.
+    ///
+    /// Changes, fills and whoever else misses wait that long. Hits don't.
+    #[must_use]
+    pub fn get_all<'k>(
+        &self,
+        catalog: &Catalog,
+        cache: &Arc<Cache>,
+        keys: impl IntoIterator<Item = &'k Key>,
+        wanted: Wanted<'_>,
+        now: Tick,
+    ) -> Vec<Answer> {
+        let mut core = self.core();
+        let read = |key| self.read(Some(&mut core), catalog, cache, key, wanted, now);
+        keys.into_iter().map(read).collect()
+    }
+
+    /// Reads a key, with the lock that a lease takes if it is held already.
+    fn read(
+        &self,
+        held: Option<&mut Core>,
+        catalog: &Catalog,
+        cache: &Arc<Cache>,
+        key: &Key,
+        wanted: Wanted<'_>,
+        now: Tick,
+    ) -> Answer {
+        let lease = || wanted.lease.then(|| self.grant(held, cache, key, now)).flatten();
         let stats = &cache.stats;
         let bump = |counter: &AtomicU64| counter.fetch_add(u64::from(!wanted.again), Ordering::Relaxed);
         let bound = catalog.freshness.bound.as_ref();
@@ -39,14 +70,14 @@ impl<S: Shelf> Engine<S> {
             Vouch::Stale { reason, serve: Some(beyond) } => Some((reason, beyond)),
             Vouch::Stale { reason, serve: None } => {
                 bump(&stats.stale);
-                return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
+                return missed(lease(), true, Some(reason.as_str()));
             }
         };
         if let Some(limit) = wanted.max_staleness
             && evidence.applied_through(bound).is_none_or(|at| now.since(at) > limit)
         {
             bump(&stats.stale);
-            return self.miss(cache, key, wanted, now, true, Some("max-staleness"));
+            return missed(lease(), true, Some("max-staleness"));
         }
         let unseen = cache.has_unseen_table().then_some("table-never-seen");
         // Both before the value is looked at: once a position is reached, whatever it makes void is gone.
@@ -97,10 +128,10 @@ impl<S: Shelf> Engine<S> {
             _ => {
                 if let Some((reason, _)) = served_stale {
                     bump(&stats.stale);
-                    return self.miss(cache, key, wanted, now, true, Some(reason.as_str()));
+                    return missed(lease(), true, Some(reason.as_str()));
                 }
                 bump(&stats.misses);
-                let mut answer = self.miss(cache, key, wanted, now, false, refused.or(unseen));
+                let mut answer = missed(lease(), false, refused.or(unseen));
                 if let Answer::Miss(miss) = &mut answer {
                     miss.pending = match &miss.lease {
                         _ if refused.is_some() && refused == behind => Some(Pending::Position),
@@ -118,23 +149,19 @@ impl<S: Shelf> Engine<S> {
         self.store.load().get(cache.id, key.as_str()).filter(|entry| lives(cache, entry, now))
     }
 
-    fn miss(
-        &self,
-        cache: &Arc<Cache>,
-        key: &Key,
-        wanted: Wanted<'_>,
-        now: Tick,
-        stale: bool,
-        detail: Option<&'static str>,
-    ) -> Answer {
-        let lease = if wanted.lease { self.grant(cache, key, now) } else { None };
-        Answer::Miss(Miss { stale, detail, lease, pending: None })
-    }
-
     /// Gives a lease, unless a fill would not be taken.
-    fn grant(&self, cache: &Arc<Cache>, key: &Key, now: Tick) -> Option<Grant> {
+    fn grant(&self, held: Option<&mut Core>, cache: &Arc<Cache>, key: &Key, now: Tick) -> Option<Grant> {
         let row = self.row(cache, key);
-        let mut core = self.core();
+        let holds = |other: &Lease| other.cache == cache.id && cache.fence.holds(other.seq);
+        let early = held.is_none() && planted(Bug::WinnerInTwoHolds);
+        let alone = early && self.core().loaders.other(row, now, holds).is_none();
+        let mut own;
+        let core = if let Some(core) = held {
+            core
+        } else {
+            own = self.core();
+            &mut *own
+        };
         // Under the lock: while a feed is being positioned anew, no lease may slip in between.
         if !cache.attached.load(Ordering::Acquire) {
             return None;
@@ -146,15 +173,7 @@ impl<S: Shelf> Engine<S> {
         }
         let number = core.history.next_lease();
         let lease = Lease { cache: cache.id, row, seq: core.history.seq(), at: now, number };
-        let holds = |other: &Lease| other.cache == cache.id && cache.fence.holds(other.seq);
-        let fill = if planted(Bug::WinnerInTwoHolds) && core.loaders.other(row, now, holds).is_none() {
-            drop(core);
-            core = self.core();
-            core.loaders.win(lease, now, |_| false)
-        } else {
-            core.loaders.win(lease, now, holds)
-        };
-        drop(core);
+        let fill = core.loaders.win(lease, now, |other| !alone && holds(other));
         Some(Grant { token: self.sealer.seal(&lease), fill })
     }
 }
@@ -163,6 +182,10 @@ impl<S: Shelf> Engine<S> {
 pub(super) fn lives(cache: &Cache, entry: &Entry, now: Tick) -> bool {
     let in_time = entry.expires > now || planted(Bug::ExpiryIgnored);
     in_time && (cache.fence.holds(entry.seq) || planted(Bug::FenceUnread)) && entry.stands()
+}
+
+fn missed(lease: Option<Grant>, stale: bool, detail: Option<&'static str>) -> Answer {
+    Answer::Miss(Miss { stale, detail, lease, pending: None })
 }
 
 /// What is known about the freshness of a cache's values.

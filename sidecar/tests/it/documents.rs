@@ -95,9 +95,13 @@ fn every_problem_is_documented() {
     let section = reference.split("\n## ").find(|section| section.starts_with("Problems")).unwrap();
     let documented = first_column(section);
     let mut found = BTreeSet::new();
-    let mut sources: Vec<_> =
-        fs::read_dir(root.join("src/api")).unwrap().map(|entry| read(&entry.unwrap().path())).collect();
-    sources.push(read(&root.join("src/api.rs")));
+    let mut sources = vec![read(&root.join("src/api.rs"))];
+    let mut folders = vec![root.join("src/api")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { sources.push(read(&path)) }
+        }
+    }
     for source in &sources {
         let calls = ["Problem::new(", "Problem::bad_request(", "Self::new(", "Self::bad_request("]
             .map(|call| source.split(call).skip(1));

@@ -5,6 +5,7 @@
 mod answers;
 mod audit;
 mod bad_input;
+mod batch;
 mod cluster;
 mod debezium;
 mod dependencies;

@@ -1,0 +1,132 @@
+//! Fills: what a request or a batch's item says of a value, judged and stored.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use freshet_crds::OnChange;
+use hyper::StatusCode;
+
+use super::{
+    depends,
+    directives::{self, FillDirectives},
+    problem::Problem,
+};
+use crate::{
+    catalog::{Cache, Catalog},
+    clock::Now,
+    dependencies::On,
+    engine::{BadLease, Engine, Fill, ROW_TYPE},
+    entry::Value,
+    key::Key,
+    lease::Lease,
+};
+
+/// What a path names.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) cache: &'a Arc<Cache>,
+    pub(super) key: &'a Key,
+}
+
+/// What is said of a value.
+pub(super) struct Said<'a> {
+    pub(super) lease: Option<&'a str>,
+    pub(super) directives: FillDirectives,
+    pub(super) content_type: Option<&'a [u8]>,
+    /// What the value depends on, besides what its cache does.
+    pub(super) depends: Option<Vec<&'a str>>,
+    /// How many that may be.
+    pub(super) most: usize,
+}
+
+/// What can be filled, once its value is there.
+pub(super) struct Awaited {
+    lease: Lease,
+    directives: FillDirectives,
+    content_type: Bytes,
+    on: Vec<On>,
+}
+
+impl Awaited {
+    /// What can be said of a fill before its value is there.
+    pub(super) fn of(
+        engine: &Engine,
+        Place { catalog, cache, key }: Place<'_>,
+        said: Said<'_>,
+    ) -> Result<Self, Problem> {
+        let Said { lease, directives, content_type, depends, most } = said;
+        let Some(token) = lease else {
+            return Err(Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "lease-required",
+                "A lease is required",
+                "a value is filled with the Freshet-Lease that a miss answered: GET first, then read, then PUT",
+            ));
+        };
+        let lease = engine.lease(cache, key, token).map_err(bad_lease)?;
+        let on = depends::resolve(engine, catalog, cache, depends.as_deref(), most)?;
+        let content_type = if directives.absent || cache.spec.on_change != OnChange::Hydrate {
+            Bytes::copy_from_slice(content_type.unwrap_or(b"application/octet-stream"))
+        } else if content_type.is_some_and(|given| directives::is_media_type(given, ROW_TYPE)) {
+            // As hydration writes it: an ETag covers the type, and has to be the same in all pods.
+            Bytes::from_static(ROW_TYPE.as_bytes())
+        } else {
+            let detail = format!("this cache holds rows: its values are of type {ROW_TYPE}");
+            return Err(unsupported_type(detail));
+        };
+        Ok(Self { lease, directives, content_type, on })
+    }
+
+    /// Stores the value, unless a change or another value came in between.
+    pub(super) fn store(
+        self,
+        engine: &Engine,
+        Place { catalog, cache, key }: Place<'_>,
+        body: Bytes,
+    ) -> Result<(), Problem> {
+        let Self { lease, mut directives, content_type, on } = self;
+        if directives.absent && !body.is_empty() {
+            return Err(Problem::bad_request(
+                "absent-body",
+                "An absence has no value",
+                "Freshet-Absent: ?1 goes with an empty body",
+            ));
+        }
+        let position = directives.position(&cache.feed.spec.name);
+        let value = Value { body, content_type, absent: directives.absent };
+        let (max_age, age) = (directives.max_age, directives.age);
+        let fill = Fill { lease, value, max_age, age, position, on };
+        engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| fenced())
+    }
+}
+
+/// Counts a fill that was refused for what was said of it. Fenced ones the engine counts.
+pub(super) fn count_refused(cache: &Cache, problem: &Problem) {
+    if problem.status() != StatusCode::CONFLICT {
+        cache.stats.fills_refused.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn unsupported_type(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "The media type isn't taken", detail)
+}
+
+fn fenced() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "fenced",
+        "A change or another value came in between",
+        "the value may be older than a change that was applied, or than a value that was stored, since its lease: nothing was stored, use it once and forget it",
+    )
+}
+
+fn bad_lease(error: BadLease) -> Problem {
+    let detail = match error {
+        BadLease::Foreign => {
+            "this sidecar never gave that lease: it is of another pod, or from before a restart"
+        }
+        BadLease::OtherKey => "the lease was given for another key",
+    };
+    Problem::bad_request("lease", "Not a lease for this", detail)
+}
