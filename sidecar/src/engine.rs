@@ -381,6 +381,7 @@ impl<S: Shelf> Engine<S> {
                     body: Bytes::copy_from_slice(image.get().as_bytes()),
                     content_type: Bytes::from_static(ROW_TYPE.as_bytes()),
                     absent: false,
+                    coded: None,
                 };
                 let expires = expiry(now.tick, bounds(cache, row, None).duration(), None);
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));

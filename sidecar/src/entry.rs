@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::{
     catalog::CacheStats,
     clock::Tick,
+    coding::Coding,
     coherence::Seq,
     dependencies::Dependencies,
     planted::{Bug, planted},
@@ -20,6 +21,9 @@ use crate::{
 /// What an entry costs beyond its key and value, in bytes: the entry itself and moka's bookkeeping.
 pub const OVERHEAD: u64 = 256;
 
+/// What it costs further where the value is compressed, in bytes.
+const CODED: usize = 192;
+
 /// A cached value, or the knowledge that there is none.
 #[derive(Debug)]
 pub struct Entry {
@@ -27,8 +31,10 @@ pub struct Entry {
     pub body: Bytes,
     /// Their media type.
     pub content_type: Bytes,
-    /// A strong entity tag, quoted, the same in every pod.
+    /// A strong entity tag of the value without a coding, quoted, the same in every pod.
     pub etag: Bytes,
+    /// How the bytes are compressed.
+    pub coded: Option<Box<Coded>>,
     /// Whether this says that there is no such row.
     pub absent: bool,
     /// What had been applied when the value was read.
@@ -50,6 +56,20 @@ pub struct Entry {
     held: Held,
 }
 
+/// A compressed value.
+#[derive(Debug)]
+pub struct Coded {
+    /// How.
+    pub coding: Coding,
+    /// A strong entity tag of the compressed bytes, quoted.
+    pub etag: Bytes,
+    /// What tells the value without the coding from others.
+    pub digest: u128,
+    /// Its length in bytes.
+    pub length: usize,
+    plain_etag: Bytes,
+}
+
 /// Counts an entry in its cache's statistics for as long as the entry lives.
 #[derive(Debug)]
 struct Held {
@@ -66,6 +86,8 @@ pub struct Value {
     pub content_type: Bytes,
     /// Whether this says that there is no such row.
     pub absent: bool,
+    /// How the bytes are compressed.
+    pub coded: Option<Box<Coded>>,
 }
 
 /// How an [`Entry`]'s value was read.
@@ -89,7 +111,29 @@ impl Entry {
     /// Whether it is an entry of this very value.
     #[must_use]
     pub fn holds(&self, value: &Value) -> bool {
-        (&self.body, &self.content_type, self.absent) == (&value.body, &value.content_type, value.absent)
+        let coding = |coded: &Option<Box<Coded>>| coded.as_ref().map(|coded| coded.coding);
+        (&self.body, &self.content_type, self.absent, coding(&self.coded))
+            == (&value.body, &value.content_type, value.absent, coding(&value.coded))
+    }
+
+    /// The value without its coding.
+    #[must_use]
+    pub fn plain(&self) -> Bytes {
+        let Some(coded) = &self.coded else { return self.body.clone() };
+        // It was decoded when it was filled.
+        coded.coding.decode(&self.body, coded.length).map(Bytes::from).unwrap_or_default()
+    }
+
+    /// How long the value is without its coding, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.coded.as_ref().map_or(self.body.len(), |coded| coded.length)
+    }
+
+    /// What tells the value without its coding from others.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        self.coded.as_ref().map_or_else(|| digest(&self.body), |coded| coded.digest)
     }
 
     /// Makes an entry that is counted in `stats` while it lives. `key` is the length of its key in bytes.
@@ -102,11 +146,15 @@ impl Entry {
         expires: Tick,
         stats: Arc<CacheStats>,
     ) -> Self {
-        let Value { body, content_type, absent } = value;
-        let etag = etag(&content_type, &body);
+        let Value { body, content_type, absent, coded } = value;
+        let etag = match &coded {
+            None => etag(&content_type, &body),
+            Some(coded) => coded.plain_etag.clone(),
+        };
         let Read { seq, position, hold_off, hydrated, on } = read;
+        let coding = if coded.is_some() { CODED } else { 0 };
         let dependencies = on.as_ref().map_or(0, |on| on.weight());
-        let bytes = OVERHEAD + (key + body.len() + content_type.len() + dependencies) as u64;
+        let bytes = OVERHEAD + (key + body.len() + content_type.len() + coding + dependencies) as u64;
         stats.entries.fetch_add(1, Ordering::Relaxed);
         stats.bytes.fetch_add(bytes, Ordering::Relaxed);
         let lsn = match position {
@@ -118,6 +166,7 @@ impl Entry {
             body,
             content_type,
             etag,
+            coded,
             absent,
             seq,
             lsn,
@@ -162,6 +211,24 @@ impl Entry {
     }
 }
 
+impl Coded {
+    /// Of a value of this type; `plain` is the value, `body` what it is compressed to.
+    #[must_use]
+    pub fn new(coding: Coding, content_type: &[u8], body: &[u8], plain: &[u8]) -> Self {
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        for piece in [content_type, b"\0", coding.as_str().as_bytes(), b"\0", body] {
+            hash.update(piece);
+        }
+        Self {
+            coding,
+            etag: quoted(hash.digest128()),
+            digest: digest(plain),
+            length: plain.len(),
+            plain_etag: etag(content_type, plain),
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.stats.entries.fetch_sub(1, Ordering::Relaxed);
@@ -198,7 +265,11 @@ fn etag(content_type: &[u8], body: &[u8]) -> Bytes {
     hash.update(content_type);
     hash.update(&[0]);
     hash.update(body);
-    format!("\"{:032x}\"", hash.digest128()).into()
+    quoted(hash.digest128())
+}
+
+fn quoted(digest: u128) -> Bytes {
+    format!("\"{digest:032x}\"").into()
 }
 
 /// The end of what may live so much longer: no later than a hold-off's.
@@ -216,7 +287,8 @@ mod tests {
     use crate::{clock::Tick, coherence::Seq};
 
     fn etag(body: &'static [u8]) -> bytes::Bytes {
-        let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
+        let value =
+            Value { body: body.into(), content_type: "text/plain".into(), absent: false, coded: None };
         let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false, on: None };
         Entry::new(value, 1, read, Tick(0), Tick(10), Arc::default()).etag
     }

@@ -1,9 +1,13 @@
 //! Doors for the fuzzer to parsers that nothing else outside needs. No promise is made about them.
 
+use bytes::Bytes;
 use hyper::HeaderMap;
 
 use crate::{
-    api::directives::{FillDirectives, ReadDirectives, header, is_media_type, none_match},
+    api::directives::{
+        FillDirectives, ReadDirectives, accepts, content_coding, header, is_media_type, none_match,
+    },
+    coding::Coding,
     source::reply,
     tail::RawEntry,
 };
@@ -12,7 +16,9 @@ use crate::{
 #[must_use]
 pub fn directives(headers: &HeaderMap, sources: &[&str]) -> [bool; 2] {
     for etag in headers.values() {
-        none_match(headers, etag.as_bytes());
+        none_match(headers, &[&Bytes::copy_from_slice(etag.as_bytes())]);
+        accepts(headers, Coding::Gzip);
+        let _ = content_coding(headers);
         is_media_type(etag.as_bytes(), "text/plain");
     }
     let read =

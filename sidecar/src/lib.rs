@@ -25,6 +25,7 @@ mod bounds;
 pub mod catalog;
 pub mod change;
 pub mod clock;
+pub mod coding;
 pub mod coherence;
 pub mod continuity;
 pub mod dependencies;

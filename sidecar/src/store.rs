@@ -144,7 +144,8 @@ mod tests {
     };
 
     fn entry(stats: &Arc<CacheStats>, body: &'static [u8]) -> Entry {
-        let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
+        let value =
+            Value { body: body.into(), content_type: "text/plain".into(), absent: false, coded: None };
         let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false, on: None };
         Entry::new(value, 1, read, Tick(0), Tick(10), Arc::clone(stats))
     }

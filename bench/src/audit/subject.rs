@@ -100,7 +100,8 @@ impl Subject {
                 anyhow::bail!("a read that takes no cached value was answered with one")
             };
             let body = Bytes::from(vec![b'x'; FILLED]);
-            let value = Value { body, content_type: Bytes::from_static(b"text/plain"), absent: false };
+            let value =
+                Value { body, content_type: Bytes::from_static(b"text/plain"), absent: false, coded: None };
             reads.push((key, miss.lease.context("no lease")?.token, value));
         }
         self.fills += events;

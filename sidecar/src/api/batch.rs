@@ -38,8 +38,8 @@ pub(super) type Served<'a> = Result<(&'a Catalog, &'a Arc<Cache>), Reason>;
 
 /// What is answered about a key.
 enum Shown {
-    /// A value, or a known absence.
-    Hit(Hit, Form),
+    /// A value without its coding, or a known absence.
+    Hit(Hit, Bytes, Form),
     /// Nothing that may be served, and why that is no answer.
     Miss(Miss, Option<Problem>),
     /// It wasn't looked for, or can't be told here.
@@ -70,12 +70,12 @@ pub(super) async fn answer(
         .collect();
     let get: Vec<_> = asked.get.iter().map(|key| key.clone().into_owned()).collect();
     drop(received);
-    let mut shown = bounded(read(&api.engine, served, &get, &directives).await);
+    let mut shown = read(&api.engine, served, &get, &directives).await;
     // What is copied takes room until it has gone out.
-    let copied: usize = shown.iter().map(|shown| shown.size().1).sum();
+    let copied: usize = shown.iter().map(Shown::copied).sum();
     let room = api.room.take(copied as u64, patience).await.unwrap_or_else(|problem| {
         // What was filled is told all the same.
-        let copied = shown.iter_mut().filter(|shown| shown.size().1 > 0);
+        let copied = shown.iter_mut().filter(|shown| shown.copied() > 0);
         copied.for_each(|shown| *shown = Shown::Refused(problem.clone()));
         None
     });
@@ -97,6 +97,7 @@ fn fill(engine: &Engine, served: Served<'_>, item: &Item<'_>) -> Result<(), Prob
             lease: item.lease.as_deref(),
             directives: item.directives(&sources(catalog))?,
             content_type: item.content_type()?,
+            coding: None,
             depends: item.depends(),
             most: MAX_DEPENDENCIES,
         };
@@ -113,11 +114,9 @@ async fn read(
     asked: &[String],
     directives: &ReadDirectives,
 ) -> Vec<Shown> {
-    let show = |answer| match answer {
-        Answer::Hit(hit) => {
-            let form = Form::of(&hit.entry.content_type, &hit.entry.body);
-            Shown::Hit(hit, form)
-        }
+    let mut left = usize::try_from(MAX_BATCH).unwrap_or(usize::MAX);
+    let mut show = |answer| match answer {
+        Answer::Hit(hit) => fit(hit, &mut left),
         Answer::Miss(miss) => Shown::Miss(miss, directives.only_if_cached.then(not_cached)),
     };
     let (catalog, cache) = match served {
@@ -133,40 +132,44 @@ async fn read(
     let answers = waiting::get_all(engine, catalog, cache, &good, wanted, directives.wait).await;
     let mut answers = answers.into_iter();
     let mut next = |key: Result<Key, Problem>| match key {
-        Ok(_) => answers.next().map(show),
+        Ok(_) => answers.next().map(&mut show),
         Err(problem) => Some(Shown::Refused(problem)),
     };
     keys.into_iter().filter_map(&mut next).collect()
 }
 
-/// Leaves out the values that are too much for one answer.
-fn bounded(mut shown: Vec<Shown>) -> Vec<Shown> {
-    let mut left = MAX_BATCH;
-    for one in &mut shown {
-        let size = one.size().0 as u64;
-        if let Some(rest) = left.checked_sub(size) {
-            left = rest;
-        } else {
-            let detail =
-                format!("the values before it are nearly {MAX_BATCH} bytes: read this one by itself");
-            *one = Shown::Refused(too_large(detail).with("limit", MAX_BATCH));
-        }
-    }
-    shown
+/// Shows a value, if it isn't too much for one answer.
+fn fit(hit: Hit, left: &mut usize) -> Shown {
+    let fits = || {
+        // Before it is decoded.
+        left.checked_sub(hit.entry.length())?;
+        let plain = hit.entry.plain();
+        let form = Form::of(&hit.entry.content_type, &plain);
+        let rest = left.checked_sub(form.size(plain.len()).0)?;
+        Some((plain, form, rest))
+    };
+    let Some((plain, form, rest)) = fits() else {
+        let detail = format!("the values before it are nearly {MAX_BATCH} bytes: read this one by itself");
+        return Shown::Refused(too_large(detail).with("limit", MAX_BATCH));
+    };
+    *left = rest;
+    Shown::Hit(hit, plain, form)
 }
 
 impl Shown {
-    /// How many bytes of the answer its value is, and how many of them are copied.
-    fn size(&self) -> (usize, usize) {
+    /// How many bytes of the answer are copied for it.
+    fn copied(&self) -> usize {
         match self {
-            Self::Hit(hit, form) => form.size(hit.entry.body.len()),
-            Self::Miss(..) | Self::Refused(_) => (0, 0),
+            // Decoded, it is another copy already.
+            Self::Hit(hit, plain, form) if hit.entry.coded.is_some() => form.size(plain.len()).0,
+            Self::Hit(_, plain, form) => form.size(plain.len()).1,
+            Self::Miss(..) | Self::Refused(_) => 0,
         }
     }
 
     fn write(self, writer: &mut Writer) {
         match self {
-            Self::Hit(hit, form) => write_hit(hit, form, writer),
+            Self::Hit(hit, plain, form) => write_hit(hit, plain, form, writer),
             Self::Miss(miss, problem) => {
                 let status = problem.as_ref().map_or(StatusCode::NOT_FOUND, Problem::status);
                 writer.member("status", status.as_u16());
@@ -187,7 +190,7 @@ impl Shown {
     }
 }
 
-fn write_hit(hit: Hit, form: Form, writer: &mut Writer) {
+fn write_hit(hit: Hit, plain: Bytes, form: Form, writer: &mut Writer) {
     let Hit { entry, age, ttl, detail, position } = hit;
     writer.member("status", if entry.absent { 404 } else { 200 });
     writer.member("cacheStatus", hit_status(ttl, detail));
@@ -202,7 +205,7 @@ fn write_hit(hit: Hit, form: Form, writer: &mut Writer) {
     if !entry.absent {
         writer.member("etag", text(&entry.etag));
         writer.member("type", text(&entry.content_type));
-        writer.body(form, entry.body.clone());
+        writer.body(form, plain);
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::{
     HeaderMap,
-    header::{CACHE_CONTROL, IF_NONE_MATCH},
+    header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, IF_NONE_MATCH},
 };
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
-use super::problem::Problem;
+use super::{fill::unsupported_coding, problem::Problem};
 use crate::{
+    coding::Coding,
     engine::Wanted,
     position::{NoPosition, Position},
 };
@@ -142,14 +144,45 @@ impl FillDirectives {
     }
 }
 
-/// Whether an entity tag is among those the client has. Weak comparison, as RFC 9110 asks for reads.
-pub(crate) fn none_match(headers: &HeaderMap, etag: &[u8]) -> bool {
-    headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).any(
-        |tag| {
-            let tag = tag.trim_ascii();
-            tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag
-        },
-    )
+/// Which of these entity tags is among those that the client has. Weak comparison, as RFC 9110 asks for reads; `*` is
+/// the first.
+pub(crate) fn none_match<'a>(headers: &HeaderMap, etags: &[&'a Bytes]) -> Option<&'a Bytes> {
+    let lines = headers.get_all(IF_NONE_MATCH).iter();
+    let mut had = lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
+    had.find_map(|tag| {
+        let tag = tag.strip_prefix(b"W/").unwrap_or(tag);
+        etags.iter().find(|etag| tag == b"*" || tag == ***etag).copied()
+    })
+}
+
+/// The coding of a request's body; `None` if it has none.
+pub(crate) fn content_coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
+    let lines = headers.get_all(CONTENT_ENCODING).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|b| *b == b','));
+    let names = names.map(|name| std::str::from_utf8(name).unwrap_or("?").trim());
+    let mut codings = names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(None),
+        (Some(name), None) if let Some(coding) = Coding::named(name) => Ok(Some(coding)),
+        _ => Err(unsupported_coding(format!("values are in one of {}, or in no encoding", Coding::NAMES))),
+    }
+}
+
+/// Whether a client says that it takes a coding. One that says nothing of codings may know none.
+pub(crate) fn accepts(headers: &HeaderMap, coding: Coding) -> bool {
+    let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    let mut any = false;
+    for item in lines.flat_map(|line| line.split(',')) {
+        let mut parts = item.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let taken = weight.is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0));
+        if Coding::named(name) == Some(coding) {
+            return taken;
+        }
+        any |= name == "*" && taken;
+    }
+    any
 }
 
 /// Whether a Content-Type is `wanted`, whatever its parameters. Types are told apart without regard to case.
@@ -220,7 +253,56 @@ fn bad_header(detail: impl Into<String>) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::is_media_type;
+    use bytes::Bytes;
+    use hyper::{
+        HeaderMap,
+        header::{ACCEPT_ENCODING, HeaderValue, IF_NONE_MATCH},
+    };
+
+    use super::{accepts, is_media_type, none_match};
+    use crate::coding::Coding;
+
+    #[test]
+    fn a_coding_is_taken_by_name_before_the_rest() {
+        for (line, takes) in [
+            ("gzip", true),
+            ("br, gzip;q=0.1", true),
+            ("x-gzip", true),
+            ("*", true),
+            ("*;q=0, gzip", true),
+            ("GZIP ; q=1", true),
+            ("gzip;q=0", false),
+            ("gzip;q=0.000, *", false),
+            ("*, gzip; Q=0", false),
+            ("*;q=0", false),
+            ("br", false),
+            ("identity", false),
+            ("gzip;q=x", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(line));
+            assert_eq!(accepts(&headers, Coding::Gzip), takes, "{line}");
+        }
+        assert!(!accepts(&HeaderMap::new(), Coding::Gzip), "who says nothing may know none");
+    }
+
+    #[test]
+    fn either_forms_tag_is_one_of_the_value() {
+        let (plain, coded) = (Bytes::from_static(b"\"a\""), Bytes::from_static(b"\"b\""));
+        for (line, matched) in [
+            ("\"b\"", Some(&coded)),
+            ("\"x\", W/\"a\"", Some(&plain)),
+            ("*", Some(&coded)),
+            ("\"c\"", None),
+            ("a", None),
+            ("", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(line));
+            assert_eq!(none_match(&headers, &[&coded, &plain]), matched, "{line}");
+        }
+    }
 
     #[test]
     fn a_media_type_is_told_without_its_parameters() {

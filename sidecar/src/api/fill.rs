@@ -4,19 +4,23 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use freshet_crds::OnChange;
-use hyper::StatusCode;
+use hyper::{
+    StatusCode,
+    header::{self, HeaderValue},
+};
 
 use super::{
-    depends,
+    body, depends,
     directives::{self, FillDirectives},
     problem::Problem,
 };
 use crate::{
     catalog::{Cache, Catalog},
     clock::Now,
+    coding::{Coding, DecodeError},
     dependencies::On,
     engine::{BadLease, Engine, Fill, ROW_TYPE},
-    entry::Value,
+    entry::{Coded, Value},
     key::Key,
     lease::Lease,
 };
@@ -34,6 +38,7 @@ pub(super) struct Said<'a> {
     pub(super) lease: Option<&'a str>,
     pub(super) directives: FillDirectives,
     pub(super) content_type: Option<&'a [u8]>,
+    pub(super) coding: Option<Coding>,
     /// What the value depends on, besides what its cache does.
     pub(super) depends: Option<Vec<&'a str>>,
     /// How many that may be.
@@ -46,6 +51,7 @@ pub(super) struct Awaited {
     directives: FillDirectives,
     content_type: Bytes,
     on: Vec<On>,
+    coding: Option<Coding>,
 }
 
 impl Awaited {
@@ -55,7 +61,7 @@ impl Awaited {
         Place { catalog, cache, key }: Place<'_>,
         said: Said<'_>,
     ) -> Result<Self, Problem> {
-        let Said { lease, directives, content_type, depends, most } = said;
+        let Said { lease, directives, content_type, coding, depends, most } = said;
         let Some(token) = lease else {
             return Err(Problem::new(
                 StatusCode::PRECONDITION_REQUIRED,
@@ -75,7 +81,12 @@ impl Awaited {
             let detail = format!("this cache holds rows: its values are of type {ROW_TYPE}");
             return Err(unsupported_type(detail));
         };
-        Ok(Self { lease, directives, content_type, on })
+        if coding.is_some() && cache.spec.on_change == OnChange::Hydrate {
+            return Err(unsupported_coding(
+                "this cache holds rows, as they are: send them without a Content-Encoding",
+            ));
+        }
+        Ok(Self { lease, directives, content_type, on, coding })
     }
 
     /// Stores the value, unless a change or another value came in between.
@@ -85,7 +96,7 @@ impl Awaited {
         Place { catalog, cache, key }: Place<'_>,
         body: Bytes,
     ) -> Result<(), Problem> {
-        let Self { lease, mut directives, content_type, on } = self;
+        let Self { lease, mut directives, content_type, on, coding } = self;
         if directives.absent && !body.is_empty() {
             return Err(Problem::bad_request(
                 "absent-body",
@@ -94,7 +105,11 @@ impl Awaited {
             ));
         }
         let position = directives.position(&cache.feed.spec.name);
-        let value = Value { body, content_type, absent: directives.absent };
+        let coded = match coding.filter(|_| !directives.absent) {
+            Some(coding) => Some(Box::new(coded(coding, &content_type, &body, catalog.sidecar.max_value)?)),
+            None => None,
+        };
+        let value = Value { body, content_type, absent: directives.absent, coded };
         let (max_age, age) = (directives.max_age, directives.age);
         let fill = Fill { lease, value, max_age, age, position, on };
         engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| fenced())
@@ -106,6 +121,28 @@ pub(super) fn count_refused(cache: &Cache, problem: &Problem) {
     if problem.status() != StatusCode::CONFLICT {
         cache.stats.fills_refused.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Decodes a value, to know that it can be.
+fn coded(coding: Coding, content_type: &[u8], body: &[u8], limit: u64) -> Result<Coded, Problem> {
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let plain = coding.decode(body, most).map_err(|error| match error {
+        DecodeError::TooLarge => body::too_large(limit),
+        DecodeError::Malformed => Problem::bad_request(
+            "encoding",
+            "The value isn't in its encoding",
+            format!(
+                "Content-Encoding says `{}`, and the body can't be decoded so: nothing was stored",
+                coding.as_str()
+            ),
+        ),
+    })?;
+    Ok(Coded::new(coding, content_type, body, &plain))
+}
+
+pub(super) fn unsupported_coding(detail: impl Into<String>) -> Problem {
+    let taken = HeaderValue::from_static(Coding::NAMES);
+    unsupported_type(detail).with_header(header::ACCEPT_ENCODING, taken)
 }
 
 pub(super) fn unsupported_type(detail: impl Into<String>) -> Problem {

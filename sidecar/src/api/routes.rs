@@ -17,7 +17,7 @@ use super::{
     depends,
     directives::{self, FillDirectives, ReadDirectives},
     events,
-    fill::{Awaited, Place, Said, count_refused, unsupported_type},
+    fill::{Awaited, Place, Said, count_refused},
     problem::Problem,
     reply::{Content, Reply, empty, value},
     waiting,
@@ -97,6 +97,9 @@ async fn route(
         Err(reason) => return not_served(request, reason),
     };
     let key = self::key(cache, key)?;
+    if matches!(*request.method(), Method::PUT | Method::DELETE) {
+        unconditional(request.headers())?;
+    }
     if *request.method() != Method::PUT {
         // Its body, if it has one, is nobody's: a reader who waits isn't sending it slowly.
         patience.enter(Phase::Working);
@@ -179,15 +182,11 @@ async fn fill(
             lease: directives::header(headers, "freshet-lease")?,
             directives: FillDirectives::parse(headers, &sources(place.catalog))?,
             content_type: headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes),
+            coding: directives::content_coding(headers)?,
             depends: depends::header(headers)?,
             most: depends::IN_HEADER,
         };
         let awaited = Awaited::of(engine, place, said)?;
-        if headers.get(header::CONTENT_ENCODING).is_some_and(|v| v != "identity") {
-            return Err(unsupported_type(
-                "values are stored as they are: send them without a Content-Encoding",
-            ));
-        }
         let limit = place.catalog.sidecar.max_value;
         let received = room.receive(request.body_mut(), limit, too_large, patience).await?;
         awaited.store(engine, place, received.bytes.clone())
@@ -199,18 +198,31 @@ async fn fill(
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
     let Hit { entry, age, ttl, detail, position } = hit;
     let status = hit_status(ttl, detail);
+    let coded = entry.coded.as_deref();
+    let sent = coded.filter(|coded| directives::accepts(request, coded.coding));
+    let mut etag = sent.map_or(&entry.etag, |coded| &coded.etag);
+    let etags = [etag, &entry.etag, coded.map_or(etag, |coded| &coded.etag)];
     let mut reply = if entry.absent {
         empty(StatusCode::NOT_FOUND)
-    } else if directives::none_match(request, &entry.etag) {
+    } else if let Some(matched) = directives::none_match(request, &etags) {
+        etag = matched;
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let mut reply = Response::new(Content::from(entry.body.clone()));
-        reply.headers_mut().insert(header::CONTENT_TYPE, value(entry.content_type.clone()));
+        let body = if sent.is_some() { entry.body.clone() } else { entry.plain() };
+        let mut reply = Response::new(Content::from(body));
+        let headers = reply.headers_mut();
+        headers.insert(header::CONTENT_TYPE, value(entry.content_type.clone()));
+        if let Some(coded) = sent {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coded.coding.as_str()));
+        }
         reply
     };
     let headers = reply.headers_mut();
     if !entry.absent {
-        headers.insert(header::ETAG, value(entry.etag.clone()));
+        headers.insert(header::ETAG, value(etag.clone()));
+    }
+    if coded.is_some() {
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -284,6 +296,19 @@ fn status_reply(engine: &Engine, binding: &status::BindingWatch) -> Reply {
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
+}
+
+/// Refuses what is to happen under another condition than a lease's.
+fn unconditional(headers: &HeaderMap) -> Result<(), Problem> {
+    let conditions = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
+    let Some(given) = conditions.into_iter().find(|name| headers.contains_key(name)) else { return Ok(()) };
+    Err(Problem::bad_request(
+        "precondition",
+        "Conditions are for reads",
+        format!(
+            "nothing was done, because `{given}` would not be looked at: a fill's condition is its lease"
+        ),
+    ))
 }
 
 /// The key that a path spells.

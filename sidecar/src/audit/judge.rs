@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use super::Outcome;
-use crate::{
-    clock::Tick,
-    coherence::Seq,
-    entry::{Entry, digest},
-};
+use crate::{clock::Tick, coherence::Seq, entry::Entry};
 
 /// Without a heartbeat that comes through the database's log nothing proves that a change has been delivered: this is
 /// how long it may take.
@@ -98,7 +94,7 @@ impl Sighting {
     /// Of an entry.
     #[must_use]
     pub fn of(entry: &Entry) -> Self {
-        let content = if entry.absent { Content::Absent } else { Content::Value(digest(&entry.body)) };
+        let content = if entry.absent { Content::Absent } else { Content::Value(entry.digest()) };
         Self { content, hydrated: entry.hydrated, seq: entry.seq, stored: entry.stored }
     }
 }

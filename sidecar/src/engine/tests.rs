@@ -103,7 +103,8 @@ impl Bench {
         let (catalog, cache) = self.cache(name);
         let key = Key::from_path(key, None).unwrap();
         let lease = self.engine.lease(&cache, &key, token)?;
-        let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false };
+        let value =
+            Value { body: body.into(), content_type: "text/plain".into(), absent: false, coded: None };
         Ok(self
             .engine
             .fill(
@@ -303,7 +304,7 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     let (catalog, cache) = bench.cache("rows");
     let key = Key::from_path("7", None).unwrap();
     let lease = bench.engine.lease(&cache, &key, &bench.lease("rows/7").unwrap()).unwrap();
-    let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false };
+    let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false, coded: None };
     let max_age = Some(Duration::from_millis(500));
     bench
         .engine

@@ -34,6 +34,11 @@ impl<S: Shelf> Engine<S> {
         }
         let Some(untold) = &mut core.untold else { return };
         if cache.is_scope {
+            let catalog = self.catalog();
+            let mut scopes = catalog.iter().flat_map(|catalog| catalog.scopes());
+            if !scopes.any(|scope| scope.rows.id == cache.id && scope.is_used()) {
+                return;
+            }
             let on = key.map(|key| format!("{}/{}", table(cache), key.to_path()));
             self.note_dependents(untold, Some(&cache.feed), on.as_deref());
         } else {
@@ -62,8 +67,8 @@ impl<S: Shelf> Engine<S> {
         let Some(catalog) = self.catalog() else { return };
         let source = feed.map(|feed| feed.spec.name.as_str());
         let filled = |cache: &&Arc<Cache>| cache.spec.on_change != OnChange::Hydrate;
-        let fed = |cache: &&Arc<Cache>| feed.is_none_or(|feed| Arc::ptr_eq(feed, &cache.feed));
-        let caches = catalog.caches.values().filter(filled).filter(fed);
+        let its = |cache: &&Arc<Cache>| feed.is_none_or(|feed| Arc::ptr_eq(feed, &cache.feed));
+        let caches = catalog.caches.values().filter(filled).filter(its);
         untold.extend(caches.map(|cache| Voided::depending(cache, source, on)));
     }
 

@@ -194,6 +194,7 @@ impl World {
             body: body.clone().unwrap_or_default().into(),
             content_type: format!("fill/{}", self.fills.len()).into(),
             absent: body.is_none(),
+            coded: None,
         };
         let max_age = (max_age < u64::MAX).then(|| Duration::from_millis(max_age));
         let position = mark.as_ref().map(|mark| mark.text.parse().unwrap());

@@ -313,15 +313,25 @@ fn all_keys_of_a_batch_are_read_between_two_changes() {
             let answer = connection.request("POST", "/v1/rows/_batch", &[JSON], body.as_bytes()).unwrap();
             let told = answer.json().unwrap();
             let told = told["get"].as_array().unwrap();
-            let n = |item: &Value| u32::try_from(item["value"]["n"].as_u64().unwrap()).unwrap();
-            let (first, second) = (n(&told[0]), n(told.last().unwrap()));
+            let n = |item: &Value| {
+                u32::try_from(item["value"]["n"].as_u64().unwrap_or_else(|| panic!("{item}"))).unwrap()
+            };
+            let ends = [&told[0], told.last().unwrap()];
+            if ends.iter().all(|item| item["detail"] == "lagging") {
+                continue;
+            }
+            let [first, second] = ends.map(n);
             assert!(first == second || first == second + 1, "{first} and {second}");
             moved += u32::from(second != seen && seen > 0);
             seen = second;
         }
         moved
     });
-    feed(&shop, 2, ROUNDS);
+    // A part at a time, so that what is served isn't lagging for long.
+    for from in (1..ROUNDS).step_by(500) {
+        feed(&shop, from + 1, ROUNDS.min(from + 500));
+        shop.until_get("/v1/rows/2", &format!("hit {{\"id\":2,\"n\":{}}}", ROUNDS.min(from + 500)));
+    }
     let moved = reader.join().unwrap();
     assert!(moved > 3, "it was changed while it was read: {moved}");
 }

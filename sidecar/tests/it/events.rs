@@ -150,6 +150,47 @@ fn values_are_dropped_by_request_and_that_is_told() {
 }
 
 #[test]
+fn what_fills_depend_on_is_told_as_they_name_it() {
+    let mut shop = Shop::open();
+    let mut listener = Listener::at_the_end(&shop, "?cache=stock");
+    let dependents = json!(["pages", "products", "stock"]);
+    let depend = |shop: &Shop, on: &str| {
+        let lease = shop.lease("/v1/stock/1");
+        let headers = [("freshet-lease", lease.as_str()), ("freshet-depends", on)];
+        assert_eq!(shop.sidecar.request("PUT", "/v1/stock/1", &headers, b"x").unwrap().status, 204);
+        assert_eq!(shop.get("/v1/stock/1"), "hit x");
+    };
+    let expected = |on: &str, op: &str| {
+        json!({
+            "source": "cdc", "table": "inventory.category", "key": null, "op": op, "on": on, "caches": dependents,
+        })
+    };
+    // Nobody has named the table so far.
+    shop.apply("category", "{\"id\":7}", "u", "null");
+    depend(&shop, "inventory.category/7");
+    shop.change("category", "{\"id\":7}", "u", "null");
+    for on in ["inventory.category", "inventory.category/7"] {
+        assert_eq!(listener.data(), expected(on, "update"));
+    }
+    assert_eq!(shop.get("/v1/stock/1"), "miss");
+    depend(&shop, "tag:a%2Fb%20%C3%BC");
+    assert_eq!(shop.sidecar.request("POST", "/v1/_tags/a%2Fb%20%C3%BC", &[], b"").unwrap().status, 204);
+    let told = listener.data();
+    assert_eq!(shop.get("/v1/stock/1"), "miss");
+    let tag = json!({
+        "source": null, "table": null, "key": null, "op": "tag", "on": "tag:a%2Fb%20%C3%BC", "caches": dependents,
+    });
+    assert_eq!(told, tag);
+    // All of the table is all of its rows.
+    shop.change("category", "default", "t", "null");
+    let mut all = expected("", "truncate");
+    all.as_object_mut().unwrap().remove("on");
+    assert_eq!(listener.data(), all);
+    shop.settle();
+    assert_eq!(listener.data()["key"], "999");
+}
+
+#[test]
 fn who_asks_for_some_caches_hears_of_no_others() {
     let mut shop = Shop::open();
     let mut some = Listener::at_the_end(&shop, "?cache=stock&cache=pages");

@@ -258,7 +258,7 @@ fn a_refused_fill_is_told_why_however_large_its_body() {
         ("/v1/products/1", vec![("freshet-lease", lease.as_str())], 400, "lease"),
         (
             "/v1/products/2",
-            vec![("freshet-lease", lease.as_str()), ("content-encoding", "br")],
+            vec![("freshet-lease", lease.as_str()), ("content-encoding", "deflate")],
             415,
             "media-type",
         ),

@@ -12,6 +12,7 @@ mod dependencies;
 mod depends;
 mod documents;
 mod drift;
+mod encodings;
 mod events;
 mod example;
 mod faults;
