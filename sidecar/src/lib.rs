@@ -53,6 +53,7 @@ pub mod probe;
 #[cfg(test)]
 mod recorded;
 pub mod reload;
+pub mod replication;
 pub mod shelves;
 #[cfg(test)]
 mod simulation;
@@ -62,5 +63,4 @@ pub mod store;
 pub mod sweeper;
 mod sync;
 pub mod tail;
-pub mod upstream;
 pub mod watermark;

@@ -23,8 +23,8 @@ use crate::{
     feed::Feed,
     planted::{Bug, planted},
     position::{Commit, EntryId},
+    replication::{MasterLink, Replication},
     store::{Shelf, Store},
-    upstream::{MasterLink, Upstream},
 };
 
 mod log_end;
@@ -76,7 +76,7 @@ pub struct Tail<S = Store> {
     /// The log's end when the commits before these were handed on, and what was read since.
     end: LogEnd,
     end_since: LogEnd,
-    upstream: Upstream,
+    replication: Replication,
     pace: Pace,
     /// The last delete of each stream.
     deletes: HashMap<String, Deletes>,
@@ -100,7 +100,7 @@ impl<S: Shelf> Tail<S> {
             newest: Versions::default(),
             end: LogEnd::default(),
             end_since: LogEnd::default(),
-            upstream: Upstream::default(),
+            replication: Replication::default(),
             pace: Pace::default(),
             deletes: HashMap::new(),
             told: HashSet::new(),
@@ -127,7 +127,7 @@ impl<S: Shelf> Tail<S> {
     /// Whether the server is known to be a master: a replica is to be asked more often, since only its answers count.
     #[must_use]
     pub fn reads_master(&self) -> bool {
-        self.upstream.is_master()
+        self.replication.is_master()
     }
 
     /// Whether any stream has a position.
@@ -203,7 +203,7 @@ impl<S: Shelf> Tail<S> {
     /// Positions the streams that have no position yet at their ends.
     pub fn position(&mut self, Survey { server, link, states }: Survey, now: Tick) {
         // Only whether it is a replica: when it was asked isn't known here.
-        self.upstream.hear(link, Tick::default());
+        self.replication.hear(link, Tick::default());
         if let Err(why) = self.continuity.attach(server.clone(), states.iter().cloned()) {
             self.lose(why, now);
             // Without positions any server will do.
@@ -227,7 +227,7 @@ impl<S: Shelf> Tail<S> {
     /// Takes what a read of so many entries per stream answered. It was asked at `asked`.
     pub fn read(&mut self, plan: &Plan, entries: Entries, count: usize, asked: Tick, now: Now) {
         match self.apply(entries, count, plan, now) {
-            Ok(true) => self.prove(self.upstream.read(asked)),
+            Ok(true) => self.prove(self.replication.read(asked)),
             Ok(false) => {}
             Err(why) => self.lose(why, now.tick),
         }
@@ -245,7 +245,7 @@ impl<S: Shelf> Tail<S> {
         now: Now,
     ) {
         let Survey { server, link, states } = survey;
-        let whole_at = self.upstream.hear(*link, asked);
+        let whole_at = self.replication.hear(*link, asked);
         self.feed.with_report(|r| match link {
             Some(MasterLink { up: false, .. }) => r.error = Some(LINK_DOWN.to_owned()),
             // Another fault isn't ours to take back.

@@ -6,8 +6,8 @@ use redis::Value;
 
 use crate::{
     continuity::{ServerIdentity, StreamState},
+    replication::MasterLink,
     tail::{Entries, RawEntry},
-    upstream::MasterLink,
 };
 
 /// A reply that isn't what the command answers.

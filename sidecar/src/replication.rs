@@ -20,15 +20,15 @@ pub struct MasterLink {
 
 /// What is known of the server that is read from. A new one is taken for a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Upstream {
+pub struct Replication {
     is_master: bool,
     /// How much of its master's output a replica had applied when it was asked last, and when that was.
     seen: Option<(u64, Tick)>,
 }
 
-// === impl Upstream ===
+// === impl Replication ===
 
-impl Upstream {
+impl Replication {
     /// Takes what a server said of itself when it was asked at `asked`: `None` of a master. Answers the instant as of
     /// which its streams are known to be whole, if any.
     pub fn hear(&mut self, link: Option<MasterLink>, asked: Tick) -> Option<Tick> {
@@ -72,34 +72,34 @@ mod tests {
 
     #[test]
     fn a_master_s_word_and_reads_count_at_once() {
-        let mut upstream = Upstream::default();
-        assert_eq!(upstream.read(Tick(5)), None, "nobody has asked yet");
-        assert_eq!(upstream.hear(None, Tick(10_000)), Some(Tick(10_000)));
-        assert_eq!(upstream.read(Tick(11_000)), Some(Tick(11_000)));
+        let mut replication = Replication::default();
+        assert_eq!(replication.read(Tick(5)), None, "nobody has asked yet");
+        assert_eq!(replication.hear(None, Tick(10_000)), Some(Tick(10_000)));
+        assert_eq!(replication.read(Tick(11_000)), Some(Tick(11_000)));
     }
 
     #[test]
     fn a_replica_s_counts_as_of_when_its_master_was_heard() {
-        let mut upstream = Upstream::default();
-        assert_eq!(upstream.hear(link(true, 3, 100), Tick(10_000)), Some(Tick(6000)));
-        assert_eq!(upstream.read(Tick(10_100)), None);
-        assert_eq!(upstream.hear(link(true, 0, 100), Tick(10_500)), Some(Tick(9500)));
+        let mut replication = Replication::default();
+        assert_eq!(replication.hear(link(true, 3, 100), Tick(10_000)), Some(Tick(6000)));
+        assert_eq!(replication.read(Tick(10_100)), None);
+        assert_eq!(replication.hear(link(true, 0, 100), Tick(10_500)), Some(Tick(9500)));
         // Something came between this question and the last one.
-        assert_eq!(upstream.hear(link(true, 0, 114), Tick(11_000)), Some(Tick(10_500)));
-        assert_eq!(upstream.hear(link(true, 1, 114), Tick(11_500)), Some(Tick(9500)), "nothing since");
+        assert_eq!(replication.hear(link(true, 0, 114), Tick(11_000)), Some(Tick(10_500)));
+        assert_eq!(replication.hear(link(true, 1, 114), Tick(11_500)), Some(Tick(9500)), "nothing since");
     }
 
     #[test]
     fn a_replica_without_its_master_shows_nothing() {
-        let mut upstream = Upstream::default();
-        upstream.hear(link(true, 0, 100), Tick(10_000));
-        assert_eq!(upstream.hear(link(false, 0, 200), Tick(11_000)), None);
-        assert_eq!(upstream.read(Tick(11_000)), None);
+        let mut replication = Replication::default();
+        replication.hear(link(true, 0, 100), Tick(10_000));
+        assert_eq!(replication.hear(link(false, 0, 200), Tick(11_000)), None);
+        assert_eq!(replication.read(Tick(11_000)), None);
         // The bytes that came while it was down weren't those of a whole copy.
-        assert_eq!(upstream.hear(link(true, 0, 300), Tick(12_000)), Some(Tick(11_000)));
-        upstream.hear(None, Tick(13_000));
-        assert_eq!(upstream.read(Tick(13_000)), Some(Tick(13_000)));
-        upstream.hear(link(true, 0, 300), Tick(14_000));
-        assert_eq!(upstream.read(Tick(14_000)), None, "a demoted master");
+        assert_eq!(replication.hear(link(true, 0, 300), Tick(12_000)), Some(Tick(11_000)));
+        replication.hear(None, Tick(13_000));
+        assert_eq!(replication.read(Tick(13_000)), Some(Tick(13_000)));
+        replication.hear(link(true, 0, 300), Tick(14_000));
+        assert_eq!(replication.read(Tick(14_000)), None, "a demoted master");
     }
 }
