@@ -16,8 +16,13 @@ use crate::{
 };
 
 mod check;
+mod upstream;
 
-use check::Faults;
+use check::{Faults, MAX_VALUE};
+use upstream::is_auth_header;
+
+pub(crate) use upstream::{AUTH_HEADER_FORM, MAX_BYTES_FORM, REFRESH_FORM, auth_header_rule};
+pub use upstream::{AuthSpec, LEAST_REFRESH, RateSpec, UpstreamSpec};
 
 /// The range of `memory`, in bytes.
 pub const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;
@@ -45,12 +50,15 @@ pub(crate) const TOO_MANY_PARTS: &str = "with topicPrefix a table is written sch
 pub struct Binding {
     /// Its name.
     pub name: String,
-    /// Where changes come from; at least one, names unique.
+    /// Where changes come from; at least one if there is a cache in `caches`, names unique.
     pub sources: Vec<SourceSpec>,
     /// How stale a value may be.
     pub freshness: FreshnessSpec,
-    /// The caches; at least one, names unique, each with the index of its source in `sources`.
+    /// The caches of tables, each with the index of its source in `sources`. With `upstreams` there is at least one, and
+    /// the names of both are unique.
     pub caches: Vec<CacheSpec>,
+    /// The caches that read a REST service through.
+    pub upstreams: Vec<UpstreamSpec>,
     /// Bytes of cached data over all caches.
     pub memory: u64,
     /// The text whose change voids all values.
@@ -297,8 +305,12 @@ impl Binding {
         if matches!(name.as_str(), "true" | "false") {
             faults.add("metadata.name", refusals::BINDING_NAMED_AS_ANSWER);
         }
-        if (spec.sources.is_empty() && newer.sources.is_empty()) || spec.sources.len() > 8 {
-            faults.add("spec.sources", "a binding has one to eight sources");
+        let of_tables = spec.caches.iter().any(|cache| cache.upstream.is_none());
+        if spec.sources.is_empty() && newer.sources.is_empty() && of_tables {
+            faults.add("spec.sources", refusals::NO_SOURCES);
+        }
+        if spec.sources.len() > 8 {
+            faults.add("spec.sources", "a binding has at most eight sources");
         }
         if (spec.caches.is_empty() && newer.caches.is_empty()) || spec.caches.len() > 64 {
             faults.add("spec.caches", "a binding has one to 64 caches");
@@ -306,11 +318,17 @@ impl Binding {
         faults.unique("spec.sources", spec.sources.iter().map(|s| s.name.as_str()));
         faults.unique("spec.caches", spec.caches.iter().map(|c| c.name.as_str()));
         let sources: Vec<_> = spec.sources.iter().filter_map(|s| faults.source(s)).collect();
-        let caches: Vec<_> = spec.caches.iter().filter_map(|c| faults.cache(c, &spec.sources)).collect();
         let freshness = faults.freshness(spec.freshness.as_ref());
         let memory = faults.bytes("spec.memory", &spec.memory, MEMORY, MEMORY_FORM);
+        let (mut caches, mut upstreams) = (Vec::new(), Vec::new());
+        for cache in &spec.caches {
+            match &cache.upstream {
+                Some(upstream) => upstreams.extend(faults.upstream(cache, upstream)),
+                None => caches.extend(faults.cache(cache, &spec.sources)),
+            }
+        }
         let sidecar = faults.sidecar(&spec.sidecar, memory);
-        faults.shares(&caches, memory, sidecar.max_value);
+        faults.shares(&caches, &upstreams, memory, sidecar.max_value);
         let audit = spec.audit.as_ref().and_then(|audit| faults.audit(audit));
         // Of a binding without its newer parts, what is left may have nothing to audit.
         let compares = |audit: &AuditSpec| {
@@ -325,6 +343,7 @@ impl Binding {
                 sources,
                 freshness,
                 caches,
+                upstreams,
                 memory: memory.unwrap_or_default(),
                 epoch: spec.epoch.clone(),
                 audit,

@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Audit, CacheBindingStatus, Sidecar};
+use crate::{Audit, CacheBindingStatus, Sidecar, Upstream};
 
 /// Binds an application's pods to caches that a database's change events keep fresh.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -37,7 +37,9 @@ use crate::{Audit, CacheBindingStatus, Sidecar};
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.sources.size() == 1 || self.caches.all(c, has(c.source))")
+    validation = Rule::new("self.sources.size() > 0 || self.caches.all(c, has(c.upstream))")
+        .message(crate::refusals::NO_SOURCES),
+    validation = Rule::new("self.sources.size() < 2 || self.caches.all(c, has(c.source) || has(c.upstream))")
         .message(crate::refusals::WHICH_SOURCE),
     validation = Rule::new("self.caches.all(c, !has(c.source) || self.sources.exists(s, s.name == c.source))")
         .message("a cache's source must be the name of one of the sources"),
@@ -49,6 +51,7 @@ use crate::{Audit, CacheBindingStatus, Sidecar};
         .message("maxValue can't exceed memory"),
     validation = Rule::new(crate::shares::sum_rule()).message(crate::shares::SHARES_FIT),
     validation = Rule::new(crate::shares::values_rule()).message(crate::shares::VALUES_FIT),
+    validation = Rule::new(crate::shares::answers_rule()).message(crate::refusals::MAX_BYTES_FIT),
     validation = Rule::new(format!(
         "!has(self.sidecar.resources) || !has(self.sidecar.resources.limits) || !has(self.sidecar.resources.limits.memory) || {}",
         crate::quantity::if_sizes("string(self.sidecar.resources.limits.memory)", ">=", "self.memory", crate::resources::HEADROOM_TEXT)
@@ -56,8 +59,9 @@ use crate::{Audit, CacheBindingStatus, Sidecar};
         .message(crate::resources::TOO_TIGHT)
 )]
 pub struct CacheBindingSpec {
-    /// Where changes come from.
-    #[schemars(length(min = 1, max = 8))]
+    /// Where changes come from. A binding whose caches all have an upstream needs none.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub sources: Vec<Source>,
     /// How stale a value may be. Without it, values are vouched for by the stream's continuity alone.
@@ -311,12 +315,14 @@ pub enum OnStale {
     Serve,
 }
 
-/// One cache: rows of a table by key, or anything computed from tables.
+/// One cache: rows of a table by key, anything computed from tables, or what a REST service answers.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0)")
+    validation = Rule::new("has(self.upstream) || has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0)")
         .message(crate::refusals::NO_TABLES),
+    validation = Rule::new("!has(self.upstream) || !(has(self.table) || has(self.key) || has(self.source) || self.onChange == 'Hydrate' || self.fillDependencies == 'Required' || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0))")
+        .message(crate::refusals::UPSTREAM_ALONE),
     validation = Rule::new("!has(self.key) || has(self.table)")
         .message(crate::refusals::KEY_NEEDS_TABLE),
     validation = Rule::new("self.onChange != 'Hydrate' || has(self.table)")
@@ -402,6 +408,9 @@ pub struct Cache {
     /// Whether fills have to say what their value depends on.
     #[serde(default)]
     pub fill_dependencies: FillDependencies,
+    /// The REST service that it reads through: nobody else fills it, and no change concerns it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
 }
 
 impl Cache {

@@ -12,6 +12,7 @@ pub mod cache_binding;
 pub mod check_url;
 pub mod manifest;
 pub mod names;
+pub mod path_pattern;
 pub mod quantity;
 pub mod redis_url;
 mod refusals;
@@ -20,6 +21,8 @@ mod shares;
 pub mod sidecar;
 pub mod status;
 pub mod topics;
+pub mod upstream;
+pub mod upstream_url;
 
 pub use audit::{Audit, Check};
 pub use cache_binding::{
@@ -30,6 +33,7 @@ pub use cache_binding::{
 pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};
 pub use status::{CacheBindingStatus, PodCounts, WorstLag};
+pub use upstream::{AuthFrom, Paginate, Rate, Upstream};
 
 /// The CRD as YAML, as committed in `crds/cachebindings.yaml` and shipped by the chart.
 ///

@@ -240,7 +240,7 @@ fn decoded(text: &str) -> Result<String, InvalidUrl> {
 // === impl HostPort ===
 
 impl HostPort {
-    fn read(text: &str, default: u16) -> Result<Self, InvalidUrl> {
+    pub(crate) fn read(text: &str, default: u16) -> Result<Self, InvalidUrl> {
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, port) = rest.split_once(']').ok_or(InvalidUrl::Host)?;
             let is_address =

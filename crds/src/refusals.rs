@@ -15,7 +15,11 @@ pub(crate) const CACHE_NAME_FORM: &str =
 pub(crate) const CACHE_NAME_TAKEN: &str =
     "status, views and events are taken by the API: choose another name";
 pub(crate) const WHICH_SOURCE: &str = "with several sources, every cache names its source";
-pub(crate) const NO_TABLES: &str = "a cache has a table, or tables it dependsOn or mayDependOn";
+pub(crate) const NO_SOURCES: &str = "caches of tables need a source whose changes concern them: only a binding whose caches all have an upstream has none";
+pub(crate) const NO_TABLES: &str =
+    "a cache has a table, or tables it dependsOn or mayDependOn, or an upstream";
+pub(crate) const UPSTREAM_ALONE: &str = "a cache with an upstream holds what that answers: source, table, key, onChange, dependsOn, mayDependOn and fillDependencies don't go with it";
+pub(crate) const MAX_BYTES_FIT: &str = "an upstream's maxBytes can't exceed memory, nor the cache's share of it, nor what the shares leave for the others";
 pub(crate) const TABLE_FORM: &str = "a table is written schema.table (Postgres) or database.table (MariaDB)";
 pub(crate) const KEY_NEEDS_TABLE: &str =
     "key names columns of the cache's table: a cache without a table has no key";

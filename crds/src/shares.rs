@@ -3,7 +3,7 @@
 //! Whatever one cache holds, it pushes nothing out of another's part.
 
 use crate::{
-    binding::{Binding, CacheSpec},
+    binding::{Binding, CacheSpec, UpstreamSpec},
     quantity::{SHARE, WHOLE},
 };
 
@@ -14,11 +14,14 @@ pub(crate) const VALUES_FIT: &str = "maxValue has to fit each cache's share of m
                                      share or memory, or lower maxValue";
 
 /// The CEL expression of a cache's share in thousandths of a percent, if it has one that can be read.
-const THOUSANDTHS: &str = "int(double(c.share.substring(0, c.share.size() - 1)) * 1000.0 + 0.5)";
+fn thousandths(cache: &str) -> String {
+    format!("int(double({cache}.share.substring(0, {cache}.share.size() - 1)) * 1000.0 + 0.5)")
+}
 
 /// The API server takes a filtered list for one without a bound, and the rule for one that costs too much.
 fn sum() -> String {
-    format!("self.caches.map(c, has(c.share) && c.share.matches('{SHARE}') ? {THOUSANDTHS} : 0).sum()")
+    let thousandths = thousandths("s");
+    format!("self.caches.map(s, has(s.share) && s.share.matches('{SHARE}') ? {thousandths} : 0).sum()")
 }
 
 /// The CEL rule of a binding that its shares are no more than there is.
@@ -39,14 +42,28 @@ pub(crate) fn values_rule() -> String {
          (self.caches.all(c, has(c.share)) || {}))",
         is_read(memory),
         is_read(value),
-        fits(THOUSANDTHS),
+        fits(&thousandths("c")),
         fits(&format!("{WHOLE} - {}", sum())),
     )
 }
 
+/// The CEL rule of a binding that the largest answer of each upstream fits the cache's part.
+pub(crate) fn answers_rule() -> String {
+    let is_read = |text: &str| format!("isQuantity({text}) && quantity({text}).isInteger()");
+    let (memory, answer) = ("self.memory", "c.upstream.maxBytes");
+    format!(
+        "!({}) || self.caches.all(c, !has(c.upstream) || !has({answer}) || !({}) || (has(c.share) && !c.share.matches('{SHARE}')) || \
+         quantity({answer}).asInteger() * {WHOLE} <= quantity({memory}).asInteger() * (has(c.share) ? {} : {WHOLE} - {}))",
+        is_read(memory),
+        is_read(answer),
+        thousandths("c"),
+        sum(),
+    )
+}
+
 /// What shares leave of the whole, in thousandths of a percent: nothing if they are more than that.
-pub(crate) fn left<'a>(caches: impl IntoIterator<Item = &'a CacheSpec>) -> u32 {
-    caches.into_iter().filter_map(|cache| cache.share).fold(WHOLE, u32::saturating_sub)
+pub(crate) fn left(shares: impl IntoIterator<Item = Option<u32>>) -> u32 {
+    shares.into_iter().flatten().fold(WHOLE, u32::saturating_sub)
 }
 
 /// So much of `memory`, in bytes, rounded down.
@@ -62,11 +79,20 @@ impl CacheSpec {
     }
 }
 
+impl UpstreamSpec {
+    /// Bytes of a binding's `memory` that are this cache's own, if it has a share.
+    #[must_use]
+    pub fn own_memory(&self, memory: u64) -> Option<u64> {
+        self.share.map(|share| part(memory, share))
+    }
+}
+
 impl Binding {
     /// Bytes that all caches without a share may hold together.
     #[must_use]
     pub fn common_memory(&self) -> u64 {
-        part(self.memory, left(&self.caches))
+        let upstreams = self.upstreams.iter().map(|upstream| upstream.share);
+        part(self.memory, left(self.caches.iter().map(|cache| cache.share).chain(upstreams)))
     }
 }
 

@@ -66,6 +66,28 @@ fn a_good_binding_parses() {
 }
 
 #[test]
+fn a_binding_of_upstreams_alone_needs_no_source() {
+    let text = "apiVersion: freshet.dev/v1alpha1
+kind: CacheBinding
+metadata: {name: github}
+spec:
+  caches:
+  - name: repos
+    upstream: {url: 'https://api.github.com/repos/', refresh: 5m, staleIfError: 1h, allow: ['*/*'],
+      authFrom: {secretKeyRef: {name: github, key: token}}, rate: {requests: 5000, per: 1h, burst: 100}, paginate: {}}";
+    let manifest = manifest::read(text).unwrap();
+    let binding = Binding::parse(&manifest.object).unwrap();
+    manifest.object.validate_cel().unwrap();
+    assert!(binding.sources.is_empty() && binding.caches.is_empty());
+    let upstream = &binding.upstreams[0];
+    assert_eq!(upstream.url.to_string(), "https://api.github.com:443/repos");
+    assert_eq!(upstream.auth.as_ref().unwrap().header.as_ref(), "authorization");
+    assert_eq!((upstream.ttl, upstream.timeout), (Duration::from_hours(1), Duration::from_secs(10)));
+    assert_eq!((upstream.max_pages, upstream.max_bytes), (Some(10), None));
+    assert_eq!(upstream.rate.unwrap().burst, 100);
+}
+
+#[test]
 fn bad_bindings_are_refused_by_the_crd_and_by_the_parser() {
     for (from, to, says) in bad() {
         let object = shop_with(&from, &to);

@@ -35,6 +35,9 @@ pub struct Wanted {
 /// Why there is no pipeline for a binding.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
+    /// No source at all.
+    #[error("the binding has no sources: its caches have upstreams, and no Debezium concerns them")]
+    NoSources,
     /// Several sources, and none was named.
     #[error("the binding has several sources ({0}), and each has its own Debezium: name one with --source")]
     SeveralSources(String),
@@ -127,6 +130,7 @@ fn source<'b>(binding: &'b Binding, name: Option<&str>) -> Result<(usize, &'b So
     let names = || binding.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
     let mut sources = binding.sources.iter().enumerate();
     match (name, binding.sources.len()) {
+        (_, 0) => Err(Unfit::NoSources),
         (Some(name), _) => {
             sources.find(|(_, s)| s.name == name).ok_or_else(|| Unfit::NoSource(name.to_owned(), names()))
         }

@@ -14,9 +14,10 @@ use crate::{
 mod audit;
 mod redis;
 mod shares;
+mod upstream;
 
 /// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.
-const MAX_VALUE: RangeInclusive<u64> = 1..=1 << 30;
+pub(super) const MAX_VALUE: RangeInclusive<u64> = 1..=1 << 30;
 
 /// The faults found so far; each method checks one part and returns it as far as it could be read.
 #[derive(Default)]
@@ -102,16 +103,22 @@ impl Faults {
         Some(spec)
     }
 
-    pub(super) fn cache(&mut self, cache: &Cache, sources: &[Source]) -> Option<CacheSpec> {
-        let path = format!("spec.caches[{}]", cache.name);
-        if !is_name(&cache.name) {
+    fn cache_name(&mut self, path: &str, name: &str) {
+        if !is_name(name) {
             self.add(format!("{path}.name"), refusals::CACHE_NAME_FORM);
         }
-        if matches!(cache.name.as_str(), "status" | "views" | "events") {
+        if matches!(name, "status" | "views" | "events") {
             self.add(format!("{path}.name"), refusals::CACHE_NAME_TAKEN);
         }
+    }
+
+    pub(super) fn cache(&mut self, cache: &Cache, sources: &[Source]) -> Option<CacheSpec> {
+        let path = format!("spec.caches[{}]", cache.name);
+        self.cache_name(&path, &cache.name);
         let source = match &cache.source {
             None if sources.len() == 1 => Some(0),
+            // That there is none is told once, of the binding.
+            None if sources.is_empty() => None,
             None => {
                 self.add(format!("{path}.source"), refusals::WHICH_SOURCE);
                 None

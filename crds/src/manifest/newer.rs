@@ -64,7 +64,8 @@ pub(super) fn take_out(spec: &mut CacheBindingSpec, unknown: &[Vec<Step>], newer
         }
     }
     // Without a source of its own a cache belongs to the only one there is, which only the newer version can tell.
-    let lost = spec.caches.iter().filter(|cache| match &cache.source {
+    let of_tables = spec.caches.iter().filter(|cache| cache.upstream.is_none());
+    let lost = of_tables.filter(|cache| match &cache.source {
         Some(source) => newer.sources.contains(source),
         None => !newer.sources.is_empty(),
     });

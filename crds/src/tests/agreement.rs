@@ -173,6 +173,75 @@ const CHECK_URLS: &[&str] = &[
     "",
 ];
 
+const UPSTREAM_URLS: &[&str] = &[
+    "http://a",
+    "https://a.b-c_d:8443/x/y.z~/(1),2",
+    "https://[::1]:1/x",
+    "http://127.0.0.1:65535/",
+    "http://a/x/",
+    "https://a/...",
+    "https://a/.a/b..",
+    "https://a:0",
+    "https://a:65536",
+    "https://a:",
+    "https://",
+    "https:///x",
+    "https://a//",
+    "https://a//x",
+    "https://a/x//",
+    "https://a/.",
+    "https://a/..",
+    "https://a/../b",
+    "https://a/b/./c",
+    "https://a/x?y",
+    "https://a?y",
+    "https://a/x#y",
+    "https://a@b/x",
+    "https://a:b@c/x",
+    "https://a/%2e%2e/x",
+    "https://a/x y",
+    "https://a/\u{e4}",
+    "https://a/'",
+    "HTTPS://a",
+    "ftp://a",
+    "a",
+    "",
+];
+const PATTERNS: &[&str] = &[
+    "a", "a/b", "*", "**", "a/*", "*/a", "*/*/**", "a%20b", "a.b~c", "", "/", "/a", "a/", "a//b", "**/a",
+    "a*", "***", "a/b*", "a b", "a?b", "a#b", "a'b", "\u{e4}",
+];
+const AUTH_HEADERS: &[&str] = &[
+    "Authorization",
+    "X-Api-Key",
+    "x-1",
+    "Cookie",
+    "",
+    "A b",
+    "a:b",
+    "a_b",
+    "Host",
+    "HOST",
+    "content-length",
+    "If-None-Match",
+    "Accept",
+    "Accept-X",
+    "TE",
+    "te-x",
+];
+/// Around a quarter of 64Mi.
+const SHARES_OF_16: &[&str] = &["24.999%", "25%", "25.001%", "75%", "98%", "99%"];
+
+/// The last cache, of which an upstream cache takes the place.
+const BEHIND: &str = "- name: pages\n    dependsOn: [inventory.product, inventory.category]";
+
+/// An upstream cache with further YAML.
+macro_rules! UPSTREAM {
+    ($more:literal) => {
+        concat!("- name: repos\n    upstream:\n      url: 'https://a'\n      ", $more)
+    };
+}
+
 const FIELDS: &[(&str, &str, &[&str])] = &[
     ("ttl: 10m", "ttl: ", DURATIONS),
     ("maxStaleness: 10s", "maxStaleness: ", DURATIONS),
@@ -245,6 +314,35 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         "table: a.b\n    onChange: Hydrate\n    mayDependOn:\n    - ",
         TABLES,
     ),
+    (BEHIND, "- name: repos\n    upstream:\n      url: ", UPSTREAM_URLS),
+    (
+        BEHIND,
+        "- name: repos\n    upstream:\n      caFrom: {secretKeyRef: {name: a, key: b}}\n      url: ",
+        UPSTREAM_URLS,
+    ),
+    (BEHIND, "- name: repos\n    upstream: {url: 'https://a'}\n    ttl: ", DURATIONS),
+    (BEHIND, "- name: repos\n    upstream: {url: 'https://a'}\n    source: ", &["cdc", "other"]),
+    (BEHIND, "- name: repos\n    upstream: {url: 'https://a'}\n    table: ", &["a.b"]),
+    (BEHIND, "- name: repos\n    upstream: {url: 'https://a'}\n    onChange: ", &["Invalidate", "Hydrate"]),
+    (BEHIND, "- upstream: {url: 'https://a'}\n    name: ", &["a", "A", "views"]),
+    (BEHIND, "- name: repos\n    upstream: {url: 'https://a'}\n    ttlJitter: ", SHARES),
+    (BEHIND, "- name: repos\n    upstream: {url: 'https://a'}\n    share: ", SHARES),
+    (BEHIND, "- name: repos\n    upstream: {url: 'https://a', maxBytes: 16Mi}\n    share: ", SHARES_OF_16),
+    (
+        BEHIND,
+        "- name: pages\n    dependsOn: [a.b]\n    share: 50%\n  - name: repos\n    upstream:\n      url: 'https://a'\n      maxBytes: ",
+        &["1Mi", "32Mi", "33554433", "40Mi", "64Mi"],
+    ),
+    (BEHIND, UPSTREAM!("refresh: "), DURATIONS),
+    (BEHIND, UPSTREAM!("refresh: "), &["999ms", "1s", "1000ms"]),
+    (BEHIND, UPSTREAM!("staleIfError: "), DURATIONS),
+    (BEHIND, UPSTREAM!("staleWhileRevalidate: "), DURATIONS),
+    (BEHIND, UPSTREAM!("timeout: "), DURATIONS),
+    (BEHIND, UPSTREAM!("maxBytes: "), SIZES),
+    (BEHIND, UPSTREAM!("allow:\n      - "), PATTERNS),
+    (BEHIND, UPSTREAM!("rate:\n        requests: 1\n        per: "), DURATIONS),
+    (BEHIND, UPSTREAM!("authFrom:\n        secretKeyRef: {name: a, key: b}\n        header: "), AUTH_HEADERS),
+    (BEHIND, UPSTREAM!("authFrom:\n        secretKeyRef:\n          key: k\n          name: "), SECRET_NAMES),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
     ("ttl: 10m", "ttlJitter: ", SHARES),
     ("ttl: 10m", "ttlJitter: ", &["49.999%", "50%", "50.0%", "50.001%", "51%", "00%", "5%"]),

@@ -37,11 +37,24 @@ fn a_cache_with_an_unknown_field_is_off() {
 
 #[test]
 fn a_cache_of_a_newer_kind_is_off() {
-    let repos = "  - {name: repos, upstream: {url: \"https://example\", refresh: 5m}}\n  memory: 64Mi";
+    let repos = "  - {name: repos, search: {index: repos, refresh: 5m}}\n  memory: 64Mi";
     let manifest = rendered(&[("  memory: 64Mi", repos)]);
     assert_eq!(manifest.newer.caches, names(&["repos"]));
     assert_eq!(manifest.newer.fields, [""; 0]);
     assert_eq!(caches(&manifest), ["products", "pages"]);
+}
+
+#[test]
+fn an_upstream_cache_with_an_unknown_field_is_off_and_one_without_is_lost_with_no_source() {
+    let repos = "  - {name: repos, upstream: {url: \"https://example\", mirror: a}}
+  - {name: users, upstream: {url: \"https://example\"}}\n  memory: 64Mi";
+    let manifest = rendered(&[
+        ("    redisStream:\n      url: redis://redis:6379\n      topicPrefix: shop\n", "    nats: {}\n"),
+        ("  memory: 64Mi", repos),
+    ]);
+    assert_eq!(manifest.newer.caches, names(&["products", "pages", "repos"]));
+    let binding = manifest.binding().unwrap();
+    assert_eq!((binding.caches.len(), binding.upstreams[0].name.as_str()), (0, "users"));
 }
 
 #[test]
@@ -123,9 +136,9 @@ fn what_no_newer_version_explains_is_still_a_fault() {
 #[test]
 fn a_person_is_told_of_the_same_things() {
     let by_hand = |from: &str, to: &str| manifest::read(&SHOP.replacen(from, to, 1)).unwrap_err();
-    let error = by_hand("    table: inventory.product", "    upstream: {url: \"https://example\"}");
+    let error = by_hand("    table: inventory.product", "    search: {index: repos}");
     assert!(
-        matches!(&error, ReadError::UnknownField { path, .. } if path == "spec.caches[0].upstream"),
+        matches!(&error, ReadError::UnknownField { path, .. } if path == "spec.caches[0].search"),
         "{error}"
     );
     let error = by_hand("    redisStream:", "    nats: {}\n    redisStream:");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use freshet_crds::{
-    CacheBinding, ConfigMapKeyRef, RedisStream, SecretKeyRef, StartGate,
+    CacheBinding, ConfigMapKeyRef, RedisStream, SecretKeyRef, StartGate, Upstream,
     binding::{DEFAULT_MEMORY, MEMORY},
     names, quantity,
     resources::ResourcesSpec,
@@ -136,7 +136,7 @@ impl Shape {
     }
 }
 
-/// The Secret keys that the binding's sources are read from, each once.
+/// The Secret keys that the binding's sources and upstreams are read with, each once.
 fn secrets(binding: &CacheBinding) -> BTreeSet<SecretKeyRef> {
     let mut keys = BTreeSet::new();
     for redis in redis(binding) {
@@ -147,12 +147,22 @@ fn secrets(binding: &CacheBinding) -> BTreeSet<SecretKeyRef> {
             keys.extend([key(names::TLS_CERTIFICATE), key(names::TLS_KEY)]);
         }
     }
+    for upstream in upstreams(binding) {
+        keys.extend(upstream.auth_from.iter().map(|from| from.secret_key_ref.clone()));
+        keys.extend(upstream.ca_from.iter().filter_map(|from| from.secret_key_ref.clone()));
+    }
     keys
 }
 
 /// The same of ConfigMaps.
 fn config_maps(binding: &CacheBinding) -> BTreeSet<ConfigMapKeyRef> {
-    redis(binding).filter_map(|redis| redis.ca_from.as_ref()?.config_map_key_ref.clone()).collect()
+    let authorities = redis(binding).filter_map(|redis| redis.ca_from.as_ref());
+    let authorities = authorities.chain(upstreams(binding).filter_map(|upstream| upstream.ca_from.as_ref()));
+    authorities.filter_map(|from| from.config_map_key_ref.clone()).collect()
+}
+
+fn upstreams(binding: &CacheBinding) -> impl Iterator<Item = &Upstream> {
+    binding.spec.caches.iter().filter_map(|cache| cache.upstream.as_ref())
 }
 
 fn redis(binding: &CacheBinding) -> impl Iterator<Item = &RedisStream> {

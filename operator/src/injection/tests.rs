@@ -260,6 +260,19 @@ fn an_outdated_sidecar_is_told_by_field() {
         b.spec.sources[0].redis_stream.as_mut().unwrap().ca_from = serde_json::from_value(from).unwrap();
     };
     assert_eq!(differ(&authorities), [Field::Secrets]);
+    for from in [
+        json!({ "authFrom": { "secretKeyRef": { "name": "github", "key": "token" } } }),
+        json!({ "caFrom": { "secretKeyRef": { "name": "github", "key": "ca.crt" } } }),
+        json!({ "caFrom": { "configMapKeyRef": { "name": "bundle", "key": "ca.crt" } } }),
+    ] {
+        let upstream = |b: &mut CacheBinding| {
+            let mut upstream = json!({ "url": "https://api.github.com" });
+            upstream.as_object_mut().unwrap().extend(from.as_object().unwrap().clone());
+            let cache = json!({ "name": "repos", "upstream": upstream });
+            b.spec.caches.push(serde_json::from_value(cache).unwrap());
+        };
+        assert_eq!(differ(&upstream), [Field::Secrets], "{from}");
+    }
     let other = Injected { hash: "0".into(), ..before.clone() };
     assert_eq!(other.outdated_in(&before).into_iter().collect::<Vec<_>>(), [Field::Template]);
 }

@@ -137,7 +137,7 @@ impl Findings {
     fn trouble(&mut self, pod: &str, report: &Report) {
         let trouble = match report.worst() {
             Some((state, source)) => Trouble::Source(state, source.to_owned()),
-            None if report.sources.is_empty() => Trouble::NoBinding,
+            None if !report.has_binding() => Trouble::NoBinding,
             None => return,
         };
         self.troubled.entry(trouble).or_default().add(pod);

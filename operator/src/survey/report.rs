@@ -136,10 +136,16 @@ impl Report {
         worst.filter(|(state, _)| *state != State::Fresh).max_by_key(|(state, _)| *state)
     }
 
-    /// Whether it follows something and vouches for all of it.
+    /// Whether it has a binding: one of upstreams alone has no source.
+    #[must_use]
+    pub fn has_binding(&self) -> bool {
+        !self.sources.is_empty() || !self.caches.is_empty()
+    }
+
+    /// Whether it has a binding and vouches for all that it follows.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        !self.sources.is_empty() && self.worst().is_none()
+        self.has_binding() && self.worst().is_none()
     }
 }
 

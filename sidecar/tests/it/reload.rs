@@ -205,7 +205,7 @@ fn what_only_a_newer_version_knows_is_off_and_the_rest_works() {
     let redis = Redis::start().unwrap();
     let caches = "
   - {name: products, source: cdc, table: inventory.product, ttl: 10m}
-  - {name: repos, source: cdc, upstream: {url: 'https://example', refresh: 5m}}
+  - {name: repos, source: cdc, search: {index: repos, refresh: 5m}}
   - {name: news, source: wire, table: press.news}";
     let text = manifest(&redis, caches, "")
         .replace("{name: shop}", "{name: shop, annotations: {freshet.dev/rendered-by: 9.9.9}}")
@@ -226,7 +226,7 @@ fn what_only_a_newer_version_knows_is_off_and_the_rest_works() {
     shop.fill("/v1/products/7", "x");
     assert_eq!(shop.get("/v1/products/7"), "hit x");
     // What it knows from then on it serves, beside what it served all along.
-    let known = text.replace("upstream: {url: 'https://example', refresh: 5m}", "table: inventory.repo");
+    let known = text.replace("search: {index: repos, refresh: 5m}", "table: inventory.repo");
     shop.sidecar.rebind(&known).unwrap();
     shop.until_get("/v1/repos/7", "miss");
     shop.fill("/v1/repos/7", "y");

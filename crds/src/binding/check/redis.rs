@@ -55,7 +55,7 @@ impl Faults {
         Some(TlsSpec { ca, client_certificate: client })
     }
 
-    fn ca(&mut self, path: &str, from: &CaFrom) -> Option<CaSpec> {
+    pub(super) fn ca(&mut self, path: &str, from: &CaFrom) -> Option<CaSpec> {
         match (&from.secret_key_ref, &from.config_map_key_ref) {
             (Some(secret), None) => self.secret_key(path, secret).map(CaSpec::Secret),
             (None, Some(map)) if !is_secret_name(&map.name) => {
@@ -75,7 +75,7 @@ impl Faults {
         }
     }
 
-    fn secret_key(&mut self, path: &str, secret: &SecretKeyRef) -> Option<SecretKeyRef> {
+    pub(super) fn secret_key(&mut self, path: &str, secret: &SecretKeyRef) -> Option<SecretKeyRef> {
         if !is_secret_name(&secret.name) {
             let place = format!("{path}.secretKeyRef.name");
             self.add(place, format!("`{}`: {SECRET_NAME_FORM}", secret.name));

@@ -19,7 +19,9 @@ pub(super) fn sources(outcome: &Outcome<'_>) -> Verdict {
     let absent =
         outcome.sources.iter().filter_map(|(_, said)| said.as_ref().ok()).flat_map(|said| &said.absent);
     let absent: Vec<_> = absent.map(String::as_str).collect();
-    let message = if absent.is_empty() {
+    let message = if outcome.sources.is_empty() {
+        "no cache needs a source".into()
+    } else if absent.is_empty() {
         "all sources and streams are there".into()
     } else {
         format!("all sources are there; no event yet in {}", absent.join(", "))
