@@ -24,7 +24,7 @@ mod sentinel;
 mod tls;
 
 pub use error::{ConnectError, Unusable, refusal};
-pub use tls::Certificates;
+pub use tls::{Certificates, client as tls_client, meaning as tls_meaning};
 
 use dial::{Dialer, Driver};
 

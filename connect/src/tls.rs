@@ -32,8 +32,8 @@ impl fmt::Debug for Certificates {
     }
 }
 
-/// A client's side of TLS, made anew for each connection.
-pub(crate) fn client(certificates: &Certificates) -> Result<ClientConfig, ConnectError> {
+/// A client's side of TLS: ring, TLS 1.2 and 1.3, and what these certificates say of whom to trust.
+pub fn client(certificates: &Certificates) -> Result<ClientConfig, ConnectError> {
     let mut trusted = RootCertStore::empty();
     match &certificates.authorities {
         None => trusted.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -81,8 +81,9 @@ pub(crate) fn server_name(at: &HostPort) -> Result<ServerName<'static>, ConnectE
         .map_err(|_| ConnectError::Untrusted(at.clone(), "no certificate can have such a name".into()))
 }
 
-/// What an error of an encrypted connection means.
-pub(crate) fn meaning(error: &io::Error, at: &HostPort) -> ConnectError {
+/// What an error of an encrypted connection to `at` means.
+#[must_use]
+pub fn meaning(error: &io::Error, at: &HostPort) -> ConnectError {
     let at = at.clone();
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return match error.kind() {

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::{engine::Engine, metrics::ConnectionStats, status::BindingWatch};
+use crate::{engine::Engine, metrics::ConnectionStats, status::BindingWatch, upstream::service::Service};
 use connection::{Patience, Phase, Timed};
 use problem::Problem;
 use reply::Reply;
@@ -27,6 +27,7 @@ pub mod listen;
 mod problem;
 mod reply;
 mod routes;
+mod upstream;
 pub(crate) mod waiting;
 
 /// Most tables, rows and tags that one value depends on.
@@ -50,6 +51,7 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Api {
     engine: Arc<Engine>,
+    upstreams: Arc<Service>,
     binding: BindingWatch,
     stats: Arc<ConnectionStats>,
     limit: usize,
@@ -63,6 +65,7 @@ impl Api {
     #[must_use]
     pub fn new(
         engine: Arc<Engine>,
+        upstreams: Arc<Service>,
         binding: BindingWatch,
         stats: Arc<ConnectionStats>,
         connections: usize,
@@ -70,6 +73,7 @@ impl Api {
         let limit = connections.min(MAX_CONNECTIONS);
         Self {
             engine,
+            upstreams,
             binding,
             stats,
             limit,

@@ -18,11 +18,13 @@ use crate::{
     audit, descriptors,
     engine::Engine,
     metrics::ConnectionStats,
+    mounts::Mounts,
     probe,
     reload::Reloader,
     source,
     status::BindingState,
     sweeper,
+    upstream::service::Service,
 };
 
 /// Runs the command line. 2: the command line or the binding is wrong; 1: anything else.
@@ -70,8 +72,13 @@ fn run(args: Serve) -> ExitCode {
         connections: Arc::clone(&connections),
         set_level,
     };
-    let api = Api::new(Arc::clone(&engine), binding, connections, descriptors::for_connections());
-    let mounts = source::Mounts { secrets: args.secrets.clone(), config_maps: args.config_maps.clone() };
+    let mounts = Mounts { secrets: args.secrets.clone(), config_maps: args.config_maps.clone() };
+    let upstreams = match fetching(&engine, &mounts) {
+        Ok(upstreams) => upstreams,
+        Err(error) => return fail(&format!("{error:#}"), 1),
+    };
+    let limit = descriptors::for_connections();
+    let api = Api::new(Arc::clone(&engine), upstreams, binding, connections, limit);
     let sources = Arc::clone(&engine);
     let followers = std::thread::Builder::new().name("sources".into()).spawn(move || {
         runtime().map(|runtime| runtime.block_on(source::supervise(sources, mounts, watch_installed)))
@@ -83,6 +90,18 @@ fn run(args: Serve) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), 1),
     }
+}
+
+/// What reads upstreams, on a thread of its own: neither a handshake nor a large answer delays those of the API.
+fn fetching(engine: &Arc<Engine>, mounts: &Mounts) -> anyhow::Result<Arc<Service>> {
+    let runtime = runtime()?;
+    let service = Arc::new(Service::new(Arc::clone(engine), mounts.clone(), runtime.handle().clone()));
+    let refresh = Arc::clone(&service).refresh();
+    std::thread::Builder::new()
+        .name("upstreams".into())
+        .spawn(move || runtime.block_on(refresh))
+        .context("start the upstreams' thread")?;
+    Ok(service)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -30,6 +30,7 @@ use crate::{
     feed::{Feed, Seen},
     key::{Form, Scalar},
     sync::AtomicBool,
+    upstream::Upstream,
 };
 
 /// The binding as the sidecar runs it.
@@ -51,6 +52,8 @@ pub struct Catalog {
     pub common_memory: u64,
     /// The caches by name.
     pub caches: HashMap<String, Arc<Cache>>,
+    /// The caches that read a REST service through, by name; no name is in both.
+    pub upstreams: HashMap<String, Arc<Upstream>>,
     /// Names of caches that are off, because this version doesn't know all of their definition.
     pub off: BTreeSet<String>,
     /// The sources, each with the tables that caches use.
@@ -183,6 +186,12 @@ impl Catalog {
                 .unwrap_or_else(|| Arc::new(Cache::new(next_id(), spec.clone(), Arc::clone(feed))));
             caches.insert(spec.name, cache);
         }
+        let old_upstreams = old.filter(|old| old.epoch == binding.epoch).map(|old| &old.upstreams);
+        let upstreams = binding.upstreams.into_iter().map(|spec| {
+            let same = old_upstreams.and_then(|old| old.get(&spec.name)).filter(|old| old.spec == spec);
+            let upstream = same.cloned().unwrap_or_else(|| Arc::new(Upstream::new(next_id(), spec.clone())));
+            (spec.name, upstream)
+        });
         let tables = feeds.iter().enumerate().map(|(source, feed)| {
             let of_table =
                 |table: &str| columns.get(&(source, table.to_owned())).cloned().unwrap_or_default();
@@ -202,6 +211,7 @@ impl Catalog {
             memory: binding.memory,
             common_memory,
             caches,
+            upstreams: upstreams.collect(),
             off: newer.caches,
             feeds: feeds.into_iter().zip(tables).collect(),
             newer_fields: newer.fields,

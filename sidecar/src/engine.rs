@@ -52,6 +52,7 @@ mod epochs;
 mod reading;
 mod sweeping;
 mod told;
+mod upstreams;
 
 use bells::Bells;
 use breaks::breaks;

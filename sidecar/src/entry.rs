@@ -16,6 +16,7 @@ use crate::{
     dependencies::Dependencies,
     planted::{Bug, planted},
     position::Position,
+    upstream::Origin,
 };
 
 /// What an entry costs beyond its key and value, in bytes: the entry itself and moka's bookkeeping.
@@ -53,6 +54,8 @@ pub struct Entry {
     on: Option<Arc<Dependencies>>,
     /// How old it was when it was stored, in whole seconds.
     age: u32,
+    /// What is known of an upstream's answer; nothing of all other values.
+    pub origin: Option<Box<Origin>>,
     held: Held,
 }
 
@@ -162,6 +165,7 @@ impl Entry {
             _ => None,
         };
         let held = Held { stats, bytes };
+        let origin = None;
         Self {
             body,
             content_type,
@@ -176,8 +180,27 @@ impl Entry {
             hydrated,
             on,
             age: 0,
+            origin,
             held,
         }
+    }
+
+    /// Makes an entry of what an upstream has answered.
+    #[must_use]
+    pub fn of_upstream(
+        value: Value,
+        key: usize,
+        origin: Origin,
+        stored: Tick,
+        expires: Tick,
+        stats: Arc<CacheStats>,
+    ) -> Self {
+        let read = Read { seq: Seq(0), position: None, hold_off: false, hydrated: false, on: None };
+        let mut entry = Self::new(value, key, read, stored, expires, stats);
+        let weight = origin.weight();
+        entry.held.stats.bytes.fetch_add(weight, Ordering::Relaxed);
+        entry.held.bytes += weight;
+        Self { origin: Some(Box::new(origin)), ..entry }
     }
 
     /// Whether nothing was void since its lease that its fill said it depends on.
@@ -260,7 +283,8 @@ pub fn digest(bytes: &[u8]) -> u128 {
 }
 
 /// 128 bits of XXH3 over type and bytes, in hexadecimal.
-fn etag(content_type: &[u8], body: &[u8]) -> Bytes {
+#[must_use]
+pub fn etag(content_type: &[u8], body: &[u8]) -> Bytes {
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     hash.update(content_type);
     hash.update(&[0]);

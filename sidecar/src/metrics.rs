@@ -150,6 +150,7 @@ impl Collector for Metrics {
         sheet.counters("event_resets", "Streams that were told to take everything for changed", resets)?;
         let Some(catalog) = self.engine.catalog() else { return Ok(()) };
         caches(&mut sheet, &catalog)?;
+        upstreams(&mut sheet, &catalog)?;
         audits(&mut sheet, &catalog)?;
         sources(&mut sheet, &catalog)?;
         let memory = [("limit", catalog.memory), ("used", self.engine.weight())];
@@ -159,13 +160,15 @@ impl Collector for Metrics {
 }
 
 fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
-    let caches = || catalog.caches.values().map(|cache| (cache.spec.name.clone(), &cache.stats));
+    let tables = || catalog.caches.values().map(|cache| (cache.spec.name.clone(), &cache.stats));
+    let upstreams = || catalog.upstreams.values().map(|u| (u.spec.name.clone(), &u.stats));
+    let caches = || tables().chain(upstreams());
     let requests = caches().flat_map(|(name, s)| {
         [("hit", &s.hits), ("stale-hit", &s.stale_hits), ("miss", &s.misses), ("stale", &s.stale)]
             .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
     });
     sheet.counters("cache_requests", "Reads by outcome", requests)?;
-    let fills = caches().flat_map(|(name, s)| {
+    let fills = tables().flat_map(|(name, s)| {
         [
             ("stored", &s.stored),
             ("held-off", &s.held_off),
@@ -176,9 +179,9 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
         .map(|(outcome, n)| (vec![("cache", name.clone()), ("outcome", outcome.to_owned())], count(n)))
     });
     sheet.counters("fills", "Fills by outcome", fills)?;
-    let hydrated = caches().map(|(name, s)| (vec![("cache", name)], count(&s.hydrated)));
+    let hydrated = tables().map(|(name, s)| (vec![("cache", name)], count(&s.hydrated)));
     sheet.counters("hydrations", "Values that came from a change's image", hydrated)?;
-    let refused = caches().flat_map(|(name, s)| {
+    let refused = tables().flat_map(|(name, s)| {
         Refusal::ALL.map(|why| {
             let labels = vec![("cache", name.clone()), ("reason", why.as_str().to_owned())];
             (labels, count(&s.refused[why as usize]))
@@ -193,6 +196,29 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let limits = limits.map(|c| (vec![("cache", c.spec.name.clone())], float(catalog.limit(c))));
     let help = "Bytes that may be held: the cache's share, or what all caches without one have together";
     sheet.gauges("cache_limit", help, Some(&Unit::Bytes), limits)
+}
+
+/// What is asked of upstreams.
+fn upstreams(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
+    let now = Tick::now();
+    let upstreams = || catalog.upstreams.values().map(|u| (vec![("cache", u.spec.name.clone())], u));
+    let outcomes = upstreams().flat_map(|(labels, u)| {
+        let with = move |outcome: &str| [labels.as_slice(), &[("outcome", outcome.to_owned())]].concat();
+        u.fetches.by_outcome().map(move |(outcome, n)| (with(outcome), n))
+    });
+    sheet.counters("upstream_fetches", "Answers fetched from upstreams, by what came out", outcomes)?;
+    let background = upstreams().map(|(labels, u)| (labels, count(&u.fetches.in_background)));
+    let help = "Fetches that were begun for nobody who waited: refreshes, and behind what was served stale";
+    sheet.counters("upstream_background_fetches", help, background)?;
+    let under_way = upstreams().map(|(labels, u)| (labels, float(u.under_way() as u64)));
+    sheet.gauges("upstream_fetches_under_way", "Fetches under way", None, under_way)?;
+    let left_alone = upstreams()
+        .map(|(labels, u)| (labels, u.held(now).map_or(0.0, |until| until.since(now).as_secs_f64())));
+    let help = "For how long the upstream takes no more requests, as it has said";
+    sheet.gauges("upstream_held", help, Some(&Unit::Seconds), left_alone)?;
+    let durations = upstreams().map(|(labels, u)| (labels, &u.fetches.durations));
+    let help = "How long fetches took, failed ones included";
+    sheet.family("upstream_fetch_duration", help, Some(&Unit::Seconds), MetricType::Histogram, durations)
 }
 
 /// What the audit has found, of the caches that it looks at.

@@ -5,13 +5,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tracing::{Instrument as _, error, info, info_span};
 
-use crate::{clock::Tick, continuity::Break, engine::Engine, feed::Feed};
+use crate::{clock::Tick, continuity::Break, engine::Engine, feed::Feed, mounts::Mounts};
 
 mod connect;
 mod redis_stream;
 pub(crate) mod reply;
-
-pub use connect::Mounts;
 
 /// Follows the feeds of whatever catalog is installed, until `installed` is dropped. `installed` changes with
 /// every new catalog.

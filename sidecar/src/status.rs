@@ -18,6 +18,7 @@ use crate::{
     feed::Feed,
     freshness::{Evidence, Reason, Vouch},
     store::count,
+    upstream::Upstream,
 };
 
 /// How the binding's file is doing.
@@ -114,7 +115,8 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
         }
         (c.spec.name.clone(), document)
     });
-    document["caches"] = on.chain(off).collect::<Map<_, _>>().into();
+    let upstreams = catalog.upstreams.values().map(|u| (u.spec.name.clone(), upstream(u, now)));
+    document["caches"] = on.chain(upstreams).chain(off).collect::<Map<_, _>>().into();
     document
 }
 
@@ -162,6 +164,33 @@ fn cache(cache: &Cache, held_off: bool) -> Value {
         "tableSeen": !cache.has_unseen_table(),
         "unseenTables": cache.unseen_tables(),
         "heldOff": held_off,
+    })
+}
+
+fn upstream(upstream: &Upstream, now: Tick) -> Value {
+    let stats = &upstream.stats;
+    let (hits, misses) = (count(&stats.hits) + count(&stats.stale_hits), count(&stats.misses));
+    let failure = upstream.fetches.last_failure();
+    json!({
+        "entries": count(&stats.entries),
+        "bytes": count(&stats.bytes),
+        "hits": hits,
+        "misses": misses,
+        "hitRatio": (hits + misses > 0).then(|| ratio(hits, hits + misses)),
+        "stored": count(&stats.stored),
+        "fenced": count(&stats.fenced),
+        // It has none of which an event could be missing.
+        "tableSeen": true,
+        "unseenTables": [],
+        "upstream": {
+            "url": upstream.spec.url.to_string(),
+            "staleHits": count(&stats.stale_hits),
+            "underWay": upstream.under_way(),
+            "inBackground": count(&upstream.fetches.in_background),
+            "heldForMs": upstream.held(now).map(|until| millis(until.since(now))),
+            "fetches": upstream.fetches.by_outcome().collect::<BTreeMap<_, _>>(),
+            "failing": failure.map(|(at, why)| json!({"why": why, "ageMs": millis(now.since(at))})),
+        },
     })
 }
 

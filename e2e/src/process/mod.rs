@@ -15,6 +15,7 @@ mod postgres;
 mod proxy;
 mod redis;
 mod redis_cluster;
+mod rest;
 mod sentinel;
 mod sidecar;
 
@@ -28,6 +29,7 @@ pub use postgres::Postgres;
 pub use proxy::{Counts, Proxy, Silence};
 pub use redis::{Redis, RedisBuilder};
 pub use redis_cluster::RedisCluster;
+pub use rest::{Gate, Reply, Request, RestServer};
 pub use sentinel::Sentinel;
 pub use sidecar::{Sidecar, SidecarBuilder};
 

@@ -14,6 +14,7 @@ use crate::{
     coding::Coding,
     engine::Wanted,
     position::{NoPosition, Position},
+    upstream::judge::Wants,
 };
 
 /// The longest that a request waits, whatever it prefers.
@@ -57,6 +58,11 @@ impl ReadDirectives {
         }
         read.wait = preferred_wait(headers);
         Ok(read)
+    }
+
+    /// What it asks of an upstream cache.
+    pub(crate) fn of_upstream(&self, accept: Option<Bytes>) -> Wants {
+        Wants { reload: self.reload, max_age: self.max_age, only_if_cached: self.only_if_cached, accept }
     }
 
     /// What it asks of a cache of this source.

@@ -20,7 +20,7 @@ use super::{
     fill::{Awaited, Place, Said, count_refused},
     problem::Problem,
     reply::{Content, Reply, empty, value},
-    waiting,
+    upstream, waiting,
 };
 use crate::{
     catalog::{Cache, Catalog},
@@ -29,6 +29,7 @@ use crate::{
     freshness::Reason,
     key::{Key, KeyError},
     status,
+    upstream::service::Service,
 };
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -165,6 +166,17 @@ pub(super) fn not_cached() -> Problem {
 fn missed(miss: Miss, only_if_cached: bool) -> Result<Reply, Problem> {
     if only_if_cached {
         return Err(not_cached().with_header(CACHE_STATUS, value(miss_status(&miss).into())));
+    }
+    if let Some(catalog) = engine.catalog()
+        && let Some((name, rest)) = path.split_once('/')
+        && let Some(cache) = catalog.upstreams.get(name)
+    {
+        if rest.starts_with('_') {
+            return Err(reserved());
+        }
+        patience.enter(Phase::Working);
+        let (method, headers) = (request.method(), request.headers());
+        return upstream::answer(&api.upstreams, &catalog, cache, method, &uri, headers).await;
     }
     Ok(miss_reply(miss))
 }

@@ -1,7 +1,7 @@
 //! What the engine holds: void and expired entries go without anybody having asked for them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -29,6 +29,7 @@ impl<S: Shelf> Engine<S> {
         let Some(catalog) = self.catalog() else { return };
         let running: HashMap<u32, &Arc<Cache>> =
             catalog.caches.values().map(|cache| (cache.id, cache)).collect();
+        let upstreams: HashSet<u32> = catalog.upstreams.values().map(|upstream| upstream.id).collect();
         let (mut at, mut walked) = (now(), 0);
         shelves.sweep(|cache, entry| {
             walked += 1;
@@ -38,8 +39,11 @@ impl<S: Shelf> Engine<S> {
                     return Fate::Stop;
                 }
             }
-            let cache = running.get(&cache);
-            if cache.is_some_and(|cache| lives(cache, entry, at)) { Fate::Keep } else { Fate::Drop }
+            let is_kept = match running.get(&cache) {
+                Some(cache) => lives(cache, entry, at),
+                None => upstreams.contains(&cache) && entry.expires > at,
+            };
+            if is_kept { Fate::Keep } else { Fate::Drop }
         });
     }
 

@@ -14,7 +14,7 @@ use redis::{Cmd, Value, aio::MultiplexedConnection};
 use tracing::{debug, info, warn};
 
 use super::{
-    connect::{ConnectError, Mounts, connect},
+    connect::{ConnectError, connect},
     reply::{self, Unexpected},
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     continuity::Break,
     engine::Engine,
     feed::Feed,
+    mounts::Mounts,
     position::EntryId,
     store::Store,
     tail::{Entries, Plan, RawEntry, Survey, Tail},

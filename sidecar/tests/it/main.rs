@@ -32,4 +32,5 @@ mod shop;
 mod stampede;
 mod streams;
 mod tls;
+mod upstream;
 mod wishes;

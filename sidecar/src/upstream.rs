@@ -1,0 +1,199 @@
+//! Upstream caches: what a REST service answers, read through.
+//!
+//! ```text
+//! api ─► service ─► judge ── fresh ──────────────► served
+//!           │         └── not ─► flights ─► fetch ─► land ─► store
+//!        refresh ────────────────┘             │
+//!                                   client, limiter, pages
+//! ```
+//!
+//! No stream and no lease concerns them: what is stored is what the upstream has answered, for as long as it and the
+//! binding say. What keeps an older answer from taking a newer one's place, or from coming back after a DELETE, is
+//! [`flights`]. [`rest`], [`life`], [`limiter`], [`pages`], [`judge`], [`schedule`] and [`flights`] are functions of their
+//! arguments; [`client`] alone knows the network, [`fetch`] puts requests together, and [`service`] does the rest, on a
+//! thread of its own, so that no handshake and no large body delays an answer.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use freshet_crds::binding::UpstreamSpec;
+use hyper::StatusCode;
+use tokio::sync::{Semaphore, watch};
+
+use crate::{catalog::CacheStats, clock::Tick};
+
+pub mod client;
+pub mod departure;
+pub mod failure;
+pub mod fetch;
+pub mod flights;
+pub mod judge;
+pub mod life;
+pub mod limiter;
+pub mod pages;
+mod refresh;
+pub mod rest;
+pub mod schedule;
+pub mod served;
+pub mod service;
+mod stats;
+
+pub use stats::{Outcome, UpstreamStats};
+
+use client::Client;
+use departure::Landing;
+use fetch::Validators;
+use flights::{Flights, Number};
+use life::{Life, Says, Terms};
+use limiter::Limiter;
+use schedule::Schedule;
+
+/// How many requests are sent to one upstream at once.
+pub const AT_ONCE: usize = 16;
+/// How many of them may be ones for which nobody waits.
+const IN_BACKGROUND: usize = 4;
+/// How many fetches of one cache may be under way, those that wait for a connection included.
+pub const MOST_FETCHES: usize = 1024;
+
+/// A cache that reads a REST service through, as it runs.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Told apart from every other definition of a cache in this process.
+    pub id: u32,
+    /// Its definition.
+    pub spec: UpstreamSpec,
+    /// What it counts of reads and values.
+    pub stats: Arc<CacheStats>,
+    /// What it counts of requests to the upstream.
+    pub fetches: UpstreamStats,
+    terms: Terms,
+    client: Client,
+    limiter: Mutex<Limiter>,
+    flights: Mutex<Flights<Flight>>,
+    schedule: Mutex<Schedule>,
+    slots: Semaphore,
+    background: Semaphore,
+}
+
+/// What those wait for who have joined a fetch.
+type Flight = watch::Receiver<Option<Landing>>;
+
+/// What is known of an upstream's answer beside what all entries have.
+#[derive(Debug)]
+pub struct Origin {
+    /// The status that it came with: 200, 404 or 410.
+    pub status: u16,
+    /// Its life.
+    pub life: Life,
+    /// What its head said of that.
+    pub says: Says,
+    /// With what the upstream can be asked about it.
+    pub validators: Validators,
+    /// Of an answer that depends on `Accept`, what that was: empty for none.
+    pub accept: Option<Bytes>,
+    /// The fetch that brought it.
+    pub number: Number,
+    /// Whether it was asked for since.
+    asked: AtomicU64,
+    /// When a fetch of it has failed last, and how: 0 if it hasn't, since this came.
+    failed: AtomicU64,
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// A cache without values.
+    #[must_use]
+    pub fn new(id: u32, spec: UpstreamSpec) -> Self {
+        let terms = Terms {
+            ttl: spec.ttl,
+            stale_while_revalidate: spec.stale_while_revalidate,
+            stale_if_error: spec.stale_if_error,
+        };
+        Self {
+            id,
+            spec,
+            stats: Arc::default(),
+            fetches: UpstreamStats::default(),
+            terms,
+            client: Client::default(),
+            limiter: Mutex::default(),
+            flights: Mutex::default(),
+            schedule: Mutex::default(),
+            slots: Semaphore::new(AT_ONCE),
+            background: Semaphore::new(IN_BACKGROUND),
+        }
+    }
+
+    /// Until when the upstream takes no requests, if it has said so.
+    #[must_use]
+    pub fn held(&self, now: Tick) -> Option<Tick> {
+        self.limiter().held(now)
+    }
+
+    /// How many fetches are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.flights().running()
+    }
+
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights<Flight>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// Bytes it takes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let texts = len(&self.validators.etag) + len(&self.validators.last_modified) + len(&self.accept);
+        (size_of::<Self>() + texts) as u64
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK)
+    }
+
+    /// Whether it answers requests with this `Accept`.
+    #[must_use]
+    pub fn answers(&self, accept: Option<&Bytes>) -> bool {
+        self.accept.as_ref().is_none_or(|own| *own == *accept.map_or(&[][..], |accept| &**accept))
+    }
+
+    /// When fetching it anew has failed last, if it has since it came, and the kind of failure.
+    #[must_use]
+    pub fn failed(&self) -> Option<(Tick, usize)> {
+        let noted = self.failed.load(Ordering::Relaxed);
+        (noted > 0).then(|| (Tick(noted >> 8), usize::try_from(noted & 0xff).unwrap_or_default()))
+    }
+
+    /// Notes that fetching it anew has failed.
+    fn note_failure(&self, at: Tick, kind: usize) {
+        // A clock of 56 bits of milliseconds lasts for two million years.
+        self.failed.store(at.0.max(1) << 8 | kind as u64 & 0xff, Ordering::Relaxed);
+    }
+
+    fn note_asked(&self) {
+        self.asked.store(1, Ordering::Relaxed);
+    }
+
+    fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed) > 0
+    }
+}

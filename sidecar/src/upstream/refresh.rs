@@ -1,0 +1,62 @@
+//! Fetches anew, in the background, what is in use.
+//!
+//! An answer is due at the interval that the binding has, and a little before its life ends if that is earlier. It is
+//! fetched if it was asked for since it came; one that nobody has asked for is left alone until somebody does.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    Upstream,
+    schedule::Due,
+    service::{PAUSE, Service},
+};
+use crate::{catalog::Catalog, clock::Tick};
+
+/// How often it is looked at which answers are due.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long after a refresh that has failed it is tried again, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Service {
+    /// Fetches anew what is in use and due, for as long as the process lives.
+    pub async fn refresh(self: Arc<Self>) {
+        let mut period = interval(LOOK);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            period.tick().await;
+            let Some(catalog) = self.engine().catalog() else { continue };
+            for upstream in catalog.upstreams.values().filter(|upstream| upstream.spec.refresh.is_some()) {
+                self.refresh_due(&catalog, upstream, Tick::now());
+            }
+        }
+    }
+
+    fn refresh_due(self: &Arc<Self>, catalog: &Catalog, upstream: &Arc<Upstream>, now: Tick) {
+        while let Some(due) = {
+            let mut schedule = upstream.schedule();
+            schedule.next(now)
+        } {
+            let entry = self.engine().answer(upstream.id, &due.key);
+            let origin = entry.as_deref().and_then(|entry| entry.origin.as_deref());
+            let Some(origin) = origin.filter(|origin| origin.number == due.number && origin.was_asked())
+            else {
+                continue;
+            };
+            // Should it fail, it is tried again; should it succeed, this is of no use.
+            let interval = upstream.spec.refresh.unwrap_or_default();
+            let pause = (interval / 10).clamp(PAUSE, LONGEST_PAUSE);
+            let earliest = upstream.held(now).map_or(now, |until| until.max(now));
+            upstream.schedule().add(Due { at: earliest + pause, ..due.clone() });
+            if upstream.held(now).is_none() {
+                self.begin_in_background(
+                    catalog,
+                    upstream,
+                    &due.key,
+                    origin.accept.as_ref().filter(|a| !a.is_empty()),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Reads through: serves what is stored, fetches what isn't, and keeps what is in use.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{
+    Flight, MOST_FETCHES, Upstream,
+    client::Room,
+    departure::{Departure, Landed, Landing},
+    failure::Failure,
+    fetch::Wish,
+    judge::{Forward, SERVER_ERROR, Verdict, Wants, judge, may_serve_on_error, name},
+    limiter::Urgency,
+    rest::Rest,
+    served::{Refused, Served},
+};
+use crate::{catalog::Catalog, clock::Tick, engine::Engine, mounts::Mounts};
+
+/// How long after a failed fetch of an answer the next one in the background begins at the earliest.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// What upstream caches have in common: the store, the Secrets, the thread.
+#[derive(Debug)]
+pub struct Service {
+    engine: Arc<Engine>,
+    mounts: Mounts,
+    runtime: Handle,
+    room: Room,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// A service whose fetches run on `runtime`.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, mounts: Mounts, runtime: Handle) -> Self {
+        Self { engine, mounts, runtime, room: Room::default() }
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn mounts(&self) -> &Mounts {
+        &self.mounts
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Answers a request.
+    pub async fn read(
+        self: &Arc<Self>,
+        catalog: &Catalog,
+        upstream: &Arc<Upstream>,
+        rest: Rest<'_>,
+        wants: &Wants,
+    ) -> Result<Served, Refused> {
+        let stats = &upstream.stats;
+        let now = Tick::now();
+        let stored = self.engine.answer(upstream.id, rest.as_str());
+        let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
+        let forward = match (judge(origin, wants, now), &stored, origin) {
+            (Verdict::Serve, Some(entry), Some(origin)) => {
+                stats.hits.fetch_add(1, Ordering::Relaxed);
+                origin.note_asked();
+                return Ok(Served::hit(entry, origin, now, None));
+            }
+            (Verdict::ServeStale(detail), Some(entry), Some(origin)) => {
+                stats.stale_hits.fetch_add(1, Ordering::Relaxed);
+                origin.note_asked();
+                if origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE) {
+                    self.begin_in_background(catalog, upstream, rest.as_str(), wants.accept.as_ref());
+                }
+                return Ok(Served::hit(entry, origin, now, Some(detail)));
+            }
+            (Verdict::Fetch(forward), _, _) => forward,
+            // What is served is stored.
+            _ => Forward::UriMiss,
+        };
+        stats.misses.fetch_add(1, Ordering::Relaxed);
+        if wants.only_if_cached {
+            return Err(Refused::NotCached(forward));
+        }
+        let (landing, collapsed) = self.fetch(catalog, upstream, rest.as_str(), wants).await;
+        let now = Tick::now();
+        let on_error = || {
+            let (entry, origin) = (stored.as_ref()?, origin?);
+            may_serve_on_error(origin, wants, now).then_some((entry, origin))
+        };
+        match landing {
+            Ok(landed)
+                if landed.status.is_server_error()
+                    && let Some((entry, origin)) = on_error() =>
+            {
+                stats.stale_hits.fetch_add(1, Ordering::Relaxed);
+                Ok(Served::hit(entry, origin, now, Some(name(SERVER_ERROR))))
+            }
+            Ok(landed) => Ok(Served::fetched(&landed, forward, collapsed, now)),
+            Err(failure) => match on_error() {
+                Some((entry, origin)) => {
+                    stats.stale_hits.fetch_add(1, Ordering::Relaxed);
+                    Ok(Served::hit(entry, origin, now, Some(failure.as_str())))
+                }
+                None => Err(Refused::Failed(forward, failure)),
+            },
+        }
+    }
+
+    /// Drops what is stored of a key, and keeps fetches that are under way from storing it anew.
+    pub fn delete(&self, upstream: &Upstream, rest: Rest<'_>) {
+        self.void(upstream, rest.as_str());
+        // Whoever asks may have found the cache before it was defined anew.
+        let current =
+            self.engine.catalog().and_then(|catalog| catalog.upstreams.get(&upstream.spec.name).cloned());
+        if let Some(current) = current.filter(|current| current.id != upstream.id) {
+            self.void(&current, rest.as_str());
+        }
+    }
+
+    fn void(&self, upstream: &Upstream, key: &str) {
+        let mut flights = upstream.flights();
+        flights.void(key);
+        self.engine.drop_answer(upstream.id, key);
+        drop(flights);
+    }
+
+    /// The answer of a fetch that is under way, or of a new one; whether it was under way.
+    async fn fetch(
+        self: &Arc<Self>,
+        catalog: &Catalog,
+        upstream: &Arc<Upstream>,
+        key: &str,
+        wants: &Wants,
+    ) -> (Landing, bool) {
+        let accept = wants.accept.as_ref();
+        // Who takes only what the upstream says now can't take what was asked before.
+        let mut join = !wants.reload;
+        loop {
+            let (flight, joined) =
+                match self.join_or_begin(catalog, upstream, key, accept, Urgency::Awaited, join) {
+                    Ok(flight) => flight,
+                    Err(landing) => return (landing, false),
+                };
+            let landing = landed(flight).await;
+            match landing {
+                // It was one for which nobody waited, and had to stand back.
+                Err(Failure::Limited(..)) if joined && join => join = false,
+                landing => return (landing, joined),
+            }
+        }
+    }
+
+    pub(super) fn begin_in_background(
+        self: &Arc<Self>,
+        catalog: &Catalog,
+        upstream: &Arc<Upstream>,
+        key: &str,
+        accept: Option<&Bytes>,
+    ) {
+        let begun = self.join_or_begin(catalog, upstream, key, accept, Urgency::Background, true);
+        if let Ok((_, false)) = begun {
+            upstream.fetches.in_background.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A fetch to wait for and whether it was under way, or what has landed in the meantime.
+    fn join_or_begin(
+        self: &Arc<Self>,
+        catalog: &Catalog,
+        upstream: &Arc<Upstream>,
+        key: &str,
+        accept: Option<&Bytes>,
+        urgency: Urgency,
+        join: bool,
+    ) -> Result<(Flight, bool), Landing> {
+        let mut flights = upstream.flights();
+        if let Some(flight) = flights.join(key, accept).filter(|_| join) {
+            return Ok((flight.clone(), true));
+        }
+        // Under the lock: what has just landed is seen here, or its fetch was joined.
+        let stored = self.engine.answer(upstream.id, key);
+        let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
+        if let (Some(entry), Some(origin)) = (&stored, origin)
+            && join
+            && origin.answers(accept)
+            && origin.life.is_fresh(Tick::now())
+            && urgency == Urgency::Awaited
+        {
+            return Err(Ok(Arc::new(Landed::of(entry, origin, false))));
+        }
+        if flights.running() >= MOST_FETCHES {
+            let until = Tick::now() + PAUSE;
+            return Err(Err(Failure::Limited(until, "too many fetches are under way")));
+        }
+        let (told, flight) = watch::channel(None);
+        let number = flights.begin(key, accept.cloned(), flight.clone());
+        drop(flights);
+        let meant = origin.filter(|origin| origin.answers(accept));
+        let wish = Wish {
+            rest: key.into(),
+            accept: accept.cloned(),
+            validators: meant.map(|origin| origin.validators.clone()).unwrap_or_default(),
+            urgency,
+        };
+        let most = upstream.spec.max_bytes.unwrap_or(catalog.sidecar.max_value);
+        let departure = Departure {
+            service: Arc::clone(self),
+            upstream: Arc::clone(upstream),
+            number,
+            key: key.into(),
+            has_landed: false,
+        };
+        let is_meant = meant.is_some();
+        let stored = stored.filter(|_| is_meant);
+        self.runtime.spawn(async move {
+            told.send_replace(Some(departure.fly(wish, stored, most).await));
+        });
+        Ok((flight, false))
+    }
+}
+
+/// What becomes of a fetch. A fetcher that ends unexpectedly has ended, too.
+async fn landed(mut flight: Flight) -> Landing {
+    match flight.wait_for(Option::is_some).await {
+        Ok(landing) => {
+            landing.clone().unwrap_or_else(|| Err(Failure::Failed("it has ended without an answer".into())))
+        }
+        Err(_) => Err(Failure::Failed("it has ended without an answer".into())),
+    }
+}

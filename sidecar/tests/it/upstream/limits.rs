@@ -1,0 +1,94 @@
+//! How many requests an upstream is sent.
+
+use freshet_e2e::process::Reply;
+
+use super::{Front, how, problem};
+
+fn retry_after(answer: &freshet_e2e::process::http::Response) -> u64 {
+    answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
+}
+
+#[test]
+fn a_rate_that_is_used_up_is_told_with_when_to_come_again() {
+    let front = Front::open(", rate: {requests: 2, per: 1h}", |_| Reply::json("1"));
+    assert_eq!((front.get("a").status, front.get("b").status), (200, 200));
+    let answer = front.get("c");
+    assert_eq!((answer.status, problem(&answer).as_str()), (503, "upstream-limited"));
+    assert_eq!(how(&answer), "fwd=uri-miss; detail=upstream-limited");
+    assert!((1790..=1800).contains(&retry_after(&answer)), "{answer:?}");
+    assert_eq!(how(&front.get("a")), "hit", "what is stored is served");
+    front.delete("a");
+    assert_eq!(front.get("a").status, 503, "what is asked anew is a request, too");
+    assert_eq!(front.rest.count(), 2);
+}
+
+#[test]
+fn a_token_comes_when_it_is_said_to() {
+    let front = Front::open(", rate: {requests: 10, per: 1s, burst: 1}", |_| Reply::json("1"));
+    front.get("a");
+    freshet_e2e::process::until("a token has come", crate::shop::SOON, || {
+        let status = front.get("b").status;
+        anyhow::ensure!(status == 200, "{status}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_stored_is_served_stale_while_the_upstream_is_limited() {
+    let front = Front::open(", rate: {requests: 1, per: 1h}, staleIfError: 1h", |_| {
+        Reply::json("1").header("Cache-Control", "max-age=0")
+    });
+    front.get("a");
+    for _ in 0..2 {
+        let answer = front.get("a");
+        assert_eq!((answer.text().as_str(), how(&answer).as_str()), ("1", "hit; detail=upstream-limited"));
+    }
+    assert_eq!(front.rest.count(), 1);
+}
+
+#[test]
+fn an_upstream_that_wants_fewer_requests_is_left_alone() {
+    for path in ["429", "403", "200"] {
+        let front = Front::open("", |request| match request.target.as_str() {
+            "/429" => Reply::new(429, "slow down").header("Retry-After", "3000"),
+            "/403" => {
+                Reply::new(403, "").header("X-RateLimit-Remaining", "0").header("X-RateLimit-Reset", "3000")
+            }
+            "/200" => Reply::json("1").header("RateLimit", "\"default\";r=0;t=3000"),
+            _ => Reply::json("1"),
+        });
+        let answer = front.get(path);
+        if path == "200" {
+            assert_eq!(how(&answer), "fwd=uri-miss; fwd-status=200; stored");
+            assert_eq!(how(&front.get(path)), "hit");
+        } else {
+            assert_eq!((answer.status, problem(&answer).as_str()), (503, "upstream-limited"), "{path}");
+            assert!((2990..=3000).contains(&retry_after(&answer)), "{answer:?}");
+        }
+        assert_eq!(front.get("other").status, 503, "{path}");
+        assert_eq!(front.rest.count(), 1, "{path}");
+        let held = front.sidecar.status().unwrap()["caches"]["api"]["upstream"]["heldForMs"].as_u64();
+        assert!(held > Some(2_900_000), "{path}: {held:?}");
+        let metrics = front.sidecar.metrics().unwrap();
+        let seconds = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("freshet_upstream_held_seconds{cache=\"api\"} "));
+        assert!(seconds.unwrap().parse::<f64>().unwrap() > 2900.0, "{metrics}");
+    }
+}
+
+#[test]
+fn pages_wait_for_their_tokens() {
+    let front =
+        Front::open(", paginate: {}, rate: {requests: 20, per: 1s, burst: 1}", |request| {
+            match request.target.as_str() {
+                "/a?4" => Reply::json("[4]"),
+                target => {
+                    let n = target.split_once('?').map_or(1, |(_, n)| n.parse::<u64>().unwrap());
+                    Reply::json(format!("[{n}]")).header("Link", &format!("</a?{}>; rel=next", n + 1))
+                }
+            }
+        });
+    assert_eq!(front.get("a").text(), "[1,2,3,4]");
+}

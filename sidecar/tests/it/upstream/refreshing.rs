@@ -1,0 +1,86 @@
+//! Answers that are fetched anew before anybody has to wait for them.
+
+use freshet_e2e::process::{Reply, until};
+
+use super::{Front, how};
+use crate::shop::SOON;
+
+#[test]
+fn what_is_in_use_is_fetched_anew_in_the_background_and_what_is_not_is_not() {
+    let front = Front::open(", refresh: 1s", |request| {
+        let reply = Reply::json(request.target.clone())
+            .header("Cache-Control", "max-age=3600")
+            .header("ETag", "\"a\"");
+        if request.header("if-none-match").is_some() {
+            Reply::new(304, "").header("ETag", "\"a\"")
+        } else {
+            reply
+        }
+    });
+    front.get("unused");
+    front.get("used");
+    let of = |front: &Front, path: &str| {
+        front.rest.requests().into_iter().filter(|request| request.target == path).collect::<Vec<_>>()
+    };
+    until("it is fetched three times more", SOON, || {
+        assert_eq!(how(&front.get("used")), "hit", "nobody waits");
+        let asked = of(&front, "/used");
+        anyhow::ensure!(asked.len() >= 4, "{}", asked.len());
+        assert!(
+            asked[1..].iter().all(|request| request.header("if-none-match") == Some("\"a\"")),
+            "{asked:?}"
+        );
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(of(&front, "/unused").len(), 1);
+    let upstream = &front.sidecar.status().unwrap()["caches"]["api"]["upstream"];
+    assert!(upstream["inBackground"].as_u64() >= Some(3), "{upstream}");
+    assert!(upstream["fetches"]["revalidated"].as_u64() >= Some(3), "{upstream}");
+}
+
+#[test]
+fn an_answer_that_lives_shorter_than_the_interval_is_fetched_anew_before_it_ends() {
+    let front = Front::open(", refresh: 1h", |_| Reply::json("1").header("Cache-Control", "max-age=2"));
+    front.get("a");
+    until("it is fetched twice more", SOON, || {
+        assert_eq!(how(&front.get("a")), "hit", "nobody waits");
+        anyhow::ensure!(front.rest.count() >= 3, "{}", front.rest.count());
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_refresh_that_fails_is_tried_again_and_leaves_what_is_stored() {
+    let front = Front::open(", refresh: 1s", |_| Reply::json("1").header("Cache-Control", "max-age=3600"));
+    front.get("a");
+    front.rest.answer(|_| Reply::new(500, ""));
+    until("it is tried twice", SOON, || {
+        assert_eq!((front.get("a").text().as_str(), how(&front.get("a")).as_str()), ("1", "hit"));
+        anyhow::ensure!(front.rest.count() >= 3, "{}", front.rest.count());
+        Ok(())
+    })
+    .unwrap();
+    front.rest.answer(|_| Reply::json("2").header("Cache-Control", "max-age=3600"));
+    until("it is fetched", SOON, || {
+        let answer = front.get("a");
+        anyhow::ensure!(answer.text() == "2" && how(&answer) == "hit", "{answer:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_refresh_leaves_the_last_token_to_those_who_wait() {
+    let front = Front::open(", refresh: 1s, rate: {requests: 2, per: 1h}", |_| Reply::json("1"));
+    front.get("a");
+    until("a refresh stands back", SOON, || {
+        assert_eq!(how(&front.get("a")), "hit");
+        let upstream = &front.sidecar.status()?["caches"]["api"]["upstream"];
+        anyhow::ensure!(upstream["fetches"]["upstream-limited"].as_u64() > Some(0), "{upstream}");
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((front.rest.count(), front.get("b").status), (1, 200));
+}
