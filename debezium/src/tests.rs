@@ -80,6 +80,10 @@ fn what_cannot_be_told_is_refused_with_the_reason() {
     let asks = |name: &str| Wanted { source: Some(name.into()), ..postgres.clone() };
     assert!(refused(&[second, named], &asks("other")).contains("nothing to capture"));
     assert!(refused(&[], &asks("none")).contains("no source `none`; its sources are cdc"));
+    let mut upstreams = binding(&[]);
+    upstreams.sources.clear();
+    let none = Pipeline::for_binding(&upstreams, &postgres).unwrap_err();
+    assert!(none.to_string().contains("has no sources"), "{none}");
     let routed = ("topicPrefix: shop", "stream: s");
     let parts = ("table: inventory.product", "table: a.inventory.product");
     assert!(refused(&[routed, parts], &wanted(Database::MariaDb)).contains("database.table"));

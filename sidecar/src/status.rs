@@ -179,9 +179,6 @@ fn upstream(upstream: &Upstream, now: Tick) -> Value {
         "hitRatio": (hits + misses > 0).then(|| ratio(hits, hits + misses)),
         "stored": count(&stats.stored),
         "fenced": count(&stats.fenced),
-        // It has none of which an event could be missing.
-        "tableSeen": true,
-        "unseenTables": [],
         "upstream": {
             "url": upstream.spec.url.to_string(),
             "staleHits": count(&stats.stale_hits),

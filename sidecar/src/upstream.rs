@@ -48,7 +48,7 @@ use departure::Landing;
 use fetch::Validators;
 use flights::{Flights, Number};
 use life::{Life, Says, Terms};
-use limiter::Limiter;
+use limiter::{Limiter, Urgency};
 use schedule::Schedule;
 
 /// How many requests are sent to one upstream at once.
@@ -92,8 +92,10 @@ pub struct Origin {
     pub says: Says,
     /// With what the upstream can be asked about it.
     pub validators: Validators,
-    /// Of an answer that depends on `Accept`, what that was: empty for none.
+    /// The `Accept` that it was fetched with.
     pub accept: Option<Bytes>,
+    /// Whether it depends on that.
+    pub varies: bool,
     /// The fetch that brought it.
     pub number: Number,
     /// Whether it was asked for since.
@@ -140,6 +142,12 @@ impl Upstream {
         self.flights().running()
     }
 
+    /// Whether a request for which nobody waits would be sent now.
+    fn has_time(&self, now: Tick) -> bool {
+        // On a copy: the token is taken by who sends the request.
+        self.limiter().clone().take(self.spec.rate, Urgency::Background, now).is_ok()
+    }
+
     fn limiter(&self) -> MutexGuard<'_, Limiter> {
         self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,7 +181,7 @@ impl Origin {
     /// Whether it answers requests with this `Accept`.
     #[must_use]
     pub fn answers(&self, accept: Option<&Bytes>) -> bool {
-        self.accept.as_ref().is_none_or(|own| *own == *accept.map_or(&[][..], |accept| &**accept))
+        !self.varies || self.accept.as_ref() == accept
     }
 
     /// When fetching it anew has failed last, if it has since it came, and the kind of failure.

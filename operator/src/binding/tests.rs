@@ -281,6 +281,9 @@ fn messages_name_what_matters() {
     assert!(reachable.message.contains("c: no answer within 5 s"), "{}", reachable.message);
     let status = status_of(Ok(()), &sources[..1], &tally(0, 0, 0));
     assert!(condition(&status, "SourcesReachable").message.contains("no event yet in s.t"));
+    let status = status_of(Ok(()), &[], &tally(0, 0, 0));
+    let reachable = condition(&status, "SourcesReachable");
+    assert_eq!((reachable.status.as_str(), reachable.message.as_str()), ("True", "no cache needs a source"));
 }
 
 #[test]

@@ -236,6 +236,8 @@ mod tests {
         let none =
             parse(&json!({ "binding": { "state": "NoBinding" }, "sources": {}, "caches": {} })).unwrap();
         assert_eq!((none.is_fresh(), none.worst()), (false, None));
+        let upstreams = parse(&json!({ "sources": {}, "caches": { "repos": { "entries": 3 } } })).unwrap();
+        assert_eq!((upstreams.is_fresh(), upstreams.entries), (true, 3), "it has nothing to wait for");
         assert_eq!(parse(&json!({})).unwrap(), Report::default());
         let odd = parse(&json!({ "sources": { "cdc": { "state": "Dreaming" } } })).unwrap();
         assert_eq!((odd.is_fresh(), odd.worst()), (false, Some((State::Other, "cdc"))));

@@ -105,6 +105,11 @@ fn status(forward: Forward, detail: Option<&str>) -> HeaderValue {
     value(status.into())
 }
 
+/// A header's value from bytes that came from one, or that are known to be fit for one.
+fn value(bytes: Bytes) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""))
+}
+
 fn failed(failure: &Failure, forward: Forward) -> Problem {
     let (gateway, text) = (StatusCode::BAD_GATEWAY, failure.to_string());
     let problem = match failure {
@@ -147,4 +152,3 @@ fn bad_rest(error: BadRest) -> Problem {
     };
     Problem::bad_request(slug, title, error.to_string())
 }
-

@@ -17,6 +17,7 @@ use super::{
     flights::Number,
     judge::SERVER_ERROR,
     life::{self, Keep, Life},
+    limiter::Urgency,
     schedule::Due,
     service::Service,
 };
@@ -63,7 +64,7 @@ impl Departure {
         let service = Arc::clone(&self.service);
         let change = fetch(&upstream, service.mounts(), service.room(), &wish, most).await;
         upstream.fetches.durations.count(began.elapsed());
-        let accept = wish.accept.clone().unwrap_or_default();
+        let accept = wish.accept.clone();
         let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
         let landing = match (change, &stored, origin) {
             (Ok(Change::New(answer)), _, _) => Ok(self.land(answer, accept, None)),
@@ -76,12 +77,12 @@ impl Departure {
             }
             (Err(failure), _, _) => Err(failure),
         };
-        self.note(&landing);
+        self.note(&landing, wish.urgency);
         landing
     }
 
     /// Stores an answer, if it may be; `same` is what was stored if the upstream has said that it is still so.
-    fn land(&mut self, answer: Fetched, accept: Bytes, same: Option<&Arc<Entry>>) -> Arc<Landed> {
+    fn land(&mut self, answer: Fetched, accept: Option<Bytes>, same: Option<&Arc<Entry>>) -> Arc<Landed> {
         let upstream = &self.upstream;
         let end = answer.life.end(!answer.validators.is_empty(), &upstream.terms);
         let keeps = matches!(answer.keep, Keep::Yes | Keep::ByAccept) && end > answer.life.received;
@@ -98,7 +99,8 @@ impl Departure {
             life: answer.life,
             says: answer.says,
             validators: answer.validators,
-            accept: (answer.keep == Keep::ByAccept).then_some(accept),
+            accept,
+            varies: answer.keep == Keep::ByAccept,
             number: self.number,
             asked: 0.into(),
             failed: 0.into(),
@@ -118,13 +120,9 @@ impl Departure {
         let mut flights = upstream.flights();
         self.has_landed = true;
         let good = flights.land(&self.key, self.number, answer.keep != Keep::Beside);
-        match entry {
-            Some(entry) if good => {
-                self.service.engine().keep_answer(upstream.id, &self.key, entry);
-                landed.stored = true;
-            }
-            None if good => self.service.engine().drop_answer(upstream.id, &self.key),
-            _ => {}
+        if good {
+            landed.stored = entry.is_some();
+            self.service.put(upstream, &self.key, entry);
         }
         drop(flights);
         if landed.stored {
@@ -144,7 +142,7 @@ impl Departure {
     }
 
     /// Counts what has become of it, and notes a failure where it is stored what may be served instead.
-    fn note(&self, landing: &Landing) {
+    fn note(&self, landing: &Landing, urgency: Urgency) {
         let (upstream, now) = (&self.upstream, Tick::now());
         let (outcome, why) = match landing {
             Ok(landed) if landed.status.is_server_error() => {
@@ -156,6 +154,10 @@ impl Departure {
             Err(failure) => (Outcome::Failed(failure.kind()), Some((failure.kind(), failure.to_string()))),
         };
         upstream.fetches.count(outcome);
+        if urgency == Urgency::Background && matches!(landing, Err(Failure::Limited(..))) {
+            // It stood back for those who wait.
+            return;
+        }
         let cache = upstream.spec.name.as_str();
         let Some((kind, why)) = why else {
             if upstream.fetches.last_failure().is_some() {
@@ -192,10 +194,10 @@ fn renewed(
     upstream: &Upstream,
 ) -> Fetched {
     let says = origin.says.renewed(head, at.wall_ms);
-    let keep = match (&origin.accept, life::forbids(head)) {
+    let keep = match (origin.varies, life::forbids(head)) {
         (_, true) => Keep::No,
-        (Some(_), _) => Keep::ByAccept,
-        (None, _) => Keep::Yes,
+        (true, _) => Keep::ByAccept,
+        (false, _) => Keep::Yes,
     };
     Fetched {
         status: origin.status(),

@@ -47,15 +47,10 @@ impl Service {
             // Should it fail, it is tried again; should it succeed, this is of no use.
             let interval = upstream.spec.refresh.unwrap_or_default();
             let pause = (interval / 10).clamp(PAUSE, LONGEST_PAUSE);
-            let earliest = upstream.held(now).map_or(now, |until| until.max(now));
+            let earliest = upstream.held(now).unwrap_or(now);
             upstream.schedule().add(Due { at: earliest + pause, ..due.clone() });
             if upstream.held(now).is_none() {
-                self.begin_in_background(
-                    catalog,
-                    upstream,
-                    &due.key,
-                    origin.accept.as_ref().filter(|a| !a.is_empty()),
-                );
+                self.begin_in_background(catalog, upstream, &due.key, origin.accept.as_ref());
             }
         }
     }

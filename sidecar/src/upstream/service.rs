@@ -19,7 +19,7 @@ use super::{
     rest::Rest,
     served::{Refused, Served},
 };
-use crate::{catalog::Catalog, clock::Tick, engine::Engine, mounts::Mounts};
+use crate::{catalog::Catalog, clock::Tick, engine::Engine, entry::Entry, mounts::Mounts};
 
 /// How long after a failed fetch of an answer the next one in the background begins at the earliest.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ impl Service {
             (Verdict::ServeStale(detail), Some(entry), Some(origin)) => {
                 stats.stale_hits.fetch_add(1, Ordering::Relaxed);
                 origin.note_asked();
-                if origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE) {
+                if origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE) && upstream.has_time(now) {
                     self.begin_in_background(catalog, upstream, rest.as_str(), wants.accept.as_ref());
                 }
                 return Ok(Served::hit(entry, origin, now, Some(detail)));
@@ -127,8 +127,16 @@ impl Service {
     fn void(&self, upstream: &Upstream, key: &str) {
         let mut flights = upstream.flights();
         flights.void(key);
-        self.engine.drop_answer(upstream.id, key);
+        self.put(upstream, key, None);
         drop(flights);
+    }
+
+    /// Changes what is stored of a key, under the lock of the upstream's flights: nothing else does.
+    pub(super) fn put(&self, upstream: &Upstream, key: &str, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => self.engine.keep_answer(upstream.id, key, entry),
+            None => self.engine.drop_answer(upstream.id, key),
+        }
     }
 
     /// The answer of a fetch that is under way, or of a new one; whether it was under way.

@@ -18,7 +18,8 @@ fn what_is_in_use_is_fetched_anew_in_the_background_and_what_is_not_is_not() {
         }
     });
     front.get("unused");
-    front.get("used");
+    let json = [("Accept", "application/json")];
+    front.get_with("used", &json);
     let of = |front: &Front, path: &str| {
         front.rest.requests().into_iter().filter(|request| request.target == path).collect::<Vec<_>>()
     };
