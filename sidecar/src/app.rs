@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::Sub
 
 use crate::{
     admin::{self, Admin, SetLevel},
-    api::{Api, listen},
+    api::{Api, MAX_CONNECTIONS, listen},
     args::{Cli, Command, Serve},
     audit, descriptors,
     engine::Engine,
@@ -73,11 +73,11 @@ fn run(args: Serve) -> ExitCode {
         set_level,
     };
     let mounts = Mounts { secrets: args.secrets.clone(), config_maps: args.config_maps.clone() };
-    let upstreams = match fetching(&engine, &mounts) {
+    let limit = descriptors::for_connections().min(MAX_CONNECTIONS);
+    let upstreams = match fetching(&engine, &mounts, limit) {
         Ok(upstreams) => upstreams,
         Err(error) => return fail(&format!("{error:#}"), 1),
     };
-    let limit = descriptors::for_connections();
     let api = Api::new(Arc::clone(&engine), upstreams, binding, connections, limit);
     let sources = Arc::clone(&engine);
     let followers = std::thread::Builder::new().name("sources".into()).spawn(move || {
@@ -93,9 +93,10 @@ fn run(args: Serve) -> ExitCode {
 }
 
 /// What reads upstreams, on a thread of its own: neither a handshake nor a large answer delays those of the API.
-fn fetching(engine: &Arc<Engine>, mounts: &Mounts) -> anyhow::Result<Arc<Service>> {
+fn fetching(engine: &Arc<Engine>, mounts: &Mounts, connections: usize) -> anyhow::Result<Arc<Service>> {
     let runtime = runtime()?;
-    let service = Arc::new(Service::new(Arc::clone(engine), mounts.clone(), runtime.handle().clone()));
+    let service =
+        Arc::new(Service::new(Arc::clone(engine), mounts.clone(), runtime.handle().clone(), connections));
     let refresh = Arc::clone(&service).refresh();
     std::thread::Builder::new()
         .name("upstreams".into())

@@ -21,7 +21,7 @@ use std::sync::{
 use bytes::Bytes;
 use freshet_crds::binding::UpstreamSpec;
 use hyper::StatusCode;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{catalog::CacheStats, clock::Tick};
 
@@ -75,7 +75,7 @@ pub struct Upstream {
     flights: Mutex<Flights<Flight>>,
     schedule: Mutex<Schedule>,
     slots: Semaphore,
-    background: Semaphore,
+    background: Arc<Semaphore>,
 }
 
 /// What those wait for who have joined a fetch.
@@ -126,7 +126,7 @@ impl Upstream {
             flights: Mutex::default(),
             schedule: Mutex::default(),
             slots: Semaphore::new(AT_ONCE),
-            background: Semaphore::new(IN_BACKGROUND),
+            background: Arc::new(Semaphore::new(IN_BACKGROUND)),
         }
     }
 
@@ -142,10 +142,11 @@ impl Upstream {
         self.flights().running()
     }
 
-    /// Whether a request for which nobody waits would be sent now.
-    fn has_time(&self, now: Tick) -> bool {
+    /// A place for a fetch for which nobody waits, if it would have a token, too, were it made now.
+    fn place(&self, now: Tick) -> Option<OwnedSemaphorePermit> {
         // On a copy: the token is taken by who sends the request.
-        self.limiter().clone().take(self.spec.rate, Urgency::Background, now).is_ok()
+        self.limiter().clone().take(self.spec.rate, Urgency::Background, now).ok()?;
+        Arc::clone(&self.background).try_acquire_owned().ok()
     }
 
     fn limiter(&self) -> MutexGuard<'_, Limiter> {

@@ -17,9 +17,8 @@ use super::{
     flights::Number,
     judge::SERVER_ERROR,
     life::{self, Keep, Life},
-    limiter::Urgency,
     schedule::Due,
-    service::Service,
+    service::{Asker, Service},
 };
 use crate::{
     clock::{Now, Tick},
@@ -54,6 +53,8 @@ pub(super) struct Departure {
     pub(super) key: Box<str>,
     /// Whether it has been taken off the flights.
     pub(super) has_landed: bool,
+    /// For whom it is.
+    pub(super) asker: Asker,
 }
 
 impl Departure {
@@ -77,7 +78,7 @@ impl Departure {
             }
             (Err(failure), _, _) => Err(failure),
         };
-        self.note(&landing, wish.urgency);
+        self.note(&landing);
         landing
     }
 
@@ -142,7 +143,7 @@ impl Departure {
     }
 
     /// Counts what has become of it, and notes a failure where it is stored what may be served instead.
-    fn note(&self, landing: &Landing, urgency: Urgency) {
+    fn note(&self, landing: &Landing) {
         let (upstream, now) = (&self.upstream, Tick::now());
         let (outcome, why) = match landing {
             Ok(landed) if landed.status.is_server_error() => {
@@ -154,7 +155,7 @@ impl Departure {
             Err(failure) => (Outcome::Failed(failure.kind()), Some((failure.kind(), failure.to_string()))),
         };
         upstream.fetches.count(outcome);
-        if urgency == Urgency::Background && matches!(landing, Err(Failure::Limited(..))) {
+        if matches!((&self.asker, landing), (Asker::Nobody { .. }, Err(Failure::Limited(..)))) {
             // It stood back for those who wait.
             return;
         }

@@ -191,21 +191,15 @@ pub async fn fetch(
     }
 }
 
-/// One of the upstream's connections; those for which nobody waits leave most of them to the others.
-async fn slot(upstream: &Upstream, urgency: Urgency) -> Result<Slot<'_>, Failure> {
-    let deadline = Instant::now() + upstream.spec.timeout;
-    let acquire = async {
-        let behind = match urgency {
-            Urgency::Background => upstream.background.acquire().await.ok(),
-            Urgency::Awaited => None,
-        };
-        (behind, upstream.slots.acquire().await.ok())
-    };
-    let late = || Failure::Late("no connection to the upstream became free", upstream.spec.timeout);
-    timeout_at(deadline, acquire).await.map_err(|_| late())
+/// One of the upstream's connections. Who fetches for nobody stands back rather than fails where none becomes free.
+async fn slot(upstream: &Upstream, urgency: Urgency) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+    let wait = upstream.spec.timeout;
+    let acquired = timeout_at(Instant::now() + wait, upstream.slots.acquire()).await;
+    acquired.map(Result::ok).map_err(|_| match urgency {
+        Urgency::Awaited => Failure::Late("no connection to the upstream became free", wait),
+        Urgency::Background => Failure::Limited(Tick::now(), "all connections are in use"),
+    })
 }
-
-type Slot<'a> = (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>);
 
 struct Fetch<'a> {
     upstream: &'a Upstream,

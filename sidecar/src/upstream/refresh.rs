@@ -33,11 +33,10 @@ impl Service {
         }
     }
 
+    /// As many as have a place; the others wait for the next look.
     fn refresh_due(self: &Arc<Self>, catalog: &Catalog, upstream: &Arc<Upstream>, now: Tick) {
-        while let Some(due) = {
-            let mut schedule = upstream.schedule();
-            schedule.next(now)
-        } {
+        while let Some(place) = upstream.place(now) {
+            let Some(due) = upstream.schedule().next(now) else { return };
             let entry = self.engine().answer(upstream.id, &due.key);
             let origin = entry.as_deref().and_then(|entry| entry.origin.as_deref());
             let Some(origin) = origin.filter(|origin| origin.number == due.number && origin.was_asked())
@@ -45,13 +44,9 @@ impl Service {
                 continue;
             };
             // Should it fail, it is tried again; should it succeed, this is of no use.
-            let interval = upstream.spec.refresh.unwrap_or_default();
-            let pause = (interval / 10).clamp(PAUSE, LONGEST_PAUSE);
-            let earliest = upstream.held(now).unwrap_or(now);
-            upstream.schedule().add(Due { at: earliest + pause, ..due.clone() });
-            if upstream.held(now).is_none() {
-                self.begin_in_background(catalog, upstream, &due.key, origin.accept.as_ref());
-            }
+            let pause = (upstream.spec.refresh.unwrap_or_default() / 10).clamp(PAUSE, LONGEST_PAUSE);
+            upstream.schedule().add(Due { at: now + pause, ..due.clone() });
+            self.begin_in_background(catalog, upstream, &due.key, origin.accept.as_ref(), place);
         }
     }
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
 
 use super::{
     Flight, MOST_FETCHES, Upstream,
@@ -31,15 +34,33 @@ pub struct Service {
     mounts: Mounts,
     runtime: Handle,
     room: Room,
+    /// One for each reader who may wait.
+    readers: Semaphore,
+}
+
+/// For whom something is fetched.
+pub(super) enum Asker {
+    /// For a reader, who waits for it; `join` if a fetch that began before will do.
+    Reader {
+        /// Whether it will.
+        join: bool,
+    },
+    /// For nobody who waits, in one of the places that there are for this.
+    Nobody {
+        /// Given back when the fetch has ended.
+        _place: OwnedSemaphorePermit,
+    },
 }
 
 // === impl Service ===
 
 impl Service {
-    /// A service whose fetches run on `runtime`.
+    /// A service whose fetches run on `runtime`, and of whose readers three quarters of `connections` may wait at once: the
+    /// others are left to the other caches.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, mounts: Mounts, runtime: Handle) -> Self {
-        Self { engine, mounts, runtime, room: Room::default() }
+    pub fn new(engine: Arc<Engine>, mounts: Mounts, runtime: Handle, connections: usize) -> Self {
+        let readers = Semaphore::new((connections * 3 / 4).max(1));
+        Self { engine, mounts, runtime, room: Room::default(), readers }
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -75,8 +96,9 @@ impl Service {
             (Verdict::ServeStale(detail), Some(entry), Some(origin)) => {
                 stats.stale_hits.fetch_add(1, Ordering::Relaxed);
                 origin.note_asked();
-                if origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE) && upstream.has_time(now) {
-                    self.begin_in_background(catalog, upstream, rest.as_str(), wants.accept.as_ref());
+                let may_try = origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE);
+                if let Some(place) = upstream.place(now).filter(|_| may_try) {
+                    self.begin_in_background(catalog, upstream, rest.as_str(), wants.accept.as_ref(), place);
                 }
                 return Ok(Served::hit(entry, origin, now, Some(detail)));
             }
@@ -147,15 +169,19 @@ impl Service {
         key: &str,
         wants: &Wants,
     ) -> (Landing, bool) {
+        let Ok(_reader) = self.readers.try_acquire() else {
+            let until = Tick::now() + PAUSE;
+            return (Err(Failure::Limited(until, "too many readers wait for upstreams")), false);
+        };
         let accept = wants.accept.as_ref();
         // Who takes only what the upstream says now can't take what was asked before.
         let mut join = !wants.reload;
         loop {
-            let (flight, joined) =
-                match self.join_or_begin(catalog, upstream, key, accept, Urgency::Awaited, join) {
-                    Ok(flight) => flight,
-                    Err(landing) => return (landing, false),
-                };
+            let asker = Asker::Reader { join };
+            let (flight, joined) = match self.join_or_begin(catalog, upstream, key, accept, asker) {
+                Ok(flight) => flight,
+                Err(landing) => return (landing, false),
+            };
             let landing = landed(flight).await;
             match landing {
                 // It was one for which nobody waited, and had to stand back.
@@ -165,15 +191,17 @@ impl Service {
         }
     }
 
+    /// Fetches for nobody who waits, unless somebody does already. `place`: one of the upstream's for this.
     pub(super) fn begin_in_background(
         self: &Arc<Self>,
         catalog: &Catalog,
         upstream: &Arc<Upstream>,
         key: &str,
         accept: Option<&Bytes>,
+        place: OwnedSemaphorePermit,
     ) {
-        let begun = self.join_or_begin(catalog, upstream, key, accept, Urgency::Background, true);
-        if let Ok((_, false)) = begun {
+        let asker = Asker::Nobody { _place: place };
+        if let Ok((_, false)) = self.join_or_begin(catalog, upstream, key, accept, asker) {
             upstream.fetches.in_background.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -185,9 +213,10 @@ impl Service {
         upstream: &Arc<Upstream>,
         key: &str,
         accept: Option<&Bytes>,
-        urgency: Urgency,
-        join: bool,
+        asker: Asker,
     ) -> Result<(Flight, bool), Landing> {
+        let join = !matches!(asker, Asker::Reader { join: false });
+        let is_reader = matches!(asker, Asker::Reader { .. });
         let mut flights = upstream.flights();
         if let Some(flight) = flights.join(key, accept).filter(|_| join) {
             return Ok((flight.clone(), true));
@@ -199,7 +228,7 @@ impl Service {
             && join
             && origin.answers(accept)
             && origin.life.is_fresh(Tick::now())
-            && urgency == Urgency::Awaited
+            && is_reader
         {
             return Err(Ok(Arc::new(Landed::of(entry, origin, false))));
         }
@@ -215,7 +244,7 @@ impl Service {
             rest: key.into(),
             accept: accept.cloned(),
             validators: meant.map(|origin| origin.validators.clone()).unwrap_or_default(),
-            urgency,
+            urgency: if is_reader { Urgency::Awaited } else { Urgency::Background },
         };
         let most = upstream.spec.max_bytes.unwrap_or(catalog.sidecar.max_value);
         let departure = Departure {
@@ -224,6 +253,7 @@ impl Service {
             number,
             key: key.into(),
             has_landed: false,
+            asker,
         };
         let is_meant = meant.is_some();
         let stored = stored.filter(|_| is_meant);

@@ -23,11 +23,21 @@ fn check(place: &str, text: &str) -> usize {
 }
 
 #[test]
-fn every_binding_in_readme_and_examples_is_good() {
+fn every_binding_in_readme_guides_and_examples_is_good() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let readme = read(&root.join("README.md"));
     let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     assert!(blocks.map(|block| check("README.md", block)).sum::<usize>() >= 1);
+    let mut found = 0;
+    for guide in fs::read_dir(root.join("docs/guides")).unwrap() {
+        let path = guide.unwrap().path();
+        let text = read(&path);
+        let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        // Others show a part of one.
+        let whole = blocks.filter(|block| block.contains("kind: CacheBinding"));
+        found += whole.map(|block| check(&path.display().to_string(), block)).sum::<usize>();
+    }
+    assert!(found >= 1);
     let mut folders = vec![root.join("examples")];
     let mut found = 0;
     while let Some(folder) = folders.pop() {

@@ -264,6 +264,50 @@ fn a_delete_drops_the_answer_and_what_is_being_fetched_is_not_stored() {
 }
 
 #[test]
+fn no_reader_gets_what_was_there_before_a_delete_that_came_before() {
+    let version = Arc::new(AtomicU64::new(0));
+    let front = Front::open(", staleWhileRevalidate: 1h, staleIfError: 1h", {
+        let (version, asked) = (Arc::clone(&version), AtomicU64::new(0));
+        move |_| {
+            let text = version.load(Ordering::SeqCst).to_string();
+            // Some are stored, some end at once, some fail.
+            match asked.fetch_add(1, Ordering::SeqCst) % 5 {
+                0 => Reply::json(text).header("Cache-Control", "max-age=0"),
+                1 => Reply::new(500, text),
+                2 => Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1"),
+                _ => Reply::json(text),
+            }
+        }
+    });
+    // Every version up to this one is void.
+    let void = AtomicU64::new(0);
+    let done = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let mut connection = Connection::open(&front.sidecar.tcp()).unwrap();
+                while done.load(Ordering::SeqCst) == 0 {
+                    let least = void.load(Ordering::SeqCst);
+                    let answer = connection.request("GET", "/v1/api/a", &[], b"").unwrap();
+                    if answer.header("content-type") != Some("application/problem+json") {
+                        let seen: u64 = answer.text().parse().unwrap();
+                        assert!(seen >= least, "{seen} was void: {least} is the least. {answer:?}");
+                    }
+                }
+            });
+        }
+        for _ in 0..300 {
+            let next = version.fetch_add(1, Ordering::SeqCst) + 1;
+            front.delete("a");
+            void.store(next, Ordering::SeqCst);
+            front.get("a");
+        }
+        done.store(1, Ordering::SeqCst);
+    });
+    assert!(front.rest.count() > 300);
+}
+
+#[test]
 fn who_wants_the_newest_does_not_get_what_was_asked_before() {
     let (gate, version) = (Gate::default(), Arc::new(AtomicU64::new(1)));
     let front = Front::open("", {
