@@ -3,11 +3,11 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-use crate::{admin, api};
+use crate::{admin, api, upstream};
 
-/// Descriptors for all but the API's connections: the admin listener, sources, files, and clients that are being
+/// Descriptors for all but the API's connections: the admin listener, upstreams, sources, files, and clients that are being
 /// told that they are too many.
-const OTHERS: usize = admin::DESCRIPTORS + 64;
+const OTHERS: usize = admin::DESCRIPTORS + upstream::DESCRIPTORS + 64;
 
 /// Raises the soft limit of open files as far as the hard one allows, and returns for how many of the API's
 /// connections there are descriptors. With fewer than there may be, one too many would not be told so but be left

@@ -55,6 +55,10 @@ use schedule::Schedule;
 pub const AT_ONCE: usize = 16;
 /// How many of them may be ones for which nobody waits.
 const IN_BACKGROUND: usize = 4;
+/// How many requests are sent to all upstreams at once.
+pub const ALL_AT_ONCE: usize = 64;
+/// How many files upstreams have open: the connections that are in use, and the idle ones of some.
+pub const DESCRIPTORS: usize = ALL_AT_ONCE + 32;
 /// How many fetches of one cache may be under way, those that wait for a connection included.
 pub const MOST_FETCHES: usize = 1024;
 

@@ -22,17 +22,17 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 
-use super::failure::Failure;
+use super::{ALL_AT_ONCE, failure::Failure};
 use crate::mounts::Mounts;
 
 /// How long a connection may take to be made, at most.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How many connections to one upstream are kept open, and for how long, while nothing is asked.
-const IDLE: (usize, Duration) = (8, Duration::from_secs(30));
+const IDLE: (usize, Duration) = (4, Duration::from_secs(30));
 /// Largest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 /// Most bytes of answers under way at once, over all upstreams; one larger answer may be under way alone.
@@ -41,9 +41,12 @@ const ROOM: u32 = 16 << 20;
 /// What sends requests over an upstream's connections.
 pub type Http = legacy::Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
-/// Room for answers under way, in bytes.
+/// What all upstreams share: how many requests are sent at once, and room for answers under way, in bytes.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Semaphore>);
+pub struct Room {
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
 
 /// The connections to one upstream.
 #[derive(Debug, Default)]
@@ -66,7 +69,18 @@ pub struct Answer {
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM as usize)))
+        Self {
+            requests: Arc::new(Semaphore::new(ALL_AT_ONCE)),
+            bytes: Arc::new(Semaphore::new(ROOM as usize)),
+        }
+    }
+}
+
+impl Room {
+    /// Waits for a request's turn among those to all upstreams.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.requests.acquire().await.ok()
     }
 }
 
@@ -183,7 +197,7 @@ async fn receive(mut body: Incoming, most: u64, room: &Room) -> Result<Bytes, Br
     }
     let needed = u32::try_from(announced.unwrap_or(most)).unwrap_or(u32::MAX).min(ROOM);
     // It is never closed.
-    let _room = room.0.acquire_many(needed).await;
+    let _room = room.bytes.acquire_many(needed).await;
     let mut bytes =
         BytesMut::with_capacity(usize::try_from(announced.unwrap_or_default()).unwrap_or_default());
     while let Some(frame) = body.frame().await {

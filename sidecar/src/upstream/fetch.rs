@@ -152,7 +152,7 @@ pub async fn fetch(
     most: u64,
 ) -> Result<Change, Failure> {
     let spec = &upstream.spec;
-    let _slot = slot(upstream, wish.urgency).await?;
+    let _slot = slot(upstream, room, wish.urgency).await?;
     let unfit = |error: &dyn std::fmt::Display| Failure::Failed(format!("the path can't be sent: {error}"));
     let base = format!("{}/{}", spec.url, wish.rest);
     // Redirects and links are read against it; the request itself goes out as it came.
@@ -191,15 +191,19 @@ pub async fn fetch(
     }
 }
 
-/// One of the upstream's connections. Who fetches for nobody stands back rather than fails where none becomes free.
-async fn slot(upstream: &Upstream, urgency: Urgency) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+/// One of the upstream's connections, and a turn among all upstreams'. Who fetches for nobody stands back rather than
+/// fails where there is none in time.
+async fn slot<'a>(upstream: &'a Upstream, room: &'a Room, urgency: Urgency) -> Result<Slot<'a>, Failure> {
     let wait = upstream.spec.timeout;
-    let acquired = timeout_at(Instant::now() + wait, upstream.slots.acquire()).await;
-    acquired.map(Result::ok).map_err(|_| match urgency {
+    // In this order: who waits for a slow upstream keeps no turn from the others.
+    let acquired = async { (upstream.slots.acquire().await.ok(), room.turn().await) };
+    timeout_at(Instant::now() + wait, acquired).await.map_err(|_| match urgency {
         Urgency::Awaited => Failure::Late("no connection to the upstream became free", wait),
         Urgency::Background => Failure::Limited(Tick::now(), "all connections are in use"),
     })
 }
+
+type Slot<'a> = (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>);
 
 struct Fetch<'a> {
     upstream: &'a Upstream,

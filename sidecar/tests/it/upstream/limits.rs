@@ -1,8 +1,11 @@
-//! How many requests an upstream is sent.
+//! How many requests an upstream is sent, and how many readers may wait for it.
 
-use freshet_e2e::process::Reply;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use super::{Front, how, problem};
+use freshet_e2e::process::{Gate, Reply, RestServer, Sidecar, http::Connection, until};
+
+use super::{Front, how, manifest, problem};
+use crate::shop::{SOON, executable};
 
 fn retry_after(answer: &freshet_e2e::process::http::Response) -> u64 {
     answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
@@ -91,4 +94,45 @@ fn pages_wait_for_their_tokens() {
             }
         });
     assert_eq!(front.get("a").text(), "[1,2,3,4]");
+}
+
+#[test]
+fn readers_who_wait_for_an_upstream_leave_connections_to_the_others() {
+    let gate = Gate::default();
+    let behind = gate.clone();
+    let rest = RestServer::start(move |_| Reply::json("1").behind(&behind)).unwrap();
+    // With few files there are few connections, and less is to be opened here.
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("limited");
+    fs::write(&script, format!("#!/bin/sh\nulimit -n 300 || exit 9\nexec {} \"$@\"\n", executable()))
+        .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let sidecar = Sidecar::builder(script, &manifest(&rest.url(), "", "")).start().unwrap();
+    let front = Front { rest, sidecar };
+    let log = front.sidecar.log();
+    let connections = log.split("\"connections\":").nth(1).unwrap_or_else(|| panic!("{log}"));
+    let connections: usize =
+        connections.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+    let mut waiting = Vec::new();
+    for n in 0..connections * 3 / 4 {
+        let mut reader = Connection::open(&front.sidecar.tcp()).unwrap();
+        reader.send(format!("GET /v1/api/{n} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        waiting.push(reader);
+    }
+    until("all of them wait", SOON, || {
+        let misses = &front.sidecar.status()?["caches"]["api"]["misses"];
+        anyhow::ensure!(*misses == waiting.len(), "{misses}");
+        Ok(())
+    })
+    .unwrap();
+    front.rest.until_count(16).unwrap();
+    let answer = front.get("one-more");
+    assert_eq!((answer.status, problem(&answer).as_str()), (503, "upstream-limited"));
+    assert!(answer.text().contains("too many readers wait"), "{answer:?}");
+    assert_eq!(front.rest.count(), 16, "no more are sent at once");
+    gate.open();
+    for reader in &mut waiting {
+        assert_eq!(reader.response("GET").unwrap().status, 200);
+    }
+    assert_eq!(front.get("one-more").status, 200);
 }
