@@ -43,7 +43,8 @@ use crate::{Audit, CacheBindingStatus, Sidecar, Upstream};
         .message(crate::refusals::WHICH_SOURCE),
     validation = Rule::new("self.caches.all(c, !has(c.source) || self.sources.exists(s, s.name == c.source))")
         .message("a cache's source must be the name of one of the sources"),
-    validation = Rule::new(r"self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || self.caches.all(c, (has(c.source) && c.source != s.name) || ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))) && (!has(c.mayDependOn) || !c.mayDependOn.exists(t, t.matches('[.].*[.]'))))))")
+    // By caches first: the API server counts what a rule may cost at most, and their tables are to be counted once.
+    validation = Rule::new(r"self.caches.all(c, ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))) && (!has(c.mayDependOn) || !c.mayDependOn.exists(t, t.matches('[.].*[.]')))) || self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || (has(c.source) && c.source != s.name)))")
         .message(crate::binding::TOO_MANY_PARTS),
     validation = Rule::new("!has(self.audit) || has(self.audit.check) || self.caches.exists(c, c.onChange == 'Hydrate')")
         .message(crate::binding::NOTHING_TO_AUDIT),
