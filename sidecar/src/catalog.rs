@@ -224,6 +224,12 @@ impl Catalog {
         cache.spec.own_memory(self.memory).unwrap_or(self.common_memory)
     }
 
+    /// The same of an upstream cache.
+    #[must_use]
+    pub fn limit_of_answers(&self, upstream: &Upstream) -> u64 {
+        upstream.spec.own_memory(self.memory).unwrap_or(self.common_memory)
+    }
+
     /// Whether this very definition of a cache is in force.
     #[must_use]
     pub fn runs(&self, cache: &Arc<Cache>) -> bool {

@@ -193,7 +193,9 @@ fn caches(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let bytes = caches().map(|(name, s)| (vec![("cache", name)], float(count(&s.bytes))));
     sheet.gauges("cache", "Bytes held, keys and overhead included", Some(&Unit::Bytes), bytes)?;
     let limits = catalog.caches.values();
-    let limits = limits.map(|c| (vec![("cache", c.spec.name.clone())], float(catalog.limit(c))));
+    let limits = limits.map(|c| (&c.spec.name, catalog.limit(c)));
+    let answers = catalog.upstreams.values().map(|u| (&u.spec.name, catalog.limit_of_answers(u)));
+    let limits = limits.chain(answers).map(|(name, most)| (vec![("cache", name.clone())], float(most)));
     let help = "Bytes that may be held: the cache's share, or what all caches without one have together";
     sheet.gauges("cache_limit", help, Some(&Unit::Bytes), limits)
 }

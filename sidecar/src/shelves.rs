@@ -52,13 +52,15 @@ impl<S: Shelf> Shelves<S> {
     /// The shelves for a catalog: these, where one keeps as many bytes of the same caches; new ones otherwise.
     #[must_use]
     pub fn next(&self, catalog: &Catalog) -> Self {
-        let mut own: Vec<_> = catalog
-            .caches
-            .values()
-            .filter_map(|cache| {
-                let memory = cache.spec.own_memory(catalog.memory)?;
-                let old = self.own.iter().find(|(id, _)| *id == cache.id);
-                Some((cache.id, old.map_or_else(|| Part::new(memory), |(_, part)| part.resized(memory))))
+        let tables = catalog.caches.values().map(|cache| (cache.id, cache.spec.own_memory(catalog.memory)));
+        let upstreams = catalog.upstreams.values();
+        let upstreams = upstreams.map(|upstream| (upstream.id, upstream.spec.own_memory(catalog.memory)));
+        let mut own: Vec<_> = tables
+            .chain(upstreams)
+            .filter_map(|(cache, memory)| {
+                let memory = memory?;
+                let old = self.own.iter().find(|(id, _)| *id == cache);
+                Some((cache, old.map_or_else(|| Part::new(memory), |(_, part)| part.resized(memory))))
             })
             .collect();
         own.sort_unstable_by_key(|(id, _)| *id);

@@ -115,7 +115,11 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
         }
         (c.spec.name.clone(), document)
     });
-    let upstreams = catalog.upstreams.values().map(|u| (u.spec.name.clone(), upstream(u, now)));
+    let upstreams = catalog.upstreams.values().map(|u| {
+        let mut document = upstream(u, now);
+        document["limitBytes"] = json!(catalog.limit_of_answers(u));
+        (u.spec.name.clone(), document)
+    });
     document["caches"] = on.chain(upstreams).chain(off).collect::<Map<_, _>>().into();
     document
 }

@@ -116,6 +116,7 @@ impl Upstream {
     pub fn new(id: u32, spec: UpstreamSpec) -> Self {
         let terms = Terms {
             ttl: spec.ttl,
+            jitter: spec.ttl_jitter,
             stale_while_revalidate: spec.stale_while_revalidate,
             stale_if_error: spec.stale_if_error,
         };

@@ -127,7 +127,7 @@ impl Departure {
         }
         drop(flights);
         if landed.stored {
-            upstream.stats.note_stored(false);
+            upstream.stats.stored.fetch_add(1, Ordering::Relaxed);
             if let Some(at) = refresh {
                 let mut schedule = upstream.schedule();
                 schedule.add(Due { at, number: self.number, key: self.key.clone() });
@@ -206,7 +206,7 @@ fn renewed(
         body: entry.body.clone(),
         keep,
         says,
-        life: Life::of(&says, age, at.tick, &upstream.terms),
+        life: Life::of(&says, age, at.tick, &upstream.terms, rand::random()),
         validators: origin.validators.renewed(head),
     }
 }

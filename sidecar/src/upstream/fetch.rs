@@ -136,7 +136,7 @@ impl Fetched {
                 .unwrap_or_default(),
             body,
             keep: life::keep(status, &head),
-            life: Life::of(&says, life::age(&head, delay), at.tick, terms),
+            life: Life::of(&says, life::age(&head, delay), at.tick, terms, rand::random()),
             validators: Validators::of(&head),
             says,
         }
@@ -343,7 +343,13 @@ impl Led {
         let says = Says::read(&redirect.head, Now::read().wall_ms);
         self.forbidden |= life::forbids(&redirect.head);
         if says.lifetime.is_some() || says.no_cache {
-            let life = Life::of(&says, life::age(&redirect.head, redirect.delay), Now::read().tick, terms);
+            let life = Life::of(
+                &says,
+                life::age(&redirect.head, redirect.delay),
+                Now::read().tick,
+                terms,
+                rand::random(),
+            );
             self.life = Some(self.life.map_or(life, |other| other.and(life)));
         }
     }

@@ -14,7 +14,10 @@ use hyper::{
     header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderName, VARY},
 };
 
-use crate::clock::{Tick, millis};
+use crate::{
+    clock::{Tick, millis},
+    lifetime::Bounds,
+};
 
 /// What an answer's head says of its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Says {
 pub struct Terms {
     /// How long an answer is fresh at most, and how long where the upstream says nothing.
     pub ttl: Duration,
+    /// The greatest part of `ttl` by which that is shortened by lot, in thousandths of a percent.
+    pub jitter: u32,
     /// How long it is served while it is fetched anew, at most.
     pub stale_while_revalidate: Duration,
     /// How long it is served when fetching it fails, at most.
@@ -211,11 +216,12 @@ impl Keep {
 // === impl Life ===
 
 impl Life {
-    /// The life of an answer that was received at `received`, `age` old.
+    /// The life of an answer that was received at `received`, `age` old. `lot` is any number: where `ttl` bounds it, that is
+    /// shortened by it.
     #[must_use]
-    pub fn of(says: &Says, age: Duration, received: Tick, terms: &Terms) -> Self {
-        let lifetime =
-            if says.no_cache { Duration::ZERO } else { says.lifetime.unwrap_or(terms.ttl).min(terms.ttl) };
+    pub fn of(says: &Says, age: Duration, received: Tick, terms: &Terms, lot: u64) -> Self {
+        let bounds = Bounds { ttl: terms.ttl, jitter: terms.jitter, lot, max_age: says.lifetime };
+        let lifetime = if says.no_cache { Duration::ZERO } else { bounds.duration() };
         let fresh = received + lifetime.saturating_sub(age);
         let strict = says.no_cache || says.must_revalidate;
         // It may have ended before it came: then it has been stale since.

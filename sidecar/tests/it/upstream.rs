@@ -19,7 +19,7 @@ kind: CacheBinding
 metadata: {{name: shop}}
 spec:
   caches:
-  - {{name: api, {cache}upstream: {{url: '{url}'{more}}}}}"
+  - {{name: api, ttlJitter: 0%, {cache}upstream: {{url: '{url}'{more}}}}}"
     )
 }
 

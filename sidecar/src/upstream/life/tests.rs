@@ -9,6 +9,7 @@ use super::*;
 const WALL: u64 = 1_700_000_000_000;
 const TERMS: Terms = Terms {
     ttl: Duration::from_mins(10),
+    jitter: 10_000,
     stale_while_revalidate: Duration::from_secs(30),
     stale_if_error: Duration::from_hours(1),
 };
@@ -94,7 +95,7 @@ fn what_is_not_to_be_stored_is_not() {
 
 fn life(fields: &[(&str, &str)], delay: u64) -> Life {
     let head = head(fields);
-    Life::of(&Says::read(&head, WALL), age(&head, Duration::from_secs(delay)), Tick(1_000_000), &TERMS)
+    Life::of(&Says::read(&head, WALL), age(&head, Duration::from_secs(delay)), Tick(1_000_000), &TERMS, 0)
 }
 
 /// Seconds from when it was received to each end.
@@ -121,6 +122,16 @@ fn the_binding_bounds_what_the_upstream_says_and_the_other_way_round() {
         assert_eq!(ends(&life(&fields, 0)), expected, "{fields:?}");
     }
     assert_eq!(ends(&life(&[("cache-control", "max-age=60"), ("age", "5")], 10))[0], 45, "the delay counts");
+}
+
+#[test]
+fn only_what_the_ttl_bounds_is_shortened_by_lot() {
+    let fresh = |text: &str| {
+        let says = Says::read(&head(&[("cache-control", text)]), WALL);
+        ends(&Life::of(&says, Duration::ZERO, Tick(0), &TERMS, 1 << 63))[0]
+    };
+    assert_eq!((fresh("public"), fresh("max-age=700")), (570, 570), "half of a tenth less");
+    assert_eq!((fresh("max-age=600"), fresh("max-age=599")), (600, 599));
 }
 
 #[test]

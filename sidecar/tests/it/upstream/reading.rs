@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use freshet_e2e::process::{Gate, Reply, Request, http::Connection};
+use freshet_e2e::process::{Gate, Reply, Request, http::Connection, until};
 
 use super::{Front, how, manifest, problem, ttl};
 use crate::shop::SOON;
@@ -133,7 +133,7 @@ fn many_readers_share_one_request_and_none_of_them_can_end_it() {
     drop(gone);
     thread::scope(|scope| {
         let readers: Vec<_> = (0..100).map(|_| scope.spawn(|| front.get("a"))).collect();
-        freshet_e2e::process::until("all of them wait", SOON, || {
+        until("all of them wait", SOON, || {
             let status = front.sidecar.status()?;
             anyhow::ensure!(status["caches"]["api"]["misses"] == 101, "{status}");
             Ok(())
@@ -215,6 +215,22 @@ fn ages_count_from_when_the_upstream_made_the_answer() {
 fn a_ttl_is_the_longest_life() {
     let front = Front::with("", "ttl: 30s, ", |_| Reply::json("1").header("Cache-Control", "max-age=3600"));
     assert!((28..=30).contains(&ttl(&front.get("a"))));
+}
+
+#[test]
+fn answers_have_the_share_of_memory_that_their_cache_has() {
+    let front = Front::with(", maxBytes: 256Ki", "share: 2%, ", |_| Reply::json("x".repeat(200 << 10)));
+    for path in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        assert_eq!(front.get(path).status, 200, "{path}");
+    }
+    until("what doesn't fit is dropped", SOON, || {
+        let cache = &front.sidecar.status()?["caches"]["api"];
+        assert_eq!(cache["limitBytes"], 1_342_177);
+        anyhow::ensure!(cache["bytes"].as_u64() < Some(1_342_177), "{cache}");
+        anyhow::ensure!(cache["entries"].as_u64() > Some(1), "{cache}");
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]
