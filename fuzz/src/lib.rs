@@ -18,6 +18,7 @@ mod quantity;
 pub mod recorded;
 mod redis_url;
 mod reply;
+mod upstream;
 
 pub use bound::Bound;
 
@@ -46,6 +47,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "quantity", run: quantity::run, seeds: quantity::seeds, longest: 128 },
     Target { name: "redis-url", run: redis_url::run, seeds: redis_url::seeds, longest: 512 },
     Target { name: "reply", run: reply::run, seeds: reply::seeds, longest: 8 << 10 },
+    Target { name: "upstream", run: upstream::run, seeds: upstream::seeds, longest: 4 << 10 },
 ];
 
 /// The target of this name.
