@@ -1,0 +1,3 @@
+module github.com/freshet-dev/freshet/clients/go
+
+go 1.23
