@@ -1,0 +1,208 @@
+package dev.freshet.client;
+
+import java.math.BigDecimal;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * Reads through one sidecar, from any number of threads, virtual ones included. Nothing is connected before the first read.
+ */
+public final class Client implements AutoCloseable {
+    /** More dependencies than this don't fit a header. */
+    private static final int MOST_DEPENDS = 64;
+
+    private static final byte[] EMPTY = {};
+
+    private final Exchange exchange;
+    private final Config config;
+    private final Set<String> told = ConcurrentHashMap.newKeySet();
+
+    /** A client of the sidecar beside this process. */
+    public Client() {
+        this(Config.DEFAULT);
+    }
+
+    /**
+     * A client that is told more.
+     *
+     * @throws IllegalArgumentException if the address is none
+     */
+    public Client(Config config) {
+        this.config = config;
+        exchange = new Exchange(config, System::getenv);
+    }
+
+    /** {@link #getOrLoad(String, Key, Codec, Options, Loader)} without options. */
+    public <T, E extends Exception> Answer<T> getOrLoad(String cache, Key key, Codec<T> codec, Loader<T, E> loader)
+            throws E {
+        return getOrLoad(cache, key, codec, Options.NONE, loader);
+    }
+
+    /** The cached value, or what the loader reads, which is then stored. What is thrown is the loader's. */
+    public <T, E extends Exception> Answer<T> getOrLoad(
+            String cache, Key key, Codec<T> codec, Options options, Loader<T, E> loader) throws E {
+        Duration wait = options.waiting() == null ? config.waiting() : options.waiting();
+        // Whoever is behind waits for the log from the start. Whoever finds somebody loading asks again, and then waits:
+        // that sidecar is known to answer.
+        boolean behind = options.minPosition() != null;
+        Answer<byte[]> found = get(cache, key, options.withWaiting(behind ? wait : Duration.ZERO));
+        if ("other".equals(found.fill()) && !behind && !options.noCache() && wait.compareTo(Duration.ZERO) > 0) {
+            found = get(cache, key, options.withWaiting(wait));
+        }
+        if (found.found()) {
+            if (found.value() == null) {
+                return found.with(null, null);
+            }
+            try {
+                return found.with(codec.decode(found.value()), null);
+            } catch (Exception e) {
+                tell(cache, "undecodable");
+            }
+            // Another version of the application stored it. It is replaced.
+            found = get(cache, key, Options.NONE.withNoCache(true)).because("undecodable");
+        }
+        var fill = new Fill(options);
+        T value = loader.load(fill);
+        String stored = found.lease() == null ? null : store(cache, key, found.lease(), value, codec, fill);
+        return found.with(value, stored);
+    }
+
+    /** What is cached, as bytes; on a miss with a lease for {@link #put}. It waits only if it is told to. */
+    public Answer<byte[]> get(String cache, Key key, Options options) {
+        String path = key.path(cache);
+        if (path == null) {
+            return Answer.nothing(Status.REFUSED, "key-syntax");
+        }
+        var headers = new HashMap<String, String>();
+        Duration wait = options.waiting() == null ? Duration.ZERO : options.waiting();
+        if (wait.compareTo(Duration.ZERO) > 0) {
+            headers.put("Prefer", "wait=" + BigDecimal.valueOf(wait.toMillis(), 3).toPlainString());
+        }
+        if (options.minPosition() != null) {
+            headers.put("Freshet-Min-Position", options.minPosition());
+        }
+        if (options.noCache()) {
+            headers.put("Cache-Control", "no-cache");
+        }
+        Answer<byte[]> answer;
+        try {
+            answer = exchange.ask(new Exchange.Request("GET", path, headers, EMPTY, wait)).answer();
+        } catch (Unavailable e) {
+            boolean mistake = e.getMessage().equals("header");
+            answer = Answer.nothing(mistake ? Status.REFUSED : Status.UNAVAILABLE, e.getMessage());
+        }
+        boolean failed = answer.status() == Status.REFUSED || answer.status() == Status.UNAVAILABLE;
+        if (failed && !answer.detail().equals("paused")) {
+            tell(cache, answer.detail());
+        }
+        return answer;
+    }
+
+    /**
+     * Stores what was read after the lease was given; null stands for "there is no such row".
+     *
+     * @return {@code stored}, {@code fenced}, {@code unavailable}, {@code unencodable} or a problem
+     */
+    public <T> String put(String cache, Key key, String lease, T value, Codec<T> codec, Options options) {
+        return store(cache, key, lease, value, codec, new Fill(options));
+    }
+
+    /**
+     * Drops a value in this pod. It is tried even while reads are paused.
+     *
+     * @return {@code deleted}, {@code unavailable} or a problem
+     */
+    public String delete(String cache, Key key) {
+        String path = key.path(cache);
+        if (path == null) {
+            return "key-syntax";
+        }
+        try {
+            var request = new Exchange.Request("DELETE", path, Map.of(), EMPTY, Duration.ZERO);
+            return exchange.ask(request).change("deleted");
+        } catch (Unavailable e) {
+            return "unavailable";
+        }
+    }
+
+    /**
+     * Voids what depends on a tag in this pod. As {@link #delete}, it is always tried.
+     *
+     * @return {@code invalidated}, {@code unavailable} or a problem
+     */
+    public String invalidateTag(String text) {
+        try {
+            String path = "/v1/_tags/" + Key.escaped(text);
+            var request = new Exchange.Request("POST", path, Map.of(), EMPTY, Duration.ZERO);
+            return exchange.ask(request).change("invalidated");
+        } catch (Unavailable e) {
+            return "unavailable";
+        }
+    }
+
+    /** Closes unused connections. A closed client can be used again. */
+    @Override
+    public void close() {
+        exchange.close();
+    }
+
+    private <T> String store(String cache, Key key, String lease, T value, Codec<T> codec, Fill fill) {
+        String path = key.path(cache);
+        if (path == null) {
+            return "key-syntax";
+        }
+        String stored;
+        if (fill.depends.size() > MOST_DEPENDS) {
+            stored = "too-many-dependencies";
+        } else {
+            stored = send(path, headers(lease, fill), value, codec);
+        }
+        if (!Set.of("stored", "fenced", "unavailable").contains(stored)) {
+            tell(cache, stored);
+        }
+        return stored;
+    }
+
+    private static Map<String, String> headers(String lease, Fill fill) {
+        var headers = new HashMap<String, String>();
+        headers.put("Freshet-Lease", lease);
+        if (!fill.depends.isEmpty()) {
+            headers.put("Freshet-Depends", String.join(", ", fill.depends));
+        }
+        if (fill.position != null) {
+            headers.put("Freshet-Position", fill.position);
+        }
+        if (fill.maxAge != null) {
+            headers.put("Cache-Control", "max-age=" + Math.max(0, fill.maxAge.toSeconds()));
+        }
+        return headers;
+    }
+
+    private <T> String send(String path, Map<String, String> headers, T value, Codec<T> codec) {
+        byte[] body = EMPTY;
+        if (value == null) {
+            headers.put("Freshet-Absent", "?1");
+        } else {
+            headers.put("Content-Type", codec.contentType());
+            try {
+                body = codec.encode(value);
+            } catch (Exception e) {
+                return "unencodable";
+            }
+        }
+        try {
+            return exchange.ask(new Exchange.Request("PUT", path, headers, body, Duration.ZERO)).change("stored");
+        } catch (Unavailable e) {
+            return e.getMessage().equals("header") ? "header" : "unavailable";
+        }
+    }
+
+    private void tell(String cache, String problem) {
+        if (told.add(cache + " " + problem)) {
+            config.onProblem().accept(cache, problem);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+package dev.freshet.client;
+
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.regex.Pattern;
+
+/** What came over the wire; the names of headers are lower case. */
+record Response(int status, Map<String, String> headers, byte[] body) {
+    private static final Pattern TYPE = Pattern.compile("\"type\"\\s*:\\s*\"(?:[^\"\\\\]*/)?([^\"/\\\\]*)\"");
+
+    /** Reads the answer to a GET. */
+    Answer<byte[]> answer() {
+        Map<String, String> cache = cacheStatus();
+        if (cache == null || status != 200 && status != 404) {
+            String problem = problem();
+            return problem != null && status < 500
+                    ? Answer.nothing(Status.REFUSED, problem)
+                    : Answer.nothing(Status.UNAVAILABLE, problem == null ? "garbled" : problem);
+        }
+        boolean hit = cache.containsKey("hit");
+        return new Answer<>(
+                status == 200 ? body : null,
+                hit ? Status.HIT : "stale".equals(cache.get("fwd")) ? Status.STALE : Status.MISS,
+                cache.get("detail"),
+                hit || status == 200,
+                seconds(cache.get("ttl")),
+                seconds(headers.get("age")),
+                headers.get("freshet-position"),
+                headers.get("freshet-lease"),
+                headers.get("freshet-fill"),
+                null);
+    }
+
+    /** What became of a PUT or DELETE. */
+    String change(String done) {
+        if (status == 204) {
+            return done;
+        }
+        String problem = problem();
+        return problem == null ? "http-" + status : problem;
+    }
+
+    /** The last word of a problem's type, if it is a problem. */
+    private String problem() {
+        if (!headers.getOrDefault("content-type", "").startsWith("application/problem+json")) {
+            return null;
+        }
+        var type = TYPE.matcher(new String(body, StandardCharsets.UTF_8));
+        return type.find() ? type.group(1) : null;
+    }
+
+    /** The parameters of our member of a Cache-Status (RFC 9211); null if there is none. */
+    private Map<String, String> cacheStatus() {
+        for (String member : headers.getOrDefault("cache-status", "").split(",")) {
+            String[] parts = member.split(";");
+            if (!parts[0].strip().equals("freshet")) {
+                continue;
+            }
+            var parameters = new HashMap<String, String>();
+            for (int i = 1; i < parts.length; i++) {
+                String[] pair = parts[i].strip().split("=", 2);
+                parameters.put(pair[0], pair.length == 1 ? "" : pair[1].replace("\"", ""));
+            }
+            return parameters;
+        }
+        return null;
+    }
+
+    private static Duration seconds(String text) {
+        return text != null && text.matches("-?[0-9]{1,12}") ? Duration.ofSeconds(Long.parseLong(text)) : null;
+    }
+}
