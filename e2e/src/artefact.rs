@@ -20,10 +20,14 @@ use crate::lock::lock;
 /// How long the artefacts take that make somebody wait.
 const USUAL: &[(&str, &str)] = &[
     ("cargo-deny", "90 s"),
+    ("client-go", "20 s"),
+    ("client-java", "20 s"),
+    ("client-node", "20 s"),
     ("cluster-tools", "2 minutes"),
     ("debezium-server", "30 s"),
     ("freshet-example-shop", "20 s"),
     ("kubernetes", "5 minutes"),
+    ("node", "10 s"),
     ("node-root", "30 s"),
     ("postgres-root", "20 s"),
 ];

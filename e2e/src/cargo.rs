@@ -42,7 +42,12 @@ pub fn build_for_e2e(package: &str) -> Result<PathBuf> {
     })
 }
 
-/// Builds an example of a package in the same profile.
+/// Builds an example of a package as tests are built.
+pub fn build_example_for_tests(package: &str, example: &str) -> Result<PathBuf> {
+    program_of(package, "--example", example, |_| ())
+}
+
+/// Builds an example of a package as images have it.
 pub fn build_example(package: &str, example: &str) -> Result<PathBuf> {
     program_of(package, "--example", example, |cargo| {
         cargo.args(["--profile", "e2e"]);

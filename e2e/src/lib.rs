@@ -10,3 +10,4 @@ pub mod random;
 pub mod shop;
 pub mod stop;
 pub mod torture;
+pub mod wheel;

@@ -30,10 +30,15 @@ const CARGO_DENY: &str = "0.20.2";
 /// The oldest Go that fetches by itself the newer one that a module asks for.
 const GO: (u32, u32) = (1, 21);
 
+/// What the clients of other languages are built with, besides Python and Maven. Go is looked at by itself, and Node comes
+/// from a wheel.
+const CLIENTS: &[&str] = &["default-jdk-headless"];
+
 /// Packages whose program tells that they, or something that does the same, are there. The others are asked of dpkg.
 const PROGRAMS: &[(&str, &str)] = &[
     ("containerd", "containerd"),
     ("curl", "curl"),
+    ("default-jdk-headless", "javac"),
     ("docker.io", "dockerd"),
     ("g++", "g++"),
     ("gcc", "gcc"),
@@ -61,7 +66,7 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let mut packages = cluster::PACKAGES.to_vec();
     packages.extend(own_daemon.then_some(cluster::DAEMON_PACKAGES).into_iter().flatten());
     if purpose == Purpose::Tests {
-        packages.extend(process::PACKAGES.iter().chain(fuzz::PACKAGES));
+        packages.extend(process::PACKAGES.iter().chain(fuzz::PACKAGES).chain(CLIENTS));
     }
     provide(&mut packages)?;
     // Before anything is built that would be built in vain.
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn what_a_program_stands_for_is_needed() {
         let cluster = [cluster::PACKAGES, cluster::DAEMON_PACKAGES, cluster::BUILD_PACKAGES].concat();
-        let needed = [process::PACKAGES, fuzz::PACKAGES, &cluster].concat();
+        let needed = [process::PACKAGES, fuzz::PACKAGES, CLIENTS, &cluster].concat();
         for (package, _) in PROGRAMS {
             assert!(needed.contains(package), "{package} is needed by nothing");
         }

@@ -44,8 +44,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         let helm = freshet_e2e::cluster::host_tools()?.join("helm");
         show(program(helm).args(["lint", "--strict", "--quiet", "charts/freshet"]).current_dir(root))
     })?;
-    steps.step("example shop", |root| {
-        show(program("go").args(["vet", "./..."]).current_dir(root.join("examples/shop")))
+    steps.step("Go programs", |root| {
+        ["examples/shop", "clients/go", "clients/go/example"]
+            .into_iter()
+            .try_for_each(|module| show(program("go").args(["vet", "./..."]).current_dir(root.join(module))))
     })?;
     steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
     steps.step("fuzzing", |root| fuzz::run(root, &[], fuzz::Mode::Bounded))?;

