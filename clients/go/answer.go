@@ -90,10 +90,22 @@ func (r response) answer() Answer {
 	return answer
 }
 
-// change is what became of a PUT or DELETE.
+// change is what became of a PUT or DELETE, or of the one fill of a batch.
 func (r response) change(done string) string {
 	if r.status == http.StatusNoContent {
 		return done
+	}
+	var batch struct {
+		Put []struct {
+			Status  int
+			Problem problem
+		}
+	}
+	if r.status == http.StatusOK && json.Unmarshal(r.body, &batch) == nil && len(batch.Put) == 1 {
+		if batch.Put[0].Status == http.StatusNoContent {
+			return done
+		}
+		return batch.Put[0].Problem.word()
 	}
 	if problem := r.problem(); problem != "" {
 		return problem
@@ -103,13 +115,17 @@ func (r response) change(done string) string {
 
 // problem is the last word of a problem's type, if it is a problem.
 func (r response) problem() string {
-	var problem struct{ Type string }
+	var problem problem
 	if !strings.HasPrefix(r.header.Get("Content-Type"), "application/problem+json") ||
 		json.Unmarshal(r.body, &problem) != nil {
 		return ""
 	}
-	return problem.Type[strings.LastIndexByte(problem.Type, '/')+1:]
+	return problem.word()
 }
+
+type problem struct{ Type string }
+
+func (p problem) word() string { return p.Type[strings.LastIndexByte(p.Type, '/')+1:] }
 
 // cacheStatus is the parameters of our member of a Cache-Status (RFC 9211).
 func cacheStatus(text string) (map[string]string, bool) {

@@ -29,6 +29,8 @@ type request struct {
 	body         []byte
 	// How long the answer may be held back because it was asked for.
 	wait time.Duration
+	// Whether it may be left unsent while the sidecar hangs, as every GET and PUT may.
+	pausable bool
 }
 
 // place is a network and an address of it.
@@ -119,7 +121,7 @@ func (e *exchange) do(ctx context.Context, request request) (response, string) {
 			return response{}, "header"
 		}
 	}
-	mayPause := request.method == http.MethodGet || request.method == http.MethodPut
+	mayPause := request.pausable || request.method == http.MethodGet || request.method == http.MethodPut
 	if mayPause && e.health.pauses(time.Now()) {
 		return response{}, "paused"
 	}

@@ -2,12 +2,13 @@ package freshet
 
 import (
 	"context"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// More dependencies than this don't fit a header.
+// More dependencies than this don't fit a header: they are sent as a batch.
 const mostDepends = 64
 
 func (c *Client) get(ctx context.Context, cache string, key Key, wait time.Duration, minPosition string, noCache bool) Answer {
@@ -53,32 +54,20 @@ func (c *Client) store(
 	if !ok {
 		return "key-syntax"
 	}
-	if len(fill.Depends) > mostDepends {
-		c.tell(cache, "too-many-dependencies")
-		return "too-many-dependencies"
-	}
-	headers := map[string]string{"Freshet-Lease": lease}
-	if len(fill.Depends) > 0 {
-		headers["Freshet-Depends"] = strings.Join(fill.Depends, ", ")
-	}
-	if fill.Position != "" {
-		headers["Freshet-Position"] = fill.Position
-	}
-	if fill.MaxAge > 0 {
-		headers["Cache-Control"] = "max-age=" + strconv.FormatInt(int64(fill.MaxAge/time.Second), 10)
-	}
-	var body []byte
-	if absent {
-		headers["Freshet-Absent"] = "?1"
-	} else {
-		headers["Content-Type"] = codec.ContentType()
+	item := batchItem{Lease: lease, Absent: absent, fill: fill}
+	if !absent {
+		item.Type = codec.ContentType()
 		var err error
-		if body, err = codec.Encode(value); err != nil {
+		if item.Bytes, err = codec.Encode(value); err != nil {
 			c.tell(cache, "unencodable")
 			return "unencodable"
 		}
 	}
-	response, why := c.exchange.do(ctx, request{method: "PUT", path: path, headers: headers, body: body})
+	request := item.put(path)
+	if len(fill.Depends) > mostDepends {
+		request = item.batch(path)
+	}
+	response, why := c.exchange.do(ctx, request)
 	outcome := why
 	switch why {
 	case "":
@@ -91,4 +80,46 @@ func (c *Client) store(
 		c.tell(cache, outcome)
 	}
 	return outcome
+}
+
+// batchItem is a fill, as a batch has it.
+type batchItem struct {
+	Key      string   `json:"key"`
+	Lease    string   `json:"lease"`
+	Absent   bool     `json:"absent,omitempty"`
+	Type     string   `json:"type,omitempty"`
+	Bytes    []byte   `json:"base64,omitempty"`
+	Depends  []string `json:"depends"`
+	Position string   `json:"position,omitempty"`
+	MaxAge   int64    `json:"maxAge,omitempty"`
+	fill     Fill
+}
+
+func (i batchItem) put(path string) request {
+	headers := map[string]string{"Freshet-Lease": i.Lease}
+	if i.Absent {
+		headers["Freshet-Absent"] = "?1"
+	} else {
+		headers["Content-Type"] = i.Type
+	}
+	if len(i.fill.Depends) > 0 {
+		headers["Freshet-Depends"] = strings.Join(i.fill.Depends, ", ")
+	}
+	if i.fill.Position != "" {
+		headers["Freshet-Position"] = i.fill.Position
+	}
+	if i.fill.MaxAge > 0 {
+		headers["Cache-Control"] = "max-age=" + strconv.FormatInt(int64(i.fill.MaxAge/time.Second), 10)
+	}
+	return request{method: "PUT", path: path, headers: headers, body: i.Bytes}
+}
+
+func (i batchItem) batch(path string) request {
+	parts := strings.SplitN(path, "/", 4)
+	i.Key, i.Depends, i.Position = parts[3], i.fill.Depends, i.fill.Position
+	i.MaxAge = int64(i.fill.MaxAge / time.Second)
+	// Texts and numbers are always JSON.
+	body, _ := json.Marshal(map[string][]batchItem{"put": {i}})
+	headers := map[string]string{"Content-Type": "application/json"}
+	return request{method: "POST", path: "/v1/" + parts[2] + "/_batch", headers: headers, body: body, pausable: true}
 }

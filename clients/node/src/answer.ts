@@ -71,17 +71,32 @@ export function ofGet(response: Response): Answer<Uint8Array> {
   };
 }
 
-/** What became of a PUT or DELETE. */
+/** What became of a PUT or DELETE, or of the one fill of a batch. */
 export function ofChange(response: Response, done: string): string {
-  return response.status === 204 ? done : (problemOf(response) ?? `http-${response.status}`);
+  if (response.status === 204) return done;
+  const fill = response.status === 200 ? (parsed(response) as Batch | null)?.put?.[0] : undefined;
+  if (fill?.status === 204) return done;
+  return (fill ? lastWord(fill.problem) : problemOf(response)) ?? `http-${response.status}`;
+}
+
+interface Batch {
+  put?: { status?: unknown; problem?: unknown }[];
 }
 
 /** The last word of a problem's type, if it is a problem. */
 function problemOf(response: Response): string | null {
   if (!header(response, "content-type")?.startsWith("application/problem+json")) return null;
+  return lastWord(parsed(response));
+}
+
+function lastWord(problem: unknown): string | null {
+  const type = (problem as { type?: unknown } | null)?.type;
+  return typeof type === "string" ? type.slice(type.lastIndexOf("/") + 1) : null;
+}
+
+function parsed(response: Response): unknown {
   try {
-    const problem = JSON.parse(Buffer.from(response.body).toString()) as { type?: unknown };
-    return typeof problem.type === "string" ? problem.type.slice(problem.type.lastIndexOf("/") + 1) : null;
+    return JSON.parse(Buffer.from(response.body).toString());
   } catch {
     return null;
   }

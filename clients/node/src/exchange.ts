@@ -20,6 +20,8 @@ export interface Request {
   readonly body?: Uint8Array;
   /** Seconds for which the answer may be held back because it was asked for. */
   readonly wait?: number;
+  /** Whether it may be left unsent while the sidecar hangs, as every GET and PUT may. */
+  readonly pausable?: boolean;
 }
 
 /** Why there is no answer, in a word. */
@@ -45,7 +47,7 @@ export class Exchange {
 
   async ask(request: Request): Promise<Response | Unavailable> {
     if (Object.values(request.headers).some((value) => /[^ -~]/.test(value))) return new Unavailable("header");
-    const mayPause = request.method === "GET" || request.method === "PUT";
+    const mayPause = request.pausable || request.method === "GET" || request.method === "PUT";
     if (mayPause && this.#health.pauses(performance.now())) return new Unavailable("paused");
     const deadline = performance.now() + (this.#timeout + (request.wait ?? 0)) * 1_000;
     const outcome = await this.#once(request, deadline, true);

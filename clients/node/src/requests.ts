@@ -1,9 +1,9 @@
 import { nothing, ofChange, ofGet, type Answer } from "./answer.ts";
 import type { Codec } from "./codec.ts";
-import { Unavailable, type Exchange } from "./exchange.ts";
+import { Unavailable, type Exchange, type Request } from "./exchange.ts";
 import { path, type Key } from "./keys.ts";
 
-/** More dependencies than this don't fit a header. */
+/** More dependencies than this don't fit a header: they are sent as a batch. */
 const MOST_DEPENDS = 64;
 
 /**
@@ -55,31 +55,46 @@ export async function put<T>(
 ): Promise<string> {
   const target = path(cache, key);
   if (target === null) return "key-syntax";
-  if (fill.depends.length > MOST_DEPENDS) {
-    tell(cache, "too-many-dependencies");
-    return "too-many-dependencies";
+  let body: Uint8Array | null = null;
+  try {
+    if (value !== null && value !== undefined) body = codec.encode(value);
+  } catch {
+    tell(cache, "unencodable");
+    return "unencodable";
   }
-  const headers: Record<string, string> = { "Freshet-Lease": lease };
-  if (fill.depends.length > 0) headers["Freshet-Depends"] = fill.depends.join(", ");
-  if (fill.position !== null) headers["Freshet-Position"] = fill.position;
-  if (fill.maxAge !== null) headers["Cache-Control"] = `max-age=${Math.max(0, Math.floor(fill.maxAge))}`;
-  let body: Uint8Array = new Uint8Array();
-  if (value === null || value === undefined) {
-    headers["Freshet-Absent"] = "?1";
-  } else {
-    headers["Content-Type"] = codec.contentType;
-    try {
-      body = codec.encode(value);
-    } catch {
-      tell(cache, "unencodable");
-      return "unencodable";
-    }
-  }
-  const outcome = await exchange.ask({ method: "PUT", path: target, headers, body });
+  const build = fill.depends.length > MOST_DEPENDS ? batch : single;
+  const outcome = await exchange.ask(build(target, lease, codec.contentType, body, fill));
   if (outcome instanceof Unavailable && outcome.why !== "header") return "unavailable";
   const stored = outcome instanceof Unavailable ? outcome.why : ofChange(outcome, "stored");
   if (stored !== "stored" && stored !== "fenced") tell(cache, stored);
   return stored;
+}
+
+function single(target: string, lease: string, type: string, body: Uint8Array | null, fill: Fill): Request {
+  const headers: Record<string, string> = { "Freshet-Lease": lease };
+  if (body === null) headers["Freshet-Absent"] = "?1";
+  else headers["Content-Type"] = type;
+  if (fill.depends.length > 0) headers["Freshet-Depends"] = fill.depends.join(", ");
+  if (fill.position !== null) headers["Freshet-Position"] = fill.position;
+  if (fill.maxAge !== null) headers["Cache-Control"] = `max-age=${Math.max(0, Math.floor(fill.maxAge))}`;
+  return { method: "PUT", path: target, headers, body: body ?? new Uint8Array() };
+}
+
+function batch(target: string, lease: string, type: string, body: Uint8Array | null, fill: Fill): Request {
+  const [, version, cache, ...key] = target.split("/");
+  const item = {
+    key: key.join("/"),
+    lease,
+    depends: fill.depends,
+    ...(body === null ? { absent: true } : { type, base64: Buffer.from(body).toString("base64") }),
+    ...(fill.position === null ? {} : { position: fill.position }),
+    ...(fill.maxAge === null ? {} : { maxAge: Math.max(0, Math.floor(fill.maxAge)) }),
+  };
+  const headers = { "Content-Type": "application/json" };
+  return {
+    method: "POST", path: `/${version}/${cache}/_batch`, headers, body: Buffer.from(JSON.stringify({ put: [item] })),
+    pausable: true,
+  };
 }
 
 /** Drops a value in this pod. */

@@ -6,6 +6,7 @@ use hyper::{
     HeaderMap, StatusCode,
     header::{AGE, CONTENT_TYPE},
 };
+use serde_json::Value;
 
 /// Where a value came from, or why it didn't come from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum Outcome {
     Fenced,
     /// The sidecar couldn't be asked.
     Unavailable,
-    /// It was a mistake: a problem of the sidecar's, or `unencodable`, `header` or `too-many-dependencies`.
+    /// It was a mistake: a problem of the sidecar's, or `unencodable` or `header`.
     Refused(String),
 }
 
@@ -125,12 +126,15 @@ impl Response {
         }
     }
 
-    /// What became of a PUT or DELETE.
+    /// What became of a PUT or DELETE, or of the one fill of a batch.
     pub(crate) fn outcome(&self) -> Outcome {
-        if self.status == StatusCode::NO_CONTENT {
+        let batch: Option<Value> =
+            (self.status == StatusCode::OK).then(|| serde_json::from_slice(&self.body).ok()).flatten();
+        let fill = batch.as_ref().map(|batch| &batch["put"][0]);
+        if self.status == StatusCode::NO_CONTENT || fill.is_some_and(|fill| fill["status"] == 204) {
             return Outcome::Done;
         }
-        match self.problem() {
+        match fill.map_or_else(|| self.problem(), |fill| last_word(&fill["problem"])) {
             Some(problem) if problem == "fenced" => Outcome::Fenced,
             problem => Outcome::Refused(problem.unwrap_or_else(|| format!("http-{}", self.status.as_u16()))),
         }
@@ -139,13 +143,16 @@ impl Response {
     /// The last word of a problem's type, if it is a problem.
     fn problem(&self) -> Option<String> {
         self.text(CONTENT_TYPE.as_str()).filter(|kind| kind.starts_with("application/problem+json"))?;
-        let problem: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
-        Some(problem["type"].as_str()?.rsplit('/').next()?.to_owned())
+        last_word(&serde_json::from_slice(&self.body).ok()?)
     }
 
     fn text(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+fn last_word(problem: &Value) -> Option<String> {
+    Some(problem["type"].as_str()?.rsplit('/').next()?.to_owned())
 }
 
 /// The parameters of our member of a `Cache-Status` (RFC 9211).

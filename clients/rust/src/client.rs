@@ -11,16 +11,13 @@ use hyper::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Answer, BadAddress, Codec, Fill, Json, Key, Load, Outcome, Read, Status,
+    Answer, BadAddress, BoxError, Codec, Fill, Json, Key, Load, Outcome, Read, Status,
     address::places,
     exchange::{Ask, Exchange, Unavailable},
-    fill::Stored,
+    fill::{Encoded, Stored},
     health::Health,
     key::escape,
 };
-
-/// More dependencies than this don't fit a header.
-const MOST_DEPENDS: usize = 64;
 
 /// Is told of a mistake: the cache and the problem.
 pub type OnProblem = Arc<dyn Fn(&str, &str) + Send + Sync>;
@@ -177,8 +174,14 @@ impl Client {
         if wanted.no_cache {
             headers.push(("cache-control", "no-cache".to_owned()));
         }
-        let ask =
-            Ask { method: Method::GET, path: key.path(cache), headers, body: bytes::Bytes::new(), wait };
+        let ask = Ask {
+            method: Method::GET,
+            path: key.path(cache),
+            headers,
+            body: bytes::Bytes::new(),
+            wait,
+            pausable: true,
+        };
         let answer = match self.0.exchange.ask(ask).await {
             Ok(response) => response.answer(),
             Err(Unavailable::Header) => Answer::nothing(Status::Refused, "header"),
@@ -208,14 +211,28 @@ impl Client {
     /// Drops a value in this pod. It is tried even while reads are paused.
     pub async fn delete(&self, cache: &str, key: &Key) -> Outcome {
         let (path, body) = (key.path(cache), bytes::Bytes::new());
-        let ask = Ask { method: Method::DELETE, path, headers: Vec::new(), body, wait: Duration::ZERO };
+        let ask = Ask {
+            method: Method::DELETE,
+            path,
+            headers: Vec::new(),
+            body,
+            wait: Duration::ZERO,
+            pausable: false,
+        };
         self.0.exchange.ask(ask).await.map_or(Outcome::Unavailable, |response| response.outcome())
     }
 
     /// Voids what depends on a tag in this pod. As [`Client::delete`], it is always tried.
     pub async fn invalidate_tag(&self, text: &str) -> Outcome {
         let (path, body) = (format!("/v1/_tags/{}", escape(text)), bytes::Bytes::new());
-        let ask = Ask { method: Method::POST, path, headers: Vec::new(), body, wait: Duration::ZERO };
+        let ask = Ask {
+            method: Method::POST,
+            path,
+            headers: Vec::new(),
+            body,
+            wait: Duration::ZERO,
+            pausable: false,
+        };
         self.0.exchange.ask(ask).await.map_or(Outcome::Unavailable, |response| response.outcome())
     }
 
@@ -228,8 +245,8 @@ impl Client {
         codec: &C,
         stored: Stored,
     ) -> Outcome {
-        let outcome = match fill(key.path(cache), lease, value, codec, stored) {
-            Err(problem) => Outcome::Refused(problem.to_owned()),
+        let outcome = match encoded(codec, value).map(|value| stored.ask(&key.path(cache), lease, value)) {
+            Err(_) => Outcome::Refused("unencodable".to_owned()),
             Ok(ask) => match self.0.exchange.ask(ask).await {
                 Ok(response) => response.outcome(),
                 Err(Unavailable::Header) => Outcome::Refused("header".to_owned()),
@@ -255,33 +272,8 @@ impl Client {
     }
 }
 
-/// The request that stores a value, or the problem with it.
-fn fill<T, C: Codec<T>>(
-    path: String,
-    lease: &str,
-    value: Option<&T>,
-    codec: &C,
-    stored: Stored,
-) -> Result<Ask, &'static str> {
-    if stored.depends.len() > MOST_DEPENDS {
-        return Err("too-many-dependencies");
-    }
-    let mut headers = vec![("freshet-lease", lease.to_owned())];
-    if !stored.depends.is_empty() {
-        headers.push(("freshet-depends", stored.depends.join(", ")));
-    }
-    if let Some(position) = stored.position {
-        headers.push(("freshet-position", position));
-    }
-    if let Some(age) = stored.max_age {
-        headers.push(("cache-control", format!("max-age={}", age.as_secs())));
-    }
-    let mut body = bytes::Bytes::new();
-    if let Some(value) = value {
-        headers.push(("content-type", codec.content_type().into_owned()));
-        body = codec.encode(value).map_err(|_| "unencodable")?.into();
-    } else {
-        headers.push(("freshet-absent", "?1".to_owned()));
-    }
-    Ok(Ask { method: Method::PUT, path, headers, body, wait: Duration::ZERO })
+/// A value's bytes and type; without them there is no such row.
+fn encoded<T, C: Codec<T>>(codec: &C, value: Option<&T>) -> Result<Option<Encoded>, BoxError> {
+    let encoded = value.map(|value| Ok((codec.content_type().into_owned(), codec.encode(value)?)));
+    encoded.transpose()
 }

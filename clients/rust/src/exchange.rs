@@ -49,6 +49,8 @@ pub(crate) struct Ask {
     pub(crate) body: Bytes,
     /// How long the answer may be held back because it was asked for.
     pub(crate) wait: Duration,
+    /// Whether it may be left unsent while the sidecar hangs. What drops values is tried in any case.
+    pub(crate) pausable: bool,
 }
 
 #[derive(Debug)]
@@ -77,8 +79,7 @@ impl Unavailable {
 impl Exchange {
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Response, Unavailable> {
         let request = request(&ask)?;
-        let may_pause = ask.method == Method::GET || ask.method == Method::PUT;
-        if may_pause && self.health.pauses(Instant::now()) {
+        if ask.pausable && self.health.pauses(Instant::now()) {
             return Err(Unavailable::Paused);
         }
         let deadline = tokio::time::Instant::now() + self.timeout + ask.wait;

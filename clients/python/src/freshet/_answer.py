@@ -68,11 +68,16 @@ def of_get(response: Response) -> Answer:
 
 
 def of_change(response: Response, done: str) -> str:
-    """What became of a PUT or DELETE."""
+    """What became of a PUT or DELETE, or of the one fill of a batch."""
     if response.status == 204:
         return done
-    problem = problem_of(response)
-    return problem or f"http-{response.status}"
+    if response.status == 200:
+        try:
+            (fill,) = json.loads(response.body)["put"]
+            return done if fill["status"] == 204 else _last_word(fill["problem"])
+        except (ValueError, KeyError, TypeError):
+            pass
+    return problem_of(response) or f"http-{response.status}"
 
 
 def problem_of(response: Response) -> str | None:
@@ -80,9 +85,13 @@ def problem_of(response: Response) -> str | None:
     if not response.headers.get("content-type", "").startswith("application/problem+json"):
         return None
     try:
-        return str(json.loads(response.body)["type"]).rsplit("/", 1)[-1]
+        return _last_word(json.loads(response.body))
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _last_word(problem: Any) -> str:
+    return str(problem["type"]).rsplit("/", 1)[-1]
 
 
 def _cache_status(text: str) -> dict[str, str] | None:

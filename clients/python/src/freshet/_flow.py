@@ -5,6 +5,8 @@ Each flow yields requests and gets their answers; the clients carry them out.
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import threading
 import time
@@ -22,7 +24,7 @@ from ._wire import Request, Response, Unavailable
 log = logging.getLogger("freshet")
 
 MOST_DEPENDS = 64
-"""More dependencies than this don't fit a header."""
+"""More dependencies than this don't fit a header: they are sent as a batch."""
 
 TIMEOUTS = 3
 """After so many time-outs in a row the sidecar is taken for hung."""
@@ -130,28 +132,15 @@ def put(reports: Reports, cache: str, key: Key, lease: str, value: Any, codec: C
     target = path(cache, key)
     if target is None:
         return "key-syntax"
-    headers = {"Freshet-Lease": lease}
-    if len(fill.depends) > MOST_DEPENDS:
-        reports.say(cache, "too-many-dependencies")
-        return "too-many-dependencies"
-    if fill.depends:
-        headers["Freshet-Depends"] = ", ".join(fill.depends)
-    if fill.position is not None:
-        headers["Freshet-Position"] = fill.position
-    if fill.max_age is not None:
-        headers["Cache-Control"] = f"max-age={max(0, int(fill.max_age))}"
-    body = b""
-    if value is None:
-        headers["Freshet-Absent"] = "?1"
-    else:
-        headers["Content-Type"] = codec.content_type
-        try:
-            body = codec.encode(value)
-        except Exception:
-            log.debug("cache %s: a value can't be encoded", cache, exc_info=True)
-            reports.say(cache, "unencodable")
-            return "unencodable"
-    request = Request("PUT", target, headers, body)
+    try:
+        body = b"" if value is None else codec.encode(value)
+    except Exception:
+        log.debug("cache %s: a value can't be encoded", cache, exc_info=True)
+        reports.say(cache, "unencodable")
+        return "unencodable"
+    content_type = None if value is None else codec.content_type
+    build = _put if len(fill.depends) <= MOST_DEPENDS else _batch
+    request = build(target, lease, content_type, body, fill)
     outcome = (yield request) if request.valid else None
     if isinstance(outcome, Unavailable):
         return "unavailable"
@@ -159,6 +148,36 @@ def put(reports: Reports, cache: str, key: Key, lease: str, value: Any, codec: C
     if stored not in ("stored", "fenced"):
         reports.say(cache, stored)
     return stored
+
+
+def _put(target: str, lease: str, content_type: str | None, body: bytes, fill: Fill) -> Request:
+    headers = {"Freshet-Lease": lease}
+    if content_type is None:
+        headers["Freshet-Absent"] = "?1"
+    else:
+        headers["Content-Type"] = content_type
+    if fill.depends:
+        headers["Freshet-Depends"] = ", ".join(fill.depends)
+    if fill.position is not None:
+        headers["Freshet-Position"] = fill.position
+    if fill.max_age is not None:
+        headers["Cache-Control"] = f"max-age={max(0, int(fill.max_age))}"
+    return Request("PUT", target, headers, body)
+
+
+def _batch(target: str, lease: str, content_type: str | None, body: bytes, fill: Fill) -> Request:
+    _, version, cache, item_key = target.split("/", 3)
+    item: dict[str, Any] = {"key": item_key, "lease": lease, "depends": fill.depends}
+    if content_type is None:
+        item["absent"] = True
+    else:
+        item |= {"type": content_type, "base64": base64.b64encode(body).decode()}
+    if fill.position is not None:
+        item["position"] = fill.position
+    if fill.max_age is not None:
+        item["maxAge"] = max(0, int(fill.max_age))
+    headers = {"Content-Type": "application/json"}
+    return Request("POST", f"/{version}/{cache}/_batch", headers, json.dumps({"put": [item]}).encode())
 
 
 def delete(cache: str, key: Key) -> Flow:

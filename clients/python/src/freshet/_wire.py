@@ -34,6 +34,11 @@ class Request:
         """Whether its headers are ones: printable ASCII."""
         return all(value.isascii() and value.isprintable() for value in self.headers.values())
 
+    @property
+    def pausable(self) -> bool:
+        """Whether it may be left unsent while the sidecar hangs: what drops values is tried in any case."""
+        return self.method in ("GET", "PUT") or self.path.endswith("/_batch")
+
     def encode(self) -> bytes:
         lines = [f"{self.method} {self.path} HTTP/1.1", "Host: freshet"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]

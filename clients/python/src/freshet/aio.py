@@ -137,7 +137,7 @@ class AsyncClient:
                 result = await self._ask(asked)
 
     async def _ask(self, request: Request) -> Response | Unavailable:
-        if request.method in ("GET", "PUT") and self._health.pauses():
+        if request.pausable and self._health.pauses():
             return Unavailable("paused")
         outcome: Response | Unavailable
         allowed, started = self._timeout + request.wait, time.monotonic()

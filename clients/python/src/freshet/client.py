@@ -152,7 +152,7 @@ class Client:
                 result = self._ask(asked)
 
     def _ask(self, request: Request) -> Response | Unavailable:
-        if request.method in ("GET", "PUT") and self._health.pauses():
+        if request.pausable and self._health.pauses():
             return Unavailable("paused")
         outcome: Response | Unavailable
         try:

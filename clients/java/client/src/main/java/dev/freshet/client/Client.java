@@ -11,9 +11,6 @@ import java.util.concurrent.ConcurrentHashMap;
  * Reads through one sidecar, from any number of threads, virtual ones included. Nothing is connected before the first read.
  */
 public final class Client implements AutoCloseable {
-    /** More dependencies than this don't fit a header. */
-    private static final int MOST_DEPENDS = 64;
-
     private static final byte[] EMPTY = {};
 
     private final Exchange exchange;
@@ -89,7 +86,7 @@ public final class Client implements AutoCloseable {
         }
         Answer<byte[]> answer;
         try {
-            answer = exchange.ask(new Exchange.Request("GET", path, headers, EMPTY, wait)).answer();
+            answer = exchange.ask(new Exchange.Request("GET", path, headers, EMPTY, wait, true)).answer();
         } catch (Unavailable e) {
             boolean mistake = e.getMessage().equals("header");
             answer = Answer.nothing(mistake ? Status.REFUSED : Status.UNAVAILABLE, e.getMessage());
@@ -121,7 +118,7 @@ public final class Client implements AutoCloseable {
             return "key-syntax";
         }
         try {
-            var request = new Exchange.Request("DELETE", path, Map.of(), EMPTY, Duration.ZERO);
+            var request = new Exchange.Request("DELETE", path, Map.of(), EMPTY, Duration.ZERO, false);
             return exchange.ask(request).change("deleted");
         } catch (Unavailable e) {
             return "unavailable";
@@ -136,7 +133,7 @@ public final class Client implements AutoCloseable {
     public String invalidateTag(String text) {
         try {
             String path = "/v1/_tags/" + Key.escaped(text);
-            var request = new Exchange.Request("POST", path, Map.of(), EMPTY, Duration.ZERO);
+            var request = new Exchange.Request("POST", path, Map.of(), EMPTY, Duration.ZERO, false);
             return exchange.ask(request).change("invalidated");
         } catch (Unavailable e) {
             return "unavailable";
@@ -154,50 +151,24 @@ public final class Client implements AutoCloseable {
         if (path == null) {
             return "key-syntax";
         }
+        byte[] body;
+        try {
+            body = value == null ? EMPTY : codec.encode(value);
+        } catch (Exception e) {
+            tell(cache, "unencodable");
+            return "unencodable";
+        }
+        String type = value == null ? null : codec.contentType();
         String stored;
-        if (fill.depends.size() > MOST_DEPENDS) {
-            stored = "too-many-dependencies";
-        } else {
-            stored = send(path, headers(lease, fill), value, codec);
+        try {
+            stored = exchange.ask(fill.request(path, lease, type, body)).change("stored");
+        } catch (Unavailable e) {
+            stored = e.getMessage().equals("header") ? "header" : "unavailable";
         }
         if (!Set.of("stored", "fenced", "unavailable").contains(stored)) {
             tell(cache, stored);
         }
         return stored;
-    }
-
-    private static Map<String, String> headers(String lease, Fill fill) {
-        var headers = new HashMap<String, String>();
-        headers.put("Freshet-Lease", lease);
-        if (!fill.depends.isEmpty()) {
-            headers.put("Freshet-Depends", String.join(", ", fill.depends));
-        }
-        if (fill.position != null) {
-            headers.put("Freshet-Position", fill.position);
-        }
-        if (fill.maxAge != null) {
-            headers.put("Cache-Control", "max-age=" + Math.max(0, fill.maxAge.toSeconds()));
-        }
-        return headers;
-    }
-
-    private <T> String send(String path, Map<String, String> headers, T value, Codec<T> codec) {
-        byte[] body = EMPTY;
-        if (value == null) {
-            headers.put("Freshet-Absent", "?1");
-        } else {
-            headers.put("Content-Type", codec.contentType());
-            try {
-                body = codec.encode(value);
-            } catch (Exception e) {
-                return "unencodable";
-            }
-        }
-        try {
-            return exchange.ask(new Exchange.Request("PUT", path, headers, body, Duration.ZERO)).change("stored");
-        } catch (Unavailable e) {
-            return e.getMessage().equals("header") ? "header" : "unavailable";
-        }
     }
 
     private void tell(String cache, String problem) {

@@ -150,9 +150,6 @@ final class Connection implements AutoCloseable {
     /** Reads until there is something in the buffer. */
     private void more(long deadline, String atTheEnd) throws IOException, Unavailable {
         if (buffer.hasRemaining()) {
-            if (System.nanoTime() - deadline > 0) {
-                throw new Unavailable("timeout");
-            }
             return;
         }
         buffer.clear();

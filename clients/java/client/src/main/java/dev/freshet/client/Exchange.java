@@ -25,7 +25,8 @@ final class Exchange {
     private final ArrayDeque<Connection> idle = new ArrayDeque<>();
     private final Health health = new Health();
 
-    record Request(String method, String path, Map<String, String> headers, byte[] body, Duration waiting) {
+    /** What drops values isn't {@code pausable}: it is tried even while the sidecar hangs. */
+    record Request(String method, String path, Map<String, String> headers, byte[] body, Duration waiting, boolean pausable) {
         byte[] head() throws Unavailable {
             var head = new StringBuilder(method + " " + path + " HTTP/1.1\r\nHost: freshet\r\n");
             for (var header : headers.entrySet()) {
@@ -80,8 +81,7 @@ final class Exchange {
 
     Response ask(Request request) throws Unavailable {
         byte[] head = request.head();
-        boolean mayPause = request.method().equals("GET") || request.method().equals("PUT");
-        if (mayPause && health.pauses(System.nanoTime())) {
+        if (request.pausable() && health.pauses(System.nanoTime())) {
             throw new Unavailable("paused");
         }
         long deadline = System.nanoTime() + config.timeout().plus(request.waiting()).toNanos();

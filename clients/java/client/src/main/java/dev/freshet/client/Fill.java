@@ -1,8 +1,12 @@
 package dev.freshet.client;
 
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Base64;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * How a loaded value is stored. The loader gets it and may say more: what a page depends on is often known only when it
@@ -12,6 +16,9 @@ public final class Fill {
     final List<String> depends;
     String position;
     Duration maxAge;
+
+    /** More dependencies than this don't fit a header: they are sent as a batch. */
+    private static final int MOST_DEPENDS = 64;
 
     Fill(Options options) {
         depends = new ArrayList<>(options.depends());
@@ -35,5 +42,53 @@ public final class Fill {
     public Fill maxAge(Duration maxAge) {
         this.maxAge = maxAge;
         return this;
+    }
+
+    /** The request that stores a value; without a type there is none. */
+    Exchange.Request request(String path, String lease, String type, byte[] body) {
+        if (depends.size() > MOST_DEPENDS) {
+            return batch(path.split("/", 4), lease, type, body);
+        }
+        var headers = new HashMap<>(Map.of("Freshet-Lease", lease));
+        headers.put(type == null ? "Freshet-Absent" : "Content-Type", type == null ? "?1" : type);
+        if (!depends.isEmpty()) {
+            headers.put("Freshet-Depends", String.join(", ", depends));
+        }
+        if (position != null) {
+            headers.put("Freshet-Position", position);
+        }
+        if (maxAge != null) {
+            headers.put("Cache-Control", "max-age=" + Math.max(0, maxAge.toSeconds()));
+        }
+        return new Exchange.Request("PUT", path, headers, body, Duration.ZERO, true);
+    }
+
+    private Exchange.Request batch(String[] path, String lease, String type, byte[] body) {
+        var json = new StringBuilder("{\"put\":[{");
+        member(json, "key", path[3]).append(',');
+        member(json, "lease", lease).append(',');
+        if (type == null) {
+            json.append("\"absent\":true,");
+        } else {
+            member(json, "type", type).append(',');
+            member(json, "base64", Base64.getEncoder().encodeToString(body)).append(',');
+        }
+        if (position != null) {
+            member(json, "position", position).append(',');
+        }
+        if (maxAge != null) {
+            json.append("\"maxAge\":").append(Math.max(0, maxAge.toSeconds())).append(',');
+        }
+        json.append("\"depends\":[");
+        for (int i = 0; i < depends.size(); i++) {
+            Key.quote(i == 0 ? json : json.append(','), depends.get(i));
+        }
+        byte[] text = json.append("]}]}").toString().getBytes(StandardCharsets.UTF_8);
+        var headers = Map.of("Content-Type", "application/json");
+        return new Exchange.Request("POST", "/v1/" + path[2] + "/_batch", headers, text, Duration.ZERO, true);
+    }
+
+    private static StringBuilder member(StringBuilder json, String name, String text) {
+        return Key.quote(json.append('"').append(name).append("\":"), text);
     }
 }

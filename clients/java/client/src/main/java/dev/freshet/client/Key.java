@@ -125,7 +125,7 @@ public final class Key {
     }
 
     /** A JSON string as RFC 8785 has it. */
-    private static void quote(StringBuilder canonical, String text) {
+    static StringBuilder quote(StringBuilder canonical, String text) {
         canonical.append('"');
         for (char c : text.toCharArray()) {
             int at = "\"\\\b\t\n\f\r".indexOf(c);
@@ -137,7 +137,7 @@ public final class Key {
                 canonical.append(c);
             }
         }
-        canonical.append('"');
+        return canonical.append('"');
     }
 
     private static byte[] utf8(String text) throws CharacterCodingException {

@@ -10,6 +10,8 @@ import java.util.regex.Pattern;
 record Response(int status, Map<String, String> headers, byte[] body) {
     private static final Pattern TYPE = Pattern.compile("\"type\"\\s*:\\s*\"(?:[^\"\\\\]*/)?([^\"/\\\\]*)\"");
 
+    private static final Pattern DONE = Pattern.compile("\"status\"\\s*:\\s*204\\b");
+
     /** Reads the answer to a GET. */
     Answer<byte[]> answer() {
         Map<String, String> cache = cacheStatus();
@@ -33,12 +35,12 @@ record Response(int status, Map<String, String> headers, byte[] body) {
                 null);
     }
 
-    /** What became of a PUT or DELETE. */
+    /** What became of a PUT or DELETE, or of the one fill of a batch. */
     String change(String done) {
-        if (status == 204) {
+        if (status == 204 || status == 200 && DONE.matcher(text()).find()) {
             return done;
         }
-        String problem = problem();
+        String problem = status == 200 ? type() : problem();
         return problem == null ? "http-" + status : problem;
     }
 
@@ -47,8 +49,16 @@ record Response(int status, Map<String, String> headers, byte[] body) {
         if (!headers.getOrDefault("content-type", "").startsWith("application/problem+json")) {
             return null;
         }
-        var type = TYPE.matcher(new String(body, StandardCharsets.UTF_8));
+        return type();
+    }
+
+    private String type() {
+        var type = TYPE.matcher(text());
         return type.find() ? type.group(1) : null;
+    }
+
+    private String text() {
+        return new String(body, StandardCharsets.UTF_8);
     }
 
     /** The parameters of our member of a Cache-Status (RFC 9211); null if there is none. */
