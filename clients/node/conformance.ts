@@ -23,6 +23,7 @@ interface Call {
   value: unknown;
   times: number;
   tag: string;
+  address: string;
   timeout: number | null;
 }
 
@@ -46,6 +47,14 @@ async function answer(call: Call): Promise<object> {
     client.close();
     client = newClient(call.timeout);
     return {};
+  }
+  if (call.call === "address") {
+    try {
+      new Client({ address: call.address });
+      return { taken: true };
+    } catch {
+      return { taken: false };
+    }
   }
   if (call.call === "query_key") return { key: queryKey(call.text, call.params.map(integer)) };
   const key = (call.key ?? []).map(integer) as Column[];

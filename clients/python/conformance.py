@@ -79,6 +79,12 @@ async def answer(client, call):
     name, options = call["call"], dict(call.get("options", {}))
     if "depends" in options:
         options["depends"] = [dependency(item) for item in options["depends"]]
+    if name == "address":
+        try:
+            type(client)(call["address"])
+        except ValueError:
+            return {"taken": False}
+        return {"taken": True}
     if name == "query_key":
         return {"key": freshet.query_key(call["text"], [column(param) for param in call["params"]])}
     key = [column(part) for part in call.get("key", [])]

@@ -51,6 +51,10 @@ fn client(told: &Told, timeout: Option<f64>) -> Result<Client, Failure> {
 
 async fn answer(client: &Client, call: &Value) -> Result<Value, Failure> {
     let cache = call["cache"].as_str().unwrap_or_default();
+    if call["call"] == "address" {
+        let address = call["address"].as_str().map(str::to_owned);
+        return Ok(json!({"taken": Client::with(Config { address, ..Config::default() }).is_ok()}));
+    }
     if call["call"] == "query_key" {
         let parameters: Vec<_> = call["params"].as_array().into_iter().flatten().map(parameter).collect();
         return Ok(json!({"key": query_key(call["text"].as_str().unwrap_or_default(), &parameters)}));

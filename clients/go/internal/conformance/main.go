@@ -17,7 +17,7 @@ import (
 )
 
 type call struct {
-	Call, Cache, Codec, Text, Lease, Tag string
+	Call, Cache, Codec, Text, Lease, Tag, Address string
 	Key, Params                          []any
 	Value                                any
 	Times                                int
@@ -84,6 +84,9 @@ func answer(client *freshet.Client, call call) object {
 	switch call.Call {
 	case "new":
 		return object{}
+	case "address":
+		_, err := freshet.New(freshet.Config{Address: call.Address})
+		return object{"taken": err == nil}
 	case "query_key":
 		key, err := freshet.QueryKey(call.Text, values(call.Params)...)
 		return object{"key": key, "error": text(err)}

@@ -21,7 +21,11 @@ def addresses(given: str | None, environment: Mapping[str, str] = os.environ) ->
 def _parse(text: str) -> str | tuple[str, int]:
     if text.startswith("/"):
         return text
-    url = urlsplit(text)
-    if url.scheme != "http" or not url.hostname or url.path not in ("", "/") or url.query or url.fragment:
-        raise ValueError(f"a sidecar's address is a socket's path or a URL like {URL}, not {text!r}")
-    return url.hostname, url.port or 80
+    try:
+        url = urlsplit(text)
+        bare = url.path in ("", "/") and not (url.query or url.fragment) and url.username is None
+        if url.scheme == "http" and url.hostname and bare:
+            return url.hostname, url.port or 80
+    except ValueError:
+        pass
+    raise ValueError(f"a sidecar's address is a socket's path or a URL like {URL}, not {text!r}")

@@ -64,6 +64,13 @@ public final class Conformance {
                 client = newClient(call.get("timeout"));
                 return said;
             }
+            case "address" -> {
+                try (var other = new Client(Config.DEFAULT.withAddress(call.get("address").asText()))) {
+                    return said.put("taken", other != client);
+                } catch (IllegalArgumentException e) {
+                    return said.put("taken", false);
+                }
+            }
             case "query_key" -> {
                 return said.put("key", Key.queryKey(call.get("text").asText(), values(call.get("params"))));
             }
