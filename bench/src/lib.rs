@@ -5,8 +5,10 @@
 //! `README.md` has the numbers that were seen, each with its command, machine and date.
 
 pub mod audit;
+pub mod entries;
 pub mod latency;
 mod machine;
+mod processor;
 mod spread;
 pub mod survey;
 

@@ -4,12 +4,13 @@ use anyhow::{Context as _, Result, bail};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [what, rounds] = arguments.as_slice() else {
-        bail!("freshet-bench audit ROUNDS, as `cargo xtask bench` runs it")
+    let [what, number] = arguments.as_slice() else {
+        bail!("freshet-bench audit ROUNDS or freshet-bench entries ENTRIES, as `cargo xtask bench` runs it")
     };
-    let rounds = rounds.parse().with_context(|| format!("{rounds} is no number of rounds"))?;
+    let number = number.parse().with_context(|| format!("{number} is no number"))?;
     match what.as_str() {
-        "audit" => show(&freshet_bench::audit::run(rounds)?),
+        "audit" => show(&freshet_bench::audit::run(number)?),
+        "entries" => show(&freshet_bench::entries::run(number)?),
         other => bail!("there is no benchmark {other}"),
     }
     Ok(())

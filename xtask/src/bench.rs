@@ -10,8 +10,8 @@ use freshet_bench::{latency, survey};
 use freshet_e2e::cargo::{build_example, build_for_e2e};
 use freshet_e2e::command::output_within;
 
-/// Far longer than its rounds take, however many anybody wants.
-const AUDIT: Duration = Duration::from_hours(2);
+/// Far longer than what is measured inside one process takes, however much of it anybody wants.
+const INSIDE: Duration = Duration::from_hours(2);
 
 /// What is measured.
 #[derive(Subcommand)]
@@ -23,6 +23,12 @@ pub(crate) enum Bench {
         /// Rounds of a thousand changes and as many fills, with and without audits by turns.
         #[arg(long, default_value_t = 1000)]
         rounds: usize,
+    },
+    /// What entries that depend on tables cost: memory, a table's change, and freeing what it voids.
+    Entries {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000)]
+        entries: usize,
     },
     /// What the operator's questions to its sidecars cost, and how old its answers get.
     Survey(Survey),
@@ -70,14 +76,18 @@ enum Database {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Latency(args) => latency(args),
-        Bench::Audit { rounds } => {
-            let program = build_for_e2e("freshet-bench")?;
-            let report = output_within(Command::new(program).args(["audit", &rounds.to_string()]), AUDIT)?;
-            print!("{report}");
-            Ok(())
-        }
+        Bench::Audit { rounds } => inside("audit", *rounds),
+        Bench::Entries { entries } => inside("entries", *entries),
         Bench::Survey(args) => survey(args),
     }
+}
+
+/// A benchmark inside one process, which is built to be fast.
+fn inside(what: &str, number: usize) -> Result<()> {
+    let program = build_for_e2e("freshet-bench")?;
+    let report = output_within(Command::new(program).args([what, &number.to_string()]), INSIDE)?;
+    print!("{report}");
+    Ok(())
 }
 
 fn latency(args: &Latency) -> Result<()> {

@@ -14,9 +14,9 @@ use freshet_sidecar::engine::{Answer, Engine, Fill, Wanted};
 use freshet_sidecar::envelope::{StreamRole, read};
 use freshet_sidecar::key::Key;
 use freshet_sidecar::{entry::Value, store::count};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::recorded::Recorded;
+use crate::processor::processor;
 
 /// Rows that change and are filled in turn: about as many as an audit watches.
 const ROWS: u64 = 1000;
@@ -145,10 +145,4 @@ impl Subject {
         self.now = Now { tick: Tick(self.now.tick.0 + ms), wall_ms: self.now.wall_ms + ms };
         self.catalog.feeds[0].0.set_proven(self.now.tick);
     }
-}
-
-/// What this thread has had of processors: what others take of them isn't in it.
-fn processor() -> Duration {
-    let spec = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(spec.tv_sec).unwrap_or(0), u32::try_from(spec.tv_nsec).unwrap_or(0))
 }
