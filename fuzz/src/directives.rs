@@ -32,7 +32,6 @@ pub(crate) fn run(input: &[u8]) {
         read || !unlike(&headers, "freshet-max-staleness", |text| text.bytes().all(|b| b.is_ascii_digit()))
     );
     assert!(fill || !unlike(&headers, "freshet-absent", |text| matches!(text, "?0" | "?1")));
-    assert!(fill || !headers.contains_key("freshet-depends"));
     assert!(read || !unlike(&headers, "freshet-min-position", |text| text.contains('"')));
     assert!(fill || !unlike(&headers, "freshet-position", |text| text.contains('"')));
 }

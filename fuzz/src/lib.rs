@@ -5,8 +5,10 @@
 //! Each target has a corpus in `corpus/<name>`, which an ordinary test replays, and perhaps a dictionary in
 //! `dictionaries/<name>`. To add a target: a module with a function, seeds, and a line in [`TARGETS`].
 
+mod batch;
 mod binding;
 mod bound;
+mod coding;
 mod directives;
 mod envelope;
 mod key;
@@ -37,7 +39,9 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target { name: "batch", run: batch::run, seeds: batch::seeds, longest: 4 << 10 },
     Target { name: "binding", run: binding::run, seeds: binding::seeds, longest: 16 << 10 },
+    Target { name: "coding", run: coding::run, seeds: coding::seeds, longest: 2 << 10 },
     Target { name: "directives", run: directives::run, seeds: directives::seeds, longest: 2 << 10 },
     Target { name: "envelope", run: envelope::run, seeds: envelope::seeds, longest: 16 << 10 },
     Target { name: "key", run: key::run, seeds: key::seeds, longest: 4 << 10 },

@@ -16,7 +16,7 @@ use connection::{Patience, Phase, Timed};
 use problem::Problem;
 use reply::Reply;
 
-mod batch;
+pub(crate) mod batch;
 mod body;
 pub(crate) mod connection;
 mod depends;

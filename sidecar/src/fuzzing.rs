@@ -4,6 +4,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 
 use crate::{
+    api::batch::{self, Taken},
     api::directives::{
         FillDirectives, ReadDirectives, accepts, content_coding, header, is_media_type, none_match,
     },
@@ -25,6 +26,12 @@ pub fn directives(headers: &HeaderMap, sources: &[&str]) -> [bool; 2] {
         ReadDirectives::parse(headers, None).and_then(|_| ReadDirectives::parse(headers, Some(sources)));
     let fill = header(headers, "freshet-lease").and_then(|_| FillDirectives::parse(headers, sources));
     [read.is_err(), fill.is_err()]
+}
+
+/// What there is in a batch whose values have at most `limit` bytes; `None` if it is refused.
+#[must_use]
+pub fn batch(body: &[u8], sources: &[&str], limit: u64) -> Option<Taken> {
+    batch::taken(body, sources, limit)
 }
 
 /// The entries that a reply has, read as each of the replies that are asked for.

@@ -46,6 +46,25 @@ enum Shown {
     Refused(Problem),
 }
 
+/// What a batch says, for the fuzzer.
+#[derive(Debug)]
+pub struct Taken {
+    /// How many keys it asks for.
+    pub keys: usize,
+    /// The value of each fill; `None` of one that is refused.
+    pub fills: Vec<Option<Bytes>>,
+}
+
+/// Reads a batch and all that its fills say; `None` if it is refused.
+pub(crate) fn taken(body: &[u8], sources: &[&str], limit: u64) -> Option<Taken> {
+    let asked = Asked::parse(body).ok()?;
+    let fill = |item: &Item<'_>| {
+        let (_, _, _) = (item.depends(), item.content_type().ok()?, item.directives(sources).ok()?);
+        item.body(limit).ok()
+    };
+    Some(Taken { keys: asked.get.len(), fills: asked.put.iter().map(fill).collect() })
+}
+
 /// Answers a batch: all its fills are taken, one by one, and then all its keys are read at one instant.
 pub(super) async fn answer(
     api: &Api,
