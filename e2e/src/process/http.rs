@@ -7,6 +7,7 @@ use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -22,6 +23,16 @@ pub enum Target {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+}
+
+/// Who looks at the answers to all requests of this process: the method, the path and the answer.
+pub type Observer = fn(&str, &str, &Response);
+
+static OBSERVER: OnceLock<Observer> = OnceLock::new();
+
+/// Has every answer to a request looked at from here on, once and for all.
+pub fn observe(observer: Observer) {
+    let _ = OBSERVER.set(observer);
 }
 
 /// One GET on a connection of its own.
@@ -92,7 +103,11 @@ impl Connection {
         }
         self.send(format!("{head}\r\n").as_bytes())?;
         self.send(body)?;
-        self.response(method).with_context(|| format!("{method} {path}"))
+        let response = self.response(method).with_context(|| format!("{method} {path}"))?;
+        if let Some(observer) = OBSERVER.get() {
+            observer(method, path, &response);
+        }
+        Ok(response)
     }
 
     /// Sends these bytes as they are.

@@ -32,6 +32,9 @@ use crate::{
     upstream::service::Service,
 };
 
+/// What all of this is, in OpenAPI 3.1.
+const OPENAPI: &[u8] = include_bytes!("../../openapi.json");
+
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const POSITION: HeaderName = HeaderName::from_static("freshet-position");
 
@@ -57,8 +60,7 @@ async fn route(
     let Api { engine, binding, room, .. } = api;
     let uri = request.uri().clone();
     let path = uri.path();
-    let Some(path) = path.strip_prefix("/v1/") else { return Err(Problem::no_such_path(path)) };
-    if path == "events" {
+    if path == "/v1/events" {
         return events::answer(engine, &api.streams, patience, stop, request);
     }
     if uri.query().is_some() {
@@ -68,12 +70,18 @@ async fn route(
             "the path alone names a value: encode a `?` in a key as %3F",
         ));
     }
-    if path == "status" {
+    let document = match path {
+        "/v1/status" => Some(Bytes::from(status::report(engine, binding, Tick::now()).to_string())),
+        "/openapi.json" => Some(Bytes::from_static(OPENAPI)),
+        _ => None,
+    };
+    if let Some(document) = document {
         return match *request.method() {
-            Method::GET | Method::HEAD => Ok(status_reply(engine, binding)),
+            Method::GET | Method::HEAD => Ok(json(document)),
             _ => Err(Problem::method("GET, HEAD")),
         };
     }
+    let Some(path) = path.strip_prefix("/v1/") else { return Err(Problem::no_such_path(path)) };
     let Some((name, key)) = path.split_once('/') else { return Err(Problem::no_such_path(uri.path())) };
     if name == "_tags" {
         return void_tag(engine, request.method(), key);
@@ -302,9 +310,8 @@ pub(super) fn no_lease(reason: Reason) -> Problem {
     Problem::bad_request("lease", "Not a lease of this sidecar", detail)
 }
 
-fn status_reply(engine: &Engine, binding: &status::BindingWatch) -> Reply {
-    let mut reply =
-        Response::new(Content::from(Bytes::from(status::report(engine, binding, Tick::now()).to_string())));
+fn json(document: Bytes) -> Reply {
+    let mut reply = Response::new(Content::from(document));
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply

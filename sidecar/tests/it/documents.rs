@@ -54,7 +54,7 @@ fn every_binding_in_readme_guides_and_examples_is_good() {
 }
 
 /// The texts in backquotes in the first column of the tables of a document.
-fn first_column(text: &str) -> BTreeSet<&str> {
+pub(crate) fn first_column(text: &str) -> BTreeSet<&str> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split('|').next());
     rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
 }

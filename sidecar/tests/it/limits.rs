@@ -209,7 +209,7 @@ fn the_probes_answer_as_the_kubelet_asks() {
 }
 
 /// The request of an upload without the last byte of its body.
-fn begin_upload(target: &Target, path: &str, lease: &str, size: usize) -> Connection {
+pub(crate) fn begin_upload(target: &Target, path: &str, lease: &str, size: usize) -> Connection {
     let mut connection = Connection::open(target).unwrap();
     let head =
         format!("PUT {path} HTTP/1.1\r\nhost: x\r\nfreshet-lease: {lease}\r\ncontent-length: {size}\r\n\r\n");
@@ -347,7 +347,7 @@ fn ipv6_loopback_is_served_too() {
 }
 
 /// A sidecar that a shell has given `limit` as its ulimit.
-fn limited(limit: &str) -> (tempfile::TempDir, Shop) {
+pub(crate) fn limited(limit: &str) -> (tempfile::TempDir, Shop) {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("limited");
     fs::write(&script, format!("#!/bin/sh\nulimit {limit} || exit 9\nexec {} \"$@\"\n", executable()))
@@ -363,7 +363,9 @@ fn connections_until_refused(shop: &Shop, most: usize) -> usize {
     let mut held = Vec::new();
     while held.len() < most {
         let mut connection = Connection::open(&shop.sidecar.socket()).unwrap();
-        let answer = connection.request("GET", "/v1/status", &[], b"").unwrap();
+        // One that is refused may be closed already.
+        drop(connection.send(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n"));
+        let answer = connection.response("GET").unwrap();
         if answer.status == 503 {
             problem(&answer, 503, "too-many-connections", &format!("at most {} are", held.len()));
             break;

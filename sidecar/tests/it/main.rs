@@ -21,6 +21,7 @@ mod limits;
 mod log;
 mod loss;
 mod mariadb;
+mod openapi;
 mod positions;
 mod readme;
 mod recordings;

@@ -63,6 +63,7 @@ impl Shop {
     }
 
     pub(crate) fn with(redis: Redis, sidecar: SidecarBuilder) -> Self {
+        crate::openapi::watch();
         let mut shop = Self { redis, sidecar: sidecar.start().unwrap() };
         shop.until_fresh();
         shop.until_fills_last();
