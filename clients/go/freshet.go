@@ -27,7 +27,8 @@ type Config struct {
 	Timeout time.Duration
 	// ConnectTimeout bounds connecting. Default: 50 ms.
 	ConnectTimeout time.Duration
-	// Wait is how long somebody else's load, or the log, is waited for unless a read says otherwise. Default: 1 s.
+	// Wait is how long somebody else's load, or the log, is waited for unless a read says otherwise. Default: 1 s;
+	// negative: not at all.
 	Wait time.Duration
 	// MaxIdle is how many unused connections are kept. Default: 32.
 	MaxIdle int
