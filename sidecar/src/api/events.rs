@@ -157,6 +157,10 @@ impl Reader {
 
     async fn wait(&mut self) -> Option<Bytes> {
         loop {
+            if *self.stop.borrow() {
+                // However much there is to tell: it is told where the client comes back.
+                return None;
+            }
             self.told.mark_unchanged();
             let text = match self.engine.events.read(self.place, &self.filter) {
                 Ok((text, place)) => {
