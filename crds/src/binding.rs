@@ -161,6 +161,10 @@ pub struct CacheSpec {
     pub key: Option<Vec<ColumnSpec>>,
     /// What a change does to the row's value.
     pub on_change: OnChange,
+    /// The columns of a hydrated value in order; empty: all of the row's.
+    pub columns: Vec<String>,
+    /// Other columns by which rows are found.
+    pub lookups: Vec<ColumnSpec>,
     /// The longest life of a value.
     pub ttl: Duration,
     /// Up to how much of `ttl` a life is shortened by lot: thousandths of a percent, at most half of
@@ -271,6 +275,8 @@ impl CacheSpec {
             table: Some(table.to_owned()),
             key: None,
             on_change: OnChange::Invalidate,
+            columns: Vec::new(),
+            lookups: Vec::new(),
             ttl: Duration::ZERO,
             ttl_jitter: 0,
             share: None,

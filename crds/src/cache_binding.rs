@@ -329,7 +329,11 @@ pub enum OnStale {
     validation = Rule::new("self.onChange != 'Hydrate' || has(self.table)")
         .message(crate::refusals::HYDRATE_NEEDS_TABLE),
     validation = Rule::new("self.onChange != 'Hydrate' || ((!has(self.dependsOn) || self.dependsOn.size() == 0) && (!has(self.mayDependOn) || self.mayDependOn.size() == 0) && self.fillDependencies == 'Optional')")
-        .message(crate::refusals::HYDRATED_IS_ONE_ROW)
+        .message(crate::refusals::HYDRATED_IS_ONE_ROW),
+    validation = Rule::new("self.onChange == 'Hydrate' || ((!has(self.columns) || self.columns.size() == 0) && (!has(self.lookups) || self.lookups.size() == 0))")
+        .message(crate::refusals::COLUMNS_OF_HYDRATED),
+    validation = Rule::new("has(self.key) || !has(self.lookups) || self.lookups.size() == 0")
+        .message(crate::refusals::LOOKUPS_NEED_KEY)
 )]
 pub struct Cache {
     /// The name under which applications use it: `/v1/<name>/`.
@@ -363,6 +367,17 @@ pub struct Cache {
     /// What a change does to the row's value.
     #[serde(default)]
     pub on_change: OnChange,
+    /// With `onChange: Hydrate`: the columns of the row that the value has, in this order. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 128)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub columns: Vec<String>,
+    /// With `onChange: Hydrate`: other columns by which rows are found, each unique in its table:
+    /// `/v1/<name>/_by/<column>/<value>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["column".into()]))]
+    pub lookups: Vec<KeyColumn>,
     /// The longest life of a value.
     #[serde(default = "default_ttl")]
     #[schemars(length(max = 32))]

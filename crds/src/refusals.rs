@@ -25,4 +25,8 @@ pub(crate) const KEY_NEEDS_TABLE: &str =
     "key names columns of the cache's table: a cache without a table has no key";
 pub(crate) const HYDRATE_NEEDS_TABLE: &str = "onChange: Hydrate needs a table, whose rows become the values";
 pub(crate) const HYDRATED_IS_ONE_ROW: &str = "a hydrated value is one row: it can't depend on other tables";
+pub(crate) const COLUMNS_OF_HYDRATED: &str =
+    "columns and lookups go with onChange: Hydrate: values that applications fill are theirs to shape";
+pub(crate) const LOOKUPS_NEED_KEY: &str =
+    "lookups need the cache's key: a row that is filled by another column has to say which row it is";
 pub(crate) const CASE_IS_OF_TEXT: &str = "collation: CaseInsensitive goes with type: Text";

@@ -27,6 +27,7 @@ pub mod listen;
 mod problem;
 mod reply;
 mod routes;
+mod rows;
 mod upstream;
 pub(crate) mod waiting;
 

@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use freshet_crds::{
     KeyType,
-    binding::{AuditSpec, Binding, CacheSpec, FreshnessSpec, SidecarSpec},
+    binding::{AuditSpec, Binding, CacheSpec, ColumnSpec, FreshnessSpec, SidecarSpec},
 };
 
 pub use freshet_crds::manifest::Newer;
@@ -79,10 +79,20 @@ pub struct Cache {
     pub stats: Arc<CacheStats>,
     /// Whether it holds no values of its own: it stands for the rows of a table that other values depend on.
     pub is_scope: bool,
+    /// Other columns by which its rows are found.
+    pub lookups: Box<[Lookup]>,
     /// What is declared of columns of its table, where it has no key of its own.
     columns: BTreeMap<String, Form>,
     shape: ArcSwap<Shape>,
     seen: Vec<Seen>,
+}
+
+/// A column by which rows of a cache are found that isn't its key.
+#[derive(Debug)]
+pub struct Lookup {
+    /// The column's name.
+    pub column: String,
+    shape: ArcSwap<Shape>,
 }
 
 /// What a cache counts, from the start of its definition.
@@ -339,6 +349,7 @@ impl Cache {
         let declared: Option<Box<[Form]>> =
             spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
         let seen = spec.tables().map(|table| feed.seen(table)).collect();
+        let lookups = spec.lookups.iter().map(Lookup::new).collect();
         let shape = Shape { forms: declared.clone(), shown: declared.clone(), declared };
         Self {
             id,
@@ -348,6 +359,7 @@ impl Cache {
             attached: AtomicBool::new(false),
             stats: Arc::default(),
             is_scope: false,
+            lookups,
             columns: BTreeMap::new(),
             shape: ArcSwap::from_pointee(shape),
             seen,
@@ -393,6 +405,27 @@ impl Cache {
     pub fn unseen_tables(&self) -> BTreeSet<&str> {
         let unseen = self.spec.tables().zip(&self.seen).filter(|(_, seen)| !seen.load(Ordering::Relaxed));
         unseen.map(|(table, _)| table).collect()
+    }
+}
+
+// === impl Lookup ===
+
+impl Lookup {
+    fn new(spec: &ColumnSpec) -> Self {
+        let form: Box<[Form]> = Box::new([Form::declared(spec)]);
+        let shape = Shape { forms: Some(form.clone()), shown: Some(form.clone()), declared: Some(form) };
+        Self { column: spec.column.clone(), shape: ArcSwap::from_pointee(shape) }
+    }
+
+    /// What is known of the column's texts.
+    #[must_use]
+    pub fn shape(&self) -> Arc<Shape> {
+        self.shape.load_full()
+    }
+
+    /// Replaces what is known of the column's texts.
+    pub fn set_shape(&self, shape: Shape) {
+        self.shape.store(Arc::new(shape));
     }
 }
 

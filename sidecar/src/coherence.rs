@@ -101,6 +101,8 @@ pub enum Refusal {
     Outranked,
     /// Its key in the cache may be other rows', too.
     SharedKey,
+    /// It hasn't a column that the cache keeps.
+    ColumnMissing,
 }
 
 /// Why a fill was not taken: something it depends on was invalidated after its lease.
@@ -187,13 +189,14 @@ impl Void {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NullsReplaced,
         Self::NotWhole,
         Self::NoPosition,
         Self::NotNewer,
         Self::Outranked,
         Self::SharedKey,
+        Self::ColumnMissing,
     ];
 
     /// Its name in status and metrics.
@@ -206,6 +209,7 @@ impl Refusal {
             Self::NotNewer => "not-newer",
             Self::Outranked => "outranked",
             Self::SharedKey => "shared-key",
+            Self::ColumnMissing => "column-missing",
         }
     }
 
@@ -222,6 +226,9 @@ impl Refusal {
             Self::NoPosition => Some("events without a position and a time can't be ordered"),
             Self::SharedKey => Some(
                 "hydrate caches whose key is the event's whole key, and without blanks at its end: others' rows can share one",
+            ),
+            Self::ColumnMissing => Some(
+                "the row has no such column: compare the cache's columns with the table and with column.include.list",
             ),
             Self::NotNewer | Self::Outranked => None,
         }

@@ -1,8 +1,8 @@
 //! What a value depends on beside its own row and its cache's tables: tables, rows and tags that its fill named.
 //!
 //! A table that values may depend on has a [`Scope`]: one number that every change of the table raises, so that a change
-//! costs the same however many values there are, and its rows. Each row or tag that some value depends on has a [`Mark`]
-//! of its own, found by its hash in [`Marks`]; a value holds its scopes and marks, and is void once one of them is later
+//! costs the same however many values there are, and its rows. Each row or tag that some value depends on has a mark
+//! of its own, found by its hash among all marks; a value holds its scopes and marks, and is void once one of them is later
 //! than the value's lease. What was void before a mark was made the history's slots remember, so that no fill slips in.
 
 use std::{
@@ -51,8 +51,8 @@ pub enum On {
     Table(Arc<Scope>),
     /// A row of a table.
     Row(Arc<Scope>, RowHash),
-    /// A tag, which the application voids itself.
-    Tag(RowHash),
+    /// A tag, which the application voids itself, or a row of the value's own cache.
+    Named(RowHash),
 }
 
 /// One thing that a value depends on.
@@ -60,7 +60,7 @@ pub enum On {
 enum Dependency {
     Table(Arc<Scope>),
     Row(Arc<Scope>, Arc<Mark>),
-    Tag(Arc<Mark>),
+    Named(Arc<Mark>),
 }
 
 /// All that a value depends on beside its own row and its cache.
@@ -127,7 +127,7 @@ impl On {
     pub fn scope(&self) -> Option<&Arc<Scope>> {
         match self {
             Self::Table(scope) | Self::Row(scope, _) => Some(scope),
-            Self::Tag(_) => None,
+            Self::Named(_) => None,
         }
     }
 
@@ -146,7 +146,7 @@ impl On {
         match self {
             Self::Table(scope) => scope.whole.last().later(scope.rows.fence.last()),
             Self::Row(scope, row) => history.last(*row).later(scope.rows.fence.last()),
-            Self::Tag(tag) => history.last(*tag),
+            Self::Named(what) => history.last(*what),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Dependencies {
         self.0.iter().all(|dependency| match dependency {
             Dependency::Table(scope) => scope.whole.holds(seq) && scope.rows.fence.holds(seq),
             Dependency::Row(scope, mark) => scope.rows.fence.holds(seq) && mark.holds(seq),
-            Dependency::Tag(mark) => mark.holds(seq),
+            Dependency::Named(mark) => mark.holds(seq),
         })
     }
 
@@ -169,7 +169,7 @@ impl Dependencies {
     pub fn weight(&self) -> usize {
         let bytes = |dependency: &Dependency| match dependency {
             Dependency::Table(_) => TABLE_BYTES,
-            Dependency::Row(..) | Dependency::Tag(_) => MARK_BYTES,
+            Dependency::Row(..) | Dependency::Named(_) => MARK_BYTES,
         };
         self.0.iter().map(bytes).sum()
     }
@@ -200,7 +200,7 @@ impl Marks {
         let all = on.into_iter().map(|on| match on {
             On::Table(scope) => Dependency::Table(scope),
             On::Row(scope, row) => Dependency::Row(scope, self.part(row).mark(row)),
-            On::Tag(tag) => Dependency::Tag(self.part(tag).mark(tag)),
+            On::Named(what) => Dependency::Named(self.part(what).mark(what)),
         });
         let all = Dependencies(all.collect());
         Some(self.share(all))
@@ -216,7 +216,7 @@ impl Marks {
     fn share(&mut self, dependencies: Dependencies) -> Arc<Dependencies> {
         let address = |dependency: &Dependency| match dependency {
             Dependency::Table(scope) => Some(Arc::as_ptr(scope).addr()),
-            Dependency::Row(..) | Dependency::Tag(_) => None,
+            Dependency::Row(..) | Dependency::Named(_) => None,
         };
         let Some(list) = dependencies.0.iter().map(address).collect::<Option<Box<[usize]>>>() else {
             return Arc::new(dependencies);

@@ -8,18 +8,20 @@ use std::{
 
 use freshet_crds::OnChange;
 use memchr::memmem::Finder;
-use serde_json::value::RawValue;
 
 use crate::{
-    catalog::{Cache, Shape, Table},
+    catalog::{Cache, Lookup, Shape, Table},
     change::{Change, Columns, Op, RowChange, TableName, TableReason},
     coherence::Refusal,
     dependencies::Scope,
     envelope,
+    image::{Image, UNAVAILABLE},
     key::{Key, Scalar},
     planted::{Bug, planted},
     position::RowVersion,
 };
+
+mod lookups;
 
 /// The tables of one source that caches use, by every spelling of their names.
 pub type Tables = HashMap<String, Arc<Table>>;
@@ -56,8 +58,10 @@ pub enum Effect<'a> {
         cache: &'a Arc<Cache>,
         /// The row.
         key: Key,
-        /// The image, as sent.
-        image: &'a RawValue,
+        /// The image: as sent, or the columns of it that the cache keeps.
+        image: Cow<'a, str>,
+        /// What else it is found by.
+        names: Vec<Key>,
         /// Its place in the database's log.
         version: RowVersion,
         /// When it was committed: milliseconds since the Unix epoch.
@@ -81,6 +85,8 @@ pub enum Effect<'a> {
     Reshape {
         /// Of this cache.
         cache: &'a Arc<Cache>,
+        /// The lookup whose texts they are, if they aren't the key's.
+        lookup: Option<&'a Lookup>,
         /// The shape.
         shape: Shape,
     },
@@ -180,7 +186,7 @@ fn row_in_cache<'a>(
     let known = cache.shape_of(key_columns.iter().map(|(name, _)| &**name));
     let shape = match known.learn(&scalars, collated) {
         Some(learned) => {
-            effects.push(Effect::Reshape { cache, shape: learned.clone() });
+            effects.push(Effect::Reshape { cache, lookup: None, shape: learned.clone() });
             Arc::new(learned)
         }
         None => known,
@@ -215,9 +221,13 @@ fn row_in_cache<'a>(
         // each may be a row's.
         let shared = !identifies || key_columns.len() < event_key.len();
         let shared = shared || key_columns.iter().any(|(_, scalar)| scalar.is_padded());
+        let Ok(found_by) = lookups::names(row, cache, collated, effects) else {
+            effects.push(Effect::VoidCache { cache, version: row.version });
+            return;
+        };
         match offer(row, cache, shared) {
             Ok(Some((image, version, commit_ms))) => {
-                effects.push(Effect::Hydrate { cache, key, image, version, commit_ms });
+                effects.push(Effect::Hydrate { cache, key, image, names: found_by, version, commit_ms });
             }
             Ok(None) => effects.extend(note(row, cache, key)),
             Err(why) => {
@@ -238,7 +248,7 @@ fn offer<'a>(
     row: &'a RowChange<'_>,
     cache: &Cache,
     shared: bool,
-) -> Result<Option<(&'a RawValue, RowVersion, u64)>, Refusal> {
+) -> Result<Option<(Cow<'a, str>, RowVersion, u64)>, Refusal> {
     let (Op::Create | Op::Update, Some(image)) = (row.op, row.after) else { return Ok(None) };
     // Rows of several tables are routed to one, and can have one key there: no image is the row.
     if row.table.routed_to.is_some() && row.table.routed_to.as_deref() == cache.spec.table.as_deref() {
@@ -253,7 +263,15 @@ fn offer<'a>(
     if !row.nulls_kept && !planted(Bug::NullDefaultHydrated) {
         return Err(Refusal::NullsReplaced);
     }
-    if !is_whole(image.get()) && !planted(Bug::PlaceholderHydrated) {
+    let image = match cache.spec.columns.as_slice() {
+        [] => Cow::Borrowed(image.get()),
+        columns => {
+            let row = Image::read(image.get()).ok_or(Refusal::ColumnMissing)?;
+            Cow::Owned(row.project(columns).map_err(|_| Refusal::ColumnMissing)?)
+        }
+    };
+    // What the cache doesn't keep needn't be there.
+    if !is_whole(&image) && !planted(Bug::PlaceholderHydrated) {
         return Err(Refusal::NotWhole);
     }
     Ok(Some((image, version, commit_ms)))
@@ -274,7 +292,7 @@ fn is_whole(image: &str) -> bool {
     static PLACEHOLDERS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
         [
             // Texts, arrays of texts, hstore.
-            "__debezium_unavailable_value",
+            UNAVAILABLE,
             // Binary, in base64 (of either alphabet) and in hexadecimal.
             "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ",
             "5f5f646562657a69756d5f756e617661696c61626c655f76616c7565",

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::{
     audit::{Audit, Row},
-    catalog::{Cache, Catalog, Shape},
+    catalog::{Cache, Catalog, Lookup, Shape},
     change::{
         Change, SourceReason,
         TableReason::{self, Redefined, Truncated},
@@ -49,6 +49,7 @@ mod bells;
 mod breaks;
 mod depends;
 mod epochs;
+mod names;
 mod reading;
 mod sweeping;
 mod told;
@@ -173,7 +174,7 @@ impl<S: Shelf> Engine<S> {
         fill: Fill,
         now: Now,
     ) -> Result<(), Fenced> {
-        let Fill { lease, value, max_age, age, position, on } = fill;
+        let Fill { lease, value, max_age, age, position, on, names } = fill;
         if planted(Bug::BellBeforeChange) {
             self.bells.ring(lease.row);
         }
@@ -229,8 +230,11 @@ impl<S: Shelf> Engine<S> {
         )
         .aged(age);
         if expires > now.tick {
+            self.store_names(&mut core, cache, lease.row, &entry, &names);
             self.store.load().insert(cache.id, key.as_str(), entry);
-            core.audit_fill(cache, lease.row, key, now.tick);
+            if !key.is_lookup() {
+                core.audit_fill(cache, lease.row, key, now.tick);
+            }
         } else {
             // Whoever has read later than what is there doesn't want it to be kept.
             self.store.load().remove(cache.id, key.as_str());
@@ -328,8 +332,8 @@ impl<S: Shelf> Engine<S> {
         let effects = effects(change, concerned(change, tables).inspect(|table| table.be_seen()));
         let mut core = self.core();
         for effect in effects {
-            if let Effect::Reshape { cache, shape } = effect {
-                self.reshape(&mut core, cache, shape, now);
+            if let Effect::Reshape { cache, lookup, shape } = effect {
+                self.reshape(&mut core, cache, lookup, shape, now);
             }
         }
         self.tell(&mut core, Cause::Change(change));
@@ -357,7 +361,7 @@ impl<S: Shelf> Engine<S> {
                     self.dirty.store(true, Ordering::Release);
                 }
             }
-            Effect::Reshape { cache, shape } => self.reshape(core, cache, shape, now.tick),
+            Effect::Reshape { cache, lookup, shape } => self.reshape(core, cache, lookup, shape, now.tick),
             Effect::Note { cache, key, version } => {
                 let hash = self.row(cache, &key);
                 core.history.note(&cache.fence, hash, version);
@@ -366,10 +370,10 @@ impl<S: Shelf> Engine<S> {
                 }
             }
             Effect::Refuse { cache, why } => refuse(cache, why),
-            Effect::Hydrate { cache, key, image, version, commit_ms } => {
+            Effect::Hydrate { cache, key, image, names, version, commit_ms } => {
                 let row = self.row(cache, &key);
                 if let Some(audit) = core.audit_of(cache) {
-                    let digest = || digest(image.get().as_bytes());
+                    let digest = || digest(image.as_bytes());
                     audit.image(Row { cache: cache.id, hash: row, key: &key }, version, digest);
                 }
                 if let Err(why) = core.history.image(&cache.fence, row, version, commit_ms, skew) {
@@ -379,7 +383,7 @@ impl<S: Shelf> Engine<S> {
                     return refuse(cache, Refusal::NotNewer);
                 }
                 let value = Value {
-                    body: Bytes::copy_from_slice(image.get().as_bytes()),
+                    body: Bytes::copy_from_slice(image.as_bytes()),
                     content_type: Bytes::from_static(ROW_TYPE.as_bytes()),
                     absent: false,
                     coded: None,
@@ -388,6 +392,7 @@ impl<S: Shelf> Engine<S> {
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
                 let read = Read { seq, position: None, hold_off: false, hydrated: true, on: None };
                 let entry = Entry::new(value, key.as_str().len(), read, now.tick, expires, stats);
+                self.store_names(core, cache, row, &entry, &names);
                 self.store.load().insert(cache.id, key.as_str(), entry);
                 core.loaders.end(row);
                 self.bells.ring(row);
@@ -410,8 +415,11 @@ impl<S: Shelf> Engine<S> {
         feed.with_commits(|commits| commits.applied(Commit::Gtid(gtid), false, through, now));
     }
 
-    fn reshape(&self, core: &mut Core, cache: &Cache, shape: Shape, now: Tick) {
-        cache.set_shape(shape);
+    fn reshape(&self, core: &mut Core, cache: &Cache, lookup: Option<&Lookup>, shape: Shape, now: Tick) {
+        match lookup {
+            Some(lookup) => lookup.set_shape(shape),
+            None => cache.set_shape(shape),
+        }
         // Nothing was there before the first lease, and so there is nothing to void.
         if cache.attached.load(Ordering::Acquire) {
             self.void_cache(core, cache, None, now);
@@ -429,14 +437,19 @@ impl<S: Shelf> Engine<S> {
             return;
         }
         if !planted(Bug::FenceOnlyCached) || self.store.load().get(cache.id, key.as_str()).is_some() {
-            core.history.void_row(row, now);
+            let seq = core.history.void_row(row, now);
+            if !cache.lookups.is_empty() && !planted(Bug::OldNameKept) {
+                core.marks.void(row, seq);
+            }
         }
         core.loaders.end(row);
         if !planted(Bug::VoidInTwoHolds) {
             self.store.load().remove(cache.id, key.as_str());
         }
-        core.audit_change(cache, row, key, now);
-        self.note(core, cache, Some(key));
+        if !key.is_lookup() {
+            core.audit_change(cache, row, key, now);
+            self.note(core, cache, Some(key));
+        }
         self.bells.ring(row);
     }
 

@@ -157,15 +157,11 @@ impl Entry {
         };
         let Read { seq, position, hold_off, hydrated, on } = read;
         let coding = if coded.is_some() { CODED } else { 0 };
-        let dependencies = on.as_ref().map_or(0, |on| on.weight());
-        let bytes = OVERHEAD + (key + body.len() + content_type.len() + coding + dependencies) as u64;
-        stats.entries.fetch_add(1, Ordering::Relaxed);
-        stats.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let held = Held::new(stats, key + body.len() + content_type.len() + coding, on.as_deref());
         let lsn = match position {
             Some(Position::Lsn(lsn)) => NonZeroU64::new(lsn),
             _ => None,
         };
-        let held = Held { stats, bytes };
         let origin = None;
         Self {
             body,
@@ -202,6 +198,23 @@ impl Entry {
         entry.held.stats.bytes.fetch_add(weight, Ordering::Relaxed);
         entry.held.bytes += weight;
         Self { origin: Some(Box::new(origin)), ..entry }
+    }
+
+    /// The same row under another key, of so many bytes, that depends on something else.
+    #[must_use]
+    pub fn under(&self, key: usize, on: Option<Arc<Dependencies>>) -> Self {
+        let bytes = key + self.body.len() + self.content_type.len();
+        Self {
+            body: self.body.clone(),
+            content_type: self.content_type.clone(),
+            etag: self.etag.clone(),
+            // Rows aren't compressed.
+            coded: None,
+            origin: None,
+            held: Held::new(Arc::clone(&self.held.stats), bytes, on.as_deref()),
+            on,
+            ..*self
+        }
     }
 
     /// Whether nothing was void since its lease that its fill said it depends on.
@@ -250,6 +263,18 @@ impl Coded {
             length: plain.len(),
             plain_etag: etag(content_type, plain),
         }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Of an entry of so many bytes, beside what every entry costs.
+    fn new(stats: Arc<CacheStats>, bytes: usize, on: Option<&Dependencies>) -> Self {
+        let bytes = OVERHEAD + (bytes + on.map_or(0, Dependencies::weight)) as u64;
+        stats.entries.fetch_add(1, Ordering::Relaxed);
+        stats.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { stats, bytes }
     }
 }
 

@@ -26,6 +26,7 @@ mod columns;
 mod deletes;
 
 pub use columns::columns;
+pub(crate) use columns::scalar;
 pub use deletes::Deletes;
 
 /// What the sink writes for a null key or value.

@@ -142,6 +142,20 @@ impl Key {
         Self(text.into())
     }
 
+    /// What a row is found by that has this text in another column. No row's own key is such a text, since a percent
+    /// sign in one is followed by digits.
+    #[must_use]
+    pub fn by(column: &str, value: &Self) -> Self {
+        let column = Self::from_columns([Cow::Borrowed(column)]);
+        Self(format!("%_{}/{}", column.as_str(), value.as_str()).into())
+    }
+
+    /// Whether rows are found by it and it is none's own.
+    #[must_use]
+    pub fn is_lookup(&self) -> bool {
+        self.0.starts_with("%_")
+    }
+
     /// Reads the raw path after the cache's name.
     ///
     /// `forms` are the key's columns as far as they are known; `None` accepts any number of segments of any

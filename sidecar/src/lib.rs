@@ -40,6 +40,7 @@ pub mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod histogram;
+pub mod image;
 #[cfg(test)]
 mod interleaving;
 pub mod key;

@@ -118,6 +118,10 @@ pub(crate) enum Bug {
     RowsUntold,
     /// A tag voids values, and no leases.
     TagKeepsLeases,
+    /// What a row is found by from now on stays what it was found to be before.
+    NewNameIgnored,
+    /// What a row was found by stays when the row changes.
+    OldNameKept,
     // Of the order in which threads do things.
     /// A fill asks the history under one hold of the lock and writes the store under another.
     FillInTwoHolds,

@@ -108,8 +108,15 @@ impl Subject {
         let begun = processor();
         for (key, token, value) in reads {
             let lease = self.engine.lease(&self.filled, &key, &token).ok().context("a foreign lease")?;
-            let fill =
-                Fill { lease, value, max_age: None, age: Duration::ZERO, position: None, on: Vec::new() };
+            let fill = Fill {
+                lease,
+                value,
+                max_age: None,
+                age: Duration::ZERO,
+                position: None,
+                on: Vec::new(),
+                names: Vec::new(),
+            };
             // Of several fills of a row the first wins: a refusal is what it is in operation.
             black_box(self.engine.fill(&self.catalog, &self.filled, &key, fill, self.now).is_ok());
         }

@@ -93,8 +93,15 @@ impl World {
             absent: false,
             coded: None,
         };
-        let fill =
-            Fill { lease, value, max_age: None, age: Duration::ZERO, position: None, on: self.named(entry)? };
+        let fill = Fill {
+            lease,
+            value,
+            max_age: None,
+            age: Duration::ZERO,
+            position: None,
+            on: self.named(entry)?,
+            names: Vec::new(),
+        };
         self.engine.fill(&self.catalog, cache, &key, fill, self.now).ok().context("a fill was refused")?;
         drop(body);
         Ok(())

@@ -164,16 +164,29 @@ impl Faults {
                 }
             }
         }
+        if cache.on_change != OnChange::Hydrate && !(cache.columns.is_empty() && cache.lookups.is_empty()) {
+            self.add(&path, refusals::COLUMNS_OF_HYDRATED);
+        }
+        if cache.key.is_none() && !cache.lookups.is_empty() {
+            self.add(format!("{path}.lookups"), refusals::LOOKUPS_NEED_KEY);
+        }
+        if cache.columns.len() > 256 || cache.lookups.len() > 8 {
+            self.add(&path, "a cache has at most 256 columns and 8 lookups");
+        }
+        self.unique(&format!("{path}.columns"), cache.columns.iter().map(String::as_str));
         let ttl = self.duration(&format!("{path}.ttl"), &cache.ttl, quantity::MOMENT, "10m");
         let ttl_jitter = self.ttl_jitter(&path, &cache.ttl_jitter);
         let share = self.share(&path, cache);
         let key = cache.key.as_ref().map(|columns| self.key(&path, columns));
+        let lookups = self.columns(&format!("{path}.lookups"), &cache.lookups);
         Some(CacheSpec {
             name: cache.name.clone(),
             source: source?,
             table: cache.table.clone(),
             key,
             on_change: cache.on_change,
+            columns: cache.columns.clone(),
+            lookups,
             ttl,
             ttl_jitter,
             share,
@@ -195,13 +208,17 @@ impl Faults {
         if columns.is_empty() || columns.len() > 16 {
             self.add(format!("{path}.key"), "a key has one to 16 columns");
         }
-        self.unique(&format!("{path}.key"), columns.iter().map(|c| c.column.as_str()));
+        self.columns(&format!("{path}.key"), columns)
+    }
+
+    fn columns(&mut self, path: &str, columns: &[crate::KeyColumn]) -> Vec<ColumnSpec> {
+        self.unique(path, columns.iter().map(|c| c.column.as_str()));
         columns
             .iter()
             .map(|column| {
                 let fold_case = column.collation == Collation::CaseInsensitive;
                 if fold_case && column.kind != KeyType::Text {
-                    self.add(format!("{path}.key[{}].collation", column.column), refusals::CASE_IS_OF_TEXT);
+                    self.add(format!("{path}[{}].collation", column.column), refusals::CASE_IS_OF_TEXT);
                 }
                 ColumnSpec { column: column.column.clone(), kind: column.kind, fold_case }
             })

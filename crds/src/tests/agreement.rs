@@ -343,6 +343,21 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
     (BEHIND, UPSTREAM!("rate:\n        requests: 1\n        per: "), DURATIONS),
     (BEHIND, UPSTREAM!("authFrom:\n        secretKeyRef: {name: a, key: b}\n        header: "), AUTH_HEADERS),
     (BEHIND, UPSTREAM!("authFrom:\n        secretKeyRef:\n          key: k\n          name: "), SECRET_NAMES),
+    (
+        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "table: a.b\n    columns: [id]\n    onChange: ",
+        &["Hydrate", "Invalidate"],
+    ),
+    (
+        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "table: a.b\n    key: [{column: id}]\n    lookups: [{column: sku}]\n    onChange: ",
+        &["Hydrate", "Invalidate"],
+    ),
+    (
+        "dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi",
+        "table: a.b\n    onChange: Hydrate\n    lookups: [{column: sku}]\n    ttl: ",
+        &["1m"],
+    ),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
     ("ttl: 10m", "ttlJitter: ", SHARES),
     ("ttl: 10m", "ttlJitter: ", &["49.999%", "50%", "50.0%", "50.001%", "51%", "00%", "5%"]),

@@ -17,8 +17,8 @@ use super::{
     fill::{Awaited, Place, Said, count_refused},
     problem::Problem,
     reply::{Content, Reply},
-    routes::{hit_status, key, miss_status, no_lease, not_cached, sources},
-    waiting,
+    routes::{hit_status, miss_status, no_lease, not_cached, sources},
+    rows, waiting,
 };
 use crate::{
     catalog::{Cache, Catalog},
@@ -110,7 +110,7 @@ pub(super) async fn answer(
 fn fill(engine: &Engine, served: Served<'_>, item: &Item<'_>) -> Result<(), Problem> {
     let (catalog, cache) = served.map_err(no_lease)?;
     let stored = || {
-        let key = &key(cache, &item.key)?;
+        let key = &rows::key(cache, &item.key)?;
         let place = Place { catalog, cache, key };
         let said = Said {
             lease: item.lease.as_deref(),
@@ -145,7 +145,7 @@ async fn read(
             return asked.iter().map(|_| show(Answer::Miss(miss()))).collect();
         }
     };
-    let keys: Vec<_> = asked.iter().map(|asked| key(cache, asked)).collect();
+    let keys: Vec<_> = asked.iter().map(|asked| rows::key(cache, asked)).collect();
     let good: Vec<&Key> = keys.iter().flatten().collect();
     let wanted = directives.wanted(&cache.feed.spec.name, true);
     let answers = waiting::get_all(engine, catalog, cache, &good, wanted, directives.wait).await;

@@ -13,6 +13,7 @@ use super::{
     body, depends,
     directives::{self, FillDirectives},
     problem::Problem,
+    rows,
 };
 use crate::{
     catalog::{Cache, Catalog},
@@ -96,7 +97,7 @@ impl Awaited {
         Place { catalog, cache, key }: Place<'_>,
         body: Bytes,
     ) -> Result<(), Problem> {
-        let Self { lease, mut directives, content_type, on, coding } = self;
+        let Self { lease, mut directives, content_type, mut on, coding } = self;
         if directives.absent && !body.is_empty() {
             return Err(Problem::bad_request(
                 "absent-body",
@@ -109,9 +110,12 @@ impl Awaited {
             Some(coding) => Some(Box::new(coded(coding, &content_type, &body, catalog.sidecar.max_value)?)),
             None => None,
         };
-        let value = Value { body, content_type, absent: directives.absent, coded };
+        let absent = directives.absent;
+        let row = if absent { rows::Row::default() } else { rows::take(engine, cache, key, body)? };
+        on.extend(row.on);
+        let value = Value { body: row.body, content_type, absent, coded };
         let (max_age, age) = (directives.max_age, directives.age);
-        let fill = Fill { lease, value, max_age, age, position, on };
+        let fill = Fill { lease, value, max_age, age, position, on, names: row.names };
         engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| fenced())
     }
 }

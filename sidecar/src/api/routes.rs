@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode, Uri,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
@@ -20,16 +20,15 @@ use super::{
     fill::{Awaited, Place, Said, count_refused},
     problem::Problem,
     reply::{Content, Reply, empty, value},
-    upstream, waiting,
+    rows, upstream, waiting,
 };
 use crate::{
     catalog::{Cache, Catalog},
     clock::Tick,
     engine::{Answer, Engine, Hit, Miss},
     freshness::Reason,
-    key::{Key, KeyError},
+    key::Key,
     status,
-    upstream::service::Service,
 };
 
 /// What all of this is, in OpenAPI 3.1.
@@ -63,19 +62,13 @@ async fn route(
     if path == "/v1/events" {
         return events::answer(engine, &api.streams, patience, stop, request);
     }
-    if uri.query().is_some() {
-        return Err(Problem::bad_request(
-            "query",
-            "Queries are not taken",
-            "the path alone names a value: encode a `?` in a key as %3F",
-        ));
-    }
     let document = match path {
         "/v1/status" => Some(Bytes::from(status::report(engine, binding, Tick::now()).to_string())),
         "/openapi.json" => Some(Bytes::from_static(OPENAPI)),
         _ => None,
     };
     if let Some(document) = document {
+        no_query(&uri)?;
         return match *request.method() {
             Method::GET | Method::HEAD => Ok(json(document)),
             _ => Err(Problem::method("GET, HEAD")),
@@ -84,12 +77,23 @@ async fn route(
     let Some(path) = path.strip_prefix("/v1/") else { return Err(Problem::no_such_path(path)) };
     let Some((name, key)) = path.split_once('/') else { return Err(Problem::no_such_path(uri.path())) };
     if name == "_tags" {
+        no_query(&uri)?;
         return void_tag(engine, request.method(), key);
     }
-    if name.starts_with('_') || (key.starts_with('_') && key != "_batch") {
-        return Err(reserved());
+    if name.starts_with('_') || (key.starts_with('_') && key != "_batch" && !key.starts_with("_by/")) {
+        return Err(Problem::reserved());
     }
     let catalog = engine.catalog();
+    if let Some(catalog) = &catalog
+        && let Some(cache) = catalog.upstreams.get(name)
+    {
+        if key.starts_with('_') {
+            return Err(Problem::reserved());
+        }
+        patience.enter(Phase::Working);
+        let (method, headers) = (request.method(), request.headers());
+        return upstream::answer(&api.upstreams, catalog, cache, method, &uri, headers).await;
+    }
     let served = match &catalog {
         None => Err(Reason::NoBinding),
         Some(catalog) if catalog.off.contains(name) => Err(Reason::BindingTooNew),
@@ -99,13 +103,16 @@ async fn route(
         }
     };
     if key == "_batch" {
+        no_query(&uri)?;
         return batch::answer(api, served, patience, request).await;
     }
     let (catalog, cache) = match served {
         Ok(served) => served,
+        // What kind of cache it will be isn't known: perhaps one that takes queries.
         Err(reason) => return not_served(request, reason),
     };
-    let key = self::key(cache, key)?;
+    no_query(&uri)?;
+    let key = rows::key(cache, key)?;
     if matches!(*request.method(), Method::PUT | Method::DELETE) {
         unconditional(request.headers())?;
     }
@@ -128,6 +135,18 @@ async fn route(
     }
 }
 
+/// Only what upstreams are asked has queries.
+fn no_query(uri: &Uri) -> Result<(), Problem> {
+    if uri.query().is_none() {
+        return Ok(());
+    }
+    Err(Problem::bad_request(
+        "query",
+        "Queries are not taken",
+        "the path alone names a value: encode a `?` in a key as %3F",
+    ))
+}
+
 /// Voids what depends on a tag.
 fn void_tag(engine: &Engine, method: &Method, raw: &str) -> Result<Reply, Problem> {
     if *method != Method::POST {
@@ -140,7 +159,7 @@ fn void_tag(engine: &Engine, method: &Method, raw: &str) -> Result<Reply, Proble
             "a tag is one segment: encode a slash in it as %2F",
         ));
     }
-    let tag = depends::tag(raw).map_err(|error| bad_key(&error))?;
+    let tag = depends::tag(raw).map_err(|error| Problem::key(&error))?;
     engine.void_tag(&tag, Tick::now());
     Ok(empty(StatusCode::NO_CONTENT))
 }
@@ -174,17 +193,6 @@ pub(super) fn not_cached() -> Problem {
 fn missed(miss: Miss, only_if_cached: bool) -> Result<Reply, Problem> {
     if only_if_cached {
         return Err(not_cached().with_header(CACHE_STATUS, value(miss_status(&miss).into())));
-    }
-    if let Some(catalog) = engine.catalog()
-        && let Some((name, rest)) = path.split_once('/')
-        && let Some(cache) = catalog.upstreams.get(name)
-    {
-        if rest.starts_with('_') {
-            return Err(reserved());
-        }
-        patience.enter(Phase::Working);
-        let (method, headers) = (request.method(), request.headers());
-        return upstream::answer(&api.upstreams, &catalog, cache, method, &uri, headers).await;
     }
     Ok(miss_reply(miss))
 }
@@ -331,22 +339,6 @@ fn unconditional(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The key that a path spells.
-pub(super) fn key(cache: &Cache, raw: &str) -> Result<Key, Problem> {
-    if raw.starts_with('_') {
-        return Err(reserved());
-    }
-    cache.with_shape(|shape| Key::from_path(raw, shape.forms.as_deref())).map_err(|error| bad_key(&error))
-}
-
-fn reserved() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "reserved",
-        "The path is reserved",
-        "segments that begin with `_` are the API's own: encode the underscore of a key as %5F",
-    )
-}
-
 pub(super) fn unknown_cache(name: &str, catalog: &Catalog) -> Problem {
     let mut caches: Vec<_> = catalog.caches.keys().cloned().collect();
     caches.sort_unstable();
@@ -358,17 +350,6 @@ pub(super) fn unknown_cache(name: &str, catalog: &Catalog) -> Problem {
         format!("the binding `{}` has no cache `{name}`; it has: {}", catalog.binding, caches.join(", ")),
     )
     .with("caches", caches)
-}
-
-fn bad_key(error: &KeyError) -> Problem {
-    let (slug, title) = match error {
-        KeyError::TooLong => ("key-too-long", "The key is too long"),
-        KeyError::Segment | KeyError::Encoding => ("key-syntax", "The key is malformed"),
-        KeyError::Columns { .. } | KeyError::Form { .. } => {
-            ("key-form", "The key isn't one that changes would name")
-        }
-    };
-    Problem::bad_request(slug, title, error.to_string())
 }
 
 pub(super) fn sources(catalog: &Catalog) -> Vec<&str> {

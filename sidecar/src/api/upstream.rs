@@ -64,7 +64,9 @@ pub(super) async fn answer(
     let wants = ReadDirectives::parse(headers, None)?.of_upstream(accept(headers));
     match service.read(catalog, upstream, rest, &wants).await {
         Ok(served) => Ok(reply(served, headers)),
-        Err(Refused::NotCached(forward)) => Err(not_cached().with_header(CACHE_STATUS, status(forward, None))),
+        Err(Refused::NotCached(forward)) => {
+            Err(not_cached().with_header(CACHE_STATUS, status(forward, None)))
+        }
         Err(Refused::Failed(forward, failure)) => Err(failed(&failure, forward)),
     }
 }
@@ -79,7 +81,7 @@ fn accept(headers: &HeaderMap) -> Option<Bytes> {
 fn reply(served: Served, request: &HeaderMap) -> Reply {
     let Served { status, content_type, body, etag, age, stored, cache_status } = served;
     let has_tag = status == StatusCode::OK;
-    let is_known = has_tag && directives::none_match(request, &etag);
+    let is_known = has_tag && directives::none_match(request, &[&etag]).is_some();
     let mut reply = Response::new(Content::from(if is_known { Bytes::new() } else { body }));
     *reply.status_mut() = if is_known { StatusCode::NOT_MODIFIED } else { status };
     let headers = reply.headers_mut();
@@ -103,11 +105,6 @@ fn status(forward: Forward, detail: Option<&str>) -> HeaderValue {
         status.push_str(detail);
     }
     value(status.into())
-}
-
-/// A header's value from bytes that came from one, or that are known to be fit for one.
-fn value(bytes: Bytes) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn failed(failure: &Failure, forward: Forward) -> Problem {

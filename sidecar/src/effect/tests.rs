@@ -36,8 +36,11 @@ fn show(effect: &Effect<'_>) -> Option<String> {
         Effect::Refuse { cache, why } => Some(format!("refuse {} {}", cache.spec.name, why.as_str())),
         Effect::Hydrate { cache, key, .. } => Some(format!("hydrate {}/{}", cache.spec.name, key.as_str())),
         Effect::VoidCache { cache, .. } => Some(format!("void {}", cache.spec.name)),
-        Effect::Reshape { cache, shape } => {
-            cache.set_shape(shape.clone());
+        Effect::Reshape { cache, lookup, shape } => {
+            match lookup {
+                Some(lookup) => lookup.set_shape(shape.clone()),
+                None => cache.set_shape(shape.clone()),
+            }
             None
         }
     }

@@ -8,6 +8,7 @@ use crate::{
     clock::Tick,
     dependencies::On,
     entry::{Entry, Value},
+    key::Key,
     lease::Lease,
     loaders::Loading,
     position::Position,
@@ -100,6 +101,8 @@ pub struct Fill {
     pub position: Option<Position>,
     /// What it depends on beside its row and its cache.
     pub on: Vec<On>,
+    /// What else the row is found by, of a cache that has lookups.
+    pub names: Vec<Key>,
 }
 
 /// Why a lease isn't one for this.

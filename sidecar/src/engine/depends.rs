@@ -23,7 +23,7 @@ impl<S: Shelf> Engine<S> {
     /// What a value depends on that depends on a tag.
     #[must_use]
     pub fn on_tag(&self, tag: &str) -> On {
-        On::Tag(self.tag(tag))
+        On::Named(self.tag(tag))
     }
 
     /// Voids what depends on a tag, and fences the leases of what will.

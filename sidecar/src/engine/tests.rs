@@ -111,7 +111,15 @@ impl Bench {
                 &catalog,
                 &cache,
                 &key,
-                Fill { lease, value, max_age: None, age: Duration::ZERO, position: None, on },
+                Fill {
+                    lease,
+                    value,
+                    max_age: None,
+                    age: Duration::ZERO,
+                    position: None,
+                    on,
+                    names: Vec::new(),
+                },
                 self.now,
             )
             .is_ok())
@@ -312,7 +320,15 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
             &catalog,
             &cache,
             &key,
-            Fill { lease, value, max_age, age: Duration::ZERO, position: None, on: Vec::new() },
+            Fill {
+                lease,
+                value,
+                max_age,
+                age: Duration::ZERO,
+                position: None,
+                on: Vec::new(),
+                names: Vec::new(),
+            },
             bench.now,
         )
         .unwrap();

@@ -66,7 +66,8 @@ impl<'de> Visitor<'de> for ColumnsVisitor {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn scalar(value: &RawValue) -> Scalar<'_> {
+/// What a column's JSON says.
+pub(crate) fn scalar(value: &RawValue) -> Scalar<'_> {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<Text<'_>>(text).map_or(Scalar::Compound, |t| Scalar::Text(t.0)),

@@ -257,6 +257,7 @@ impl<S: Shelf> World<S> {
                 age: Duration::ZERO,
                 position,
                 on: Vec::new(),
+                names: Vec::new(),
             };
             let taken = self
                 .ledger

@@ -18,7 +18,8 @@ use crate::{
     dependencies::On,
     engine::{Answer, BadLease, Fill, Hit, Wanted},
     entry::Value,
-    key::Key,
+    image::Image,
+    key::{Key, Scalar},
     position::Position,
 };
 
@@ -82,7 +83,7 @@ impl World {
         let evidence =
             cache.feed.evidence(cache.attached.load(Ordering::Acquire), bound.map(|b| b.heartbeat));
         self.judge.applied_through(self, evidence.applied_through(bound))?;
-        match self.engine.get(&catalog, &cache, &key_of(key), wanted, now) {
+        match self.engine.get(&catalog, &cache, &kind.key(key), wanted, now) {
             Answer::Hit(hit) => {
                 self.say(|_| {
                     format!("{} {key}: hit {:?} {:?}", kind.name(), hit.entry.content_type, hit.detail)
@@ -182,7 +183,7 @@ impl World {
         else {
             return Ok(false);
         };
-        let lease = match self.engine.lease(&cache, &key_of(key), &token) {
+        let lease = match self.engine.lease(&cache, &kind.key(key), &token) {
             Ok(_) if process != self.process => {
                 return Err(Violation::new("lease", "a lease from before the restart was good".to_owned()));
             }
@@ -202,10 +203,21 @@ impl World {
             self.say(|_| format!("{} {key}: names a table that nobody follows", kind.name()));
             return Ok(false);
         };
+        let mut on = on;
+        if let (Kind::Lookup, Some(body)) = (kind, &body) {
+            // As the API does it: the value says which row it is.
+            let id = Image::read(body).and_then(|row| match row.column("id") {
+                Ok(Scalar::Number(id)) => Some(id.to_owned()),
+                _ => None,
+            });
+            // What a redefinition made of a row is told by nothing but its number.
+            let Some(id) = id else { return Ok(false) };
+            on.push(self.engine.on_own_row(&cache, &Key::from_path(&id, None).unwrap()));
+        }
         let depends = !on.is_empty();
-        let fill = Fill { lease, value, max_age, age: Duration::ZERO, position, on };
+        let fill = Fill { lease, value, max_age, age: Duration::ZERO, position, on, names: Vec::new() };
         let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body, mark };
-        let fenced = self.engine.fill(&catalog, &cache, &key_of(key), fill, self.clock()).is_err();
+        let fenced = self.engine.fill(&catalog, &cache, &kind.key(key), fill, self.clock()).is_err();
         self.judge.loaded(kind, key, &token, !fenced);
         if fenced {
             self.tally.count("fenced");
@@ -321,6 +333,16 @@ fn wanted(how: u8) -> Wanted<'static> {
         4 => Wanted { max_staleness: Some(Duration::from_secs(3)), ..read },
         6 => Wanted::default(),
         _ => read,
+    }
+}
+
+impl Kind {
+    /// The key under which a value is asked for.
+    pub(crate) fn key(self, key: u8) -> Key {
+        match self {
+            Self::Lookup => Key::by("code", &key_of(key)),
+            _ => key_of(key),
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Declared,
     /// Something made of a row of each of two tables, which each fill names, and of a tag.
     Rows,
+    /// The rows of [`Kind::Plain`], hydrated and found by another column.
+    Lookup,
     /// Something made of a whole table that the binding names and of another that each fill names, and of a tag.
     Mixed,
 }
@@ -37,7 +39,7 @@ impl Kind {
     /// Those of a run, in which fills name what their values depend on or don't.
     pub(crate) fn all(depends: bool) -> [Self; CACHES as usize] {
         if depends {
-            [Self::Hydrated, Self::Plain, Self::Rows, Self::Keyless, Self::Page, Self::Mixed]
+            [Self::Hydrated, Self::Lookup, Self::Rows, Self::Keyless, Self::Page, Self::Mixed]
         } else {
             [Self::Hydrated, Self::Plain, Self::ByCode, Self::Keyless, Self::Page, Self::Declared]
         }
@@ -61,6 +63,7 @@ impl Kind {
             Self::Page => "page",
             Self::Declared => "declared",
             Self::Rows => "rows",
+            Self::Lookup => "lookup",
             Self::Mixed => "mixed",
         }
     }
@@ -74,6 +77,9 @@ impl Kind {
             Self::Keyless => "table: s.k, key: [{column: id}]",
             Self::Page => "dependsOn: [s.a, s.b]",
             Self::Declared => "table: s.b, key: [{column: id, type: Integer}], onChange: Hydrate",
+            Self::Lookup => {
+                "table: s.b, key: [{column: id, type: Integer}], onChange: Hydrate, lookups: [{column: code}]"
+            }
             Self::Rows => "mayDependOn: [s.a, s.b], fillDependencies: Required",
             Self::Mixed => "dependsOn: [s.b]",
         };
@@ -94,7 +100,7 @@ impl Kind {
         match self {
             Self::Hydrated | Self::Rows => Place::Row(Table::A, key),
             Self::Plain | Self::Declared => Place::Row(Table::B, key),
-            Self::ByCode => Place::Code(key),
+            Self::ByCode | Self::Lookup => Place::Code(key),
             Self::Keyless => Place::Row(Table::K, key),
             Self::Page => Place::Whole(Table::A),
             Self::Mixed => Place::Whole(Table::B),
@@ -113,14 +119,14 @@ impl Kind {
 
     /// What changes of it are known to void before it is filled.
     pub(crate) fn known_places(self, key: u8) -> impl Iterator<Item = Place> {
-        let own = (self != Self::Rows).then(|| self.place(key));
+        let own = (!matches!(self, Self::Rows | Self::Lookup)).then(|| self.place(key));
         own.into_iter().chain(self.place_too(key).filter(|_| self == Self::Page))
     }
 
     pub(crate) fn tables(self) -> &'static [Table] {
         match self {
             Self::Hydrated => &[Table::A],
-            Self::Plain | Self::ByCode | Self::Declared => &[Table::B],
+            Self::Plain | Self::ByCode | Self::Declared | Self::Lookup => &[Table::B],
             Self::Keyless => &[Table::K],
             Self::Page | Self::Rows => &[Table::A, Table::B],
             Self::Mixed => &[Table::B, Table::K],

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 56] = [
+const BUGS: [(Bug, u64); 58] = [
     (Bug::SilenceTrusted, 1_068_652),
     (Bug::NamedIgnored, 1_049_755),
     (Bug::StalenessIgnored, 170),
@@ -70,6 +70,8 @@ const BUGS: [(Bug, u64); 56] = [
     (Bug::MarkForgotten, 399),
     (Bug::RowsUntold, 879),
     (Bug::TagKeepsLeases, 534),
+    (Bug::NewNameIgnored, 89),
+    (Bug::OldNameKept, 114),
 ];
 
 /// Runs in which a bug must be found, from its seed on: more than one, so that a change elsewhere moves no bug out of

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     LOSS, LOSS_DELAYED, PROMPT,
     checker::{Judge, Violation},
-    clients::{Filled, Pending, key_of},
+    clients::{Filled, Pending},
     database::{Database, Edit, Mark, Table},
     debezium::{Debezium, EPOCH},
     follower::Follower,
@@ -152,7 +152,7 @@ impl World {
                 if let Some(pending) = &self.slots[usize::from(slot)]
                     && pending.key != key
                     && let Some((_, cache)) = self.cache(pending.kind)
-                    && self.engine.lease(&cache, &key_of(key), &pending.token).is_ok()
+                    && self.engine.lease(&cache, &pending.kind.key(key), &pending.token).is_ok()
                 {
                     return Err(Violation::new(
                         "lease",
@@ -163,10 +163,11 @@ impl World {
             Step::FillForeign { slot } => {
                 if let Some(pending) = &self.slots[usize::from(slot)]
                     && let Some((_, cache)) = self.cache(pending.kind)
-                    && let Ok(lease) = self.engine.lease(&cache, &key_of(pending.key), &pending.token)
+                    && let Ok(lease) =
+                        self.engine.lease(&cache, &pending.kind.key(pending.key), &pending.token)
                 {
                     let theirs = Sealer::default().seal(&lease);
-                    if self.engine.lease(&cache, &key_of(pending.key), &theirs).is_ok() {
+                    if self.engine.lease(&cache, &pending.kind.key(pending.key), &theirs).is_ok() {
                         return Err(Violation::new("lease", "a lease of another pod was good".to_owned()));
                     }
                 }
@@ -179,7 +180,7 @@ impl World {
                 let kind = self.setting.kind(cache);
                 if kind.names(key).is_empty() {
                     if let Some((_, cache)) = self.cache(kind) {
-                        self.engine.delete(&cache, &key_of(key), self.clock().tick);
+                        self.engine.delete(&cache, &kind.key(key), self.clock().tick);
                     }
                     self.judge.delete(kind, key);
                     self.tally.count("delete");

@@ -166,7 +166,10 @@ pub async fn ask(
     let answer = timeout_at(deadline, http.request(request))
         .await
         .map_err(|_| late("the upstream doesn't answer"))?
-        .map_err(|error| failed(&error, spec))?;
+        .map_err(|error| match failed(&error, spec) {
+            Failure::Failed(text) if was_closed(&error) => Failure::Closed(text),
+            failure => failure,
+        })?;
     let delay = began.elapsed();
     let (parts, body) = answer.into_parts();
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
@@ -220,14 +223,23 @@ fn failed(error: &(dyn Error + 'static), spec: &UpstreamSpec) -> Failure {
         let texts: Vec<_> = causes().map(ToString::to_string).collect();
         format!("{}: {}", spec.url.origin(), texts.join(": "))
     });
-    let closed = |error: &(dyn Error + 'static)| {
-        error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
-    };
-    if causes().any(closed) { Failure::Closed(text) } else { Failure::Failed(text) }
+    Failure::Failed(text)
 }
 
 /// The error of I/O that has one of TLS within: it names what TLS has against a certificate, and is wrapped by others.
 fn tls_in(error: &io::Error) -> Option<&io::Error> {
     let within = error.get_ref()?;
     if within.is::<rustls::Error>() { Some(error) } else { tls_in(within.downcast_ref()?) }
+}
+
+/// Whether the connection was closed instead of an answer, however that has shown.
+fn was_closed(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|error| {
+        let ended = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+        let broke = error.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        });
+        ended || broke
+    })
 }

@@ -106,7 +106,8 @@ impl Departure {
             asked: 0.into(),
             failed: 0.into(),
         };
-        let value = Value { body: answer.body, content_type: answer.content_type, absent: false };
+        let value =
+            Value { body: answer.body, content_type: answer.content_type, absent: false, coded: None };
         let refresh = upstream.spec.refresh.and_then(|every| answer.life.refresh(every, rand::random()));
         let entry = keeps.then(|| {
             Entry::of_upstream(

@@ -174,18 +174,17 @@ impl Service {
             return (Err(Failure::Limited(until, "too many readers wait for upstreams")), false);
         };
         let accept = wants.accept.as_ref();
-        // Who takes only what the upstream says now can't take what was asked before.
-        let mut join = !wants.reload;
+        let mut again = false;
         loop {
-            let asker = Asker::Reader { join };
+            // Who takes only what the upstream says now can't take what was asked before.
+            let asker = Asker::Reader { join: !wants.reload };
             let (flight, joined) = match self.join_or_begin(catalog, upstream, key, accept, asker) {
                 Ok(flight) => flight,
                 Err(landing) => return (landing, false),
             };
-            let landing = landed(flight).await;
-            match landing {
-                // It was one for which nobody waited, and had to stand back.
-                Err(Failure::Limited(..)) if joined && join => join = false,
+            match landed(flight).await {
+                // Perhaps one for which nobody waited, and that stood back: one reader's is next, which the others join.
+                Err(Failure::Limited(..)) if joined && !again => again = true,
                 landing => return (landing, joined),
             }
         }

@@ -19,6 +19,7 @@ mod example;
 mod faults;
 mod limits;
 mod log;
+mod lookups;
 mod loss;
 mod mariadb;
 mod openapi;

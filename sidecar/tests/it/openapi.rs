@@ -92,7 +92,10 @@ impl Document {
         let Some(template) = self.template(path) else { return Some(self.resolve(&self.0["x-other-paths"])) };
         let item = &self.paths()[template];
         let response = match item.get(method.to_ascii_lowercase()) {
-            Some(operation) => operation["responses"].get(status.to_string()),
+            Some(operation) => {
+                let responses = &operation["responses"];
+                responses.get(status.to_string()).or(responses.get("default"))
+            }
             None => Some(&item["x-other-methods"]),
         };
         response.map(|response| self.resolve(response))
@@ -103,7 +106,9 @@ impl Document {
         let mut kinds = BTreeSet::new();
         for (path, method, operation) in self.operations() {
             for (status, response) in operation["responses"].as_object().unwrap() {
-                let (response, status) = (self.resolve(response), status.parse::<u16>().unwrap());
+                // Whatever an upstream answers.
+                let Ok(status) = status.parse::<u16>() else { continue };
+                let response = self.resolve(response);
                 let problems = problems(response);
                 let other =
                     problems.is_empty() || status == 404 && path.ends_with("{key}") && method == "get";

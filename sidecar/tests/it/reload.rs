@@ -211,7 +211,7 @@ fn what_only_a_newer_version_knows_is_off_and_the_rest_works() {
         .replace("{name: shop}", "{name: shop, annotations: {freshet.dev/rendered-by: 9.9.9}}")
         .replace("  sources:", "  sources:\n  - {name: wire, nats: {url: 'nats://nats'}}");
     let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
-    for path in ["/v1/repos/7", "/v1/repos/a/b/c", "/v1/news/7"] {
+    for path in ["/v1/repos/7", "/v1/repos/a/b/c", "/v1/repos/a?b=c", "/v1/news/7"] {
         assert_eq!(shop.get(path), "stale binding-too-new", "{path}");
         directives_count_where_nothing_is_served(&shop, path, "binding-too-new");
         assert_eq!(shop.sidecar.get(path).unwrap().header("freshet-lease"), None, "{path}");

@@ -12,7 +12,7 @@ mod refreshing;
 mod trusting;
 
 /// A manifest of one upstream cache, `api`; `more` is further YAML of the upstream, `cache` of the cache.
-fn manifest(url: &str, more: &str, cache: &str) -> String {
+pub(crate) fn manifest(url: &str, more: &str, cache: &str) -> String {
     format!(
         "apiVersion: freshet.dev/v1alpha1
 kind: CacheBinding

@@ -38,7 +38,15 @@ fn requests_under_way_find_nothing_of_a_definition_that_has_ended() {
         assert!(miss.lease.is_none(), "a fill would not be taken");
         let value =
             Value { body: "late".into(), content_type: "text/plain".into(), absent: false, coded: None };
-        let fill = Fill { lease, value, max_age: None, age: Duration::ZERO, position: None, on: Vec::new() };
+        let fill = Fill {
+            lease,
+            value,
+            max_age: None,
+            age: Duration::ZERO,
+            position: None,
+            on: Vec::new(),
+            names: Vec::new(),
+        };
         assert!(bench.engine.fill(&catalog, &cache, &key, fill, bench.now).is_err(), "{path}");
         // Its follower may still have the plan of before.
         bench.engine.attach([&cache], Tick(1));

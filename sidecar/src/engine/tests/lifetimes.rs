@@ -13,7 +13,7 @@ fn put(bench: &Bench, path: &str, lease: &str, max_age: Option<Duration>, age: D
     let key = Key::from_path(key, None).unwrap();
     let lease = bench.engine.lease(&cache, &key, lease).unwrap();
     let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false, coded: None };
-    let fill = Fill { lease, value, max_age, age, position: None, on: Vec::new() };
+    let fill = Fill { lease, value, max_age, age, position: None, on: Vec::new(), names: Vec::new() };
     bench.engine.fill(&catalog, &cache, &key, fill, bench.now).is_ok()
 }
 

@@ -31,11 +31,16 @@ impl Database {
     pub(crate) fn look(&self, place: Place, snapshot: &Snapshot) -> Option<String> {
         let row = |table, key| {
             let history = self.history.get(&Place::Row(table, key))?;
-            let last = history.iter().rev().find(|e| snapshot.saw(self.events[**e].commit))?;
+            let mut seen = history.iter().rev().filter(|e| snapshot.saw(self.events[**e].commit));
+            let last = seen.next()?;
             let event = &self.events[*last];
             match event.op {
-                // What a redefinition made of the row is told by nothing but its number.
-                Op::Redefine => Some((u8::MAX, format!("redefined by {last}"))),
+                // What a redefinition made of the row is told by nothing but its number; its code is as it was.
+                Op::Redefine => {
+                    let code =
+                        seen.find_map(|e| self.events[*e].after.as_ref()).map_or(u8::MAX, |row| row.code);
+                    Some((code, format!("{{\"id\":{key},\"redefined\":{last}}}")))
+                }
                 _ => event.after.as_ref().map(|row| (row.code, row.json())),
             }
         };

@@ -4,7 +4,7 @@ use std::thread;
 
 use flate2::{Compression, write::GzEncoder};
 use freshet_e2e::process::{
-    Redis, Sidecar,
+    Redis, Reply, RestServer, Sidecar,
     http::{Connection, Response, Target},
 };
 
@@ -17,6 +17,7 @@ use crate::{
 const CACHES: &str = "
   - {name: products, table: inventory.product, ttl: 10m}
   - {name: rows, table: inventory.product, onChange: Hydrate}
+  - {name: skus, table: inventory.product, onChange: Hydrate, columns: [sku]}
   - {name: pages, dependsOn: [inventory.product], fillDependencies: Required}";
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -248,6 +249,55 @@ fn batches_and_tags(shop: &Shop) {
     broken(&shop.sidecar.tcp(), "POST", "/v1/products/_batch", "content-type: application/json\r\n");
 }
 
+fn rows(shop: &Shop) {
+    let row =
+        [("freshet-lease", &*shop.lease("/v1/skus/1")), ("content-type", "application/vnd.freshet.row+json")];
+    let answer = shop.sidecar.request("PUT", "/v1/skus/1", &row, b"{}").unwrap();
+    assert_eq!(answer.status, 422, "{answer:?}");
+    for method in ["GET", "HEAD", "PUT", "DELETE"] {
+        let answer = shop.sidecar.request(method, "/v1/rows/_by/sku/1", &[], b"").unwrap();
+        assert_eq!(answer.status, 404, "{answer:?}");
+    }
+}
+
+/// An upstream that answers well, and all that goes wrong with one.
+fn upstreams() {
+    let rest = RestServer::start(|request| match request.target.as_str() {
+        "/failed" => Reply::raw(""),
+        "/large" => Reply::json("x".repeat(2000)),
+        "/away" => Reply::new(302, "").header("Location", "http://example.invalid/"),
+        "/late" => Reply::raw("").then_silent(),
+        "/limited" => Reply::new(429, "").header("Retry-After", "60"),
+        "/forbidden" => Reply::new(403, "no"),
+        _ => Reply::json("1"),
+    })
+    .unwrap();
+    let allow = "[failed, large, away, late, limited, forbidden, good]";
+    let more = format!(", maxBytes: 1000, timeout: 300ms, allow: {allow}");
+    let text = crate::upstream::manifest(&rest.url(), &more, "");
+    let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
+    let ask = |method: &str, path: &str| {
+        sidecar.request(method, &format!("/v1/api/{path}"), &[], b"").unwrap().status
+    };
+    for method in ["GET", "HEAD"] {
+        for (path, status) in [
+            ("good", 200),
+            ("forbidden", 403),
+            ("other", 403),
+            ("failed", 502),
+            ("large", 502),
+            ("away", 502),
+            ("late", 504),
+        ] {
+            assert_eq!(ask(method, path), status, "{method} {path}");
+        }
+    }
+    assert_eq!((ask("PUT", "good"), ask("DELETE", "other"), ask("DELETE", "good")), (405, 403, 204));
+    // From here on nothing is asked any more.
+    ask("GET", "limited");
+    assert_eq!((ask("GET", "good"), ask("HEAD", "good")), (503, 503));
+}
+
 #[test]
 fn all_that_is_described_is_answered_and_nothing_else_is() {
     watch();
@@ -261,6 +311,8 @@ fn all_that_is_described_is_answered_and_nothing_else_is() {
     reads(&shop);
     fills(&shop);
     batches_and_tags(&shop);
+    rows(&shop);
+    upstreams();
     for crowd in crowded {
         crowd.join().unwrap();
     }

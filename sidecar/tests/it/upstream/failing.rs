@@ -115,6 +115,15 @@ fn what_follows_a_body_that_is_longer_than_it_says_is_no_other_answer() {
 }
 
 #[test]
+fn a_connection_that_is_closed_while_it_is_kept_open_costs_one_more_request() {
+    let front = Front::open("", |_| Reply::json("1").closing());
+    for path in 0..50 {
+        let answer = front.get(&path.to_string());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+#[test]
 fn what_ends_with_its_connection_is_whole() {
     let front =
         Front::open("", |_| Reply::raw("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it"));
