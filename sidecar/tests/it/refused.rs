@@ -121,7 +121,7 @@ fn what_redis_refuses_comes_after_all_or_is_noticed() {
                 debezium.process().wait(SOON).unwrap();
             }
             Meanwhile::Waits => {
-                until("the sink waits", SOON, || {
+                until("the sink waits", 4 * SOON, || {
                     if !debezium.log()[logged..].contains("Stopped consuming records") {
                         // What it uses goes up and down, and is as much as there is room for soon after this.
                         begin(&shop.redis, &stream);
