@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod binding;
+pub mod cache;
 pub mod cache_binding;
 pub mod check_url;
 pub mod manifest;
@@ -25,10 +26,10 @@ pub mod upstream;
 pub mod upstream_url;
 
 pub use audit::{Audit, Check};
+pub use cache::{Cache, Collation, FillDependencies, KeyColumn, KeyType, OnChange};
 pub use cache_binding::{
-    CaFrom, Cache, CacheBinding, CacheBindingSpec, ClientCertificateFrom, Collation, ConfigMapKeyRef,
-    FillDependencies, Freshness, Heartbeat, KeyColumn, KeyType, OnChange, OnStale, RedisStream, SecretKeyRef,
-    Source, TlsSecretRef, UrlFrom,
+    CaFrom, CacheBinding, CacheBindingSpec, ClientCertificateFrom, ConfigMapKeyRef, Freshness, Heartbeat,
+    OnStale, RedisStream, SecretKeyRef, Source, TlsSecretRef, UrlFrom,
 };
 pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};
