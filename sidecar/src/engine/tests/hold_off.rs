@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use super::{Bench, Fill, ROWS};
+use crate::{entry::Value, key::Key};
+
+#[test]
+fn a_fill_soon_after_a_change_is_held_off() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.change(7, 1, 0, "x");
+    bench.pass(100);
+    assert!(bench.fill("rows/7", "maybe old"));
+    assert_eq!(bench.get("rows/7"), "hit maybe old hold-off");
+    bench.pass(900);
+    assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn a_read_that_may_have_missed_a_change_is_never_served_once_the_hold_off_has_passed() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.change(7, 1, 0, "x");
+    bench.pass(100);
+    let lease = bench.lease("rows/7").unwrap();
+    bench.pass(1100);
+    assert_eq!(bench.put("rows/7", &lease, "maybe old"), Ok(true));
+    assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn a_read_right_after_the_streams_were_positioned_may_have_missed_what_came_before() {
+    for more in ["", ", freshness: {maxStaleness: 5s, heartbeat: Database}"] {
+        let mut bench = Bench::new(ROWS, "");
+        bench.install("{name: rows, table: s.t, ttl: 2m}", more);
+        let catalog = bench.engine.catalog().unwrap();
+        bench.engine.attach(catalog.caches.values(), bench.now.tick);
+        bench.pass(100);
+        bench.event(9, "u", "\"lsn\":1");
+        bench.engine.catalog().unwrap().feeds[0]
+            .0
+            .hold_heartbeat(freshet_crds::Heartbeat::Database, bench.now.tick);
+        bench.engine.catalog().unwrap().feeds[0].0.confirm_heartbeats();
+        assert!(bench.fill("rows/7", "maybe old"));
+        assert_eq!(bench.get("rows/7"), "hit maybe old hold-off");
+        bench.pass(1000);
+        assert_eq!(bench.get("rows/7"), "miss");
+    }
+}
+
+#[test]
+fn a_fill_that_ends_before_its_hold_off_says_so_too() {
+    let mut bench = Bench::new(ROWS, "");
+    bench.change(7, 1, 0, "x");
+    bench.pass(100);
+    let (catalog, cache) = bench.cache("rows");
+    let key = Key::from_path("7", None).unwrap();
+    let lease = bench.engine.lease(&cache, &key, &bench.lease("rows/7").unwrap()).unwrap();
+    let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false, coded: None };
+    let max_age = Some(Duration::from_millis(500));
+    bench
+        .engine
+        .fill(
+            &catalog,
+            &cache,
+            &key,
+            Fill {
+                lease,
+                value,
+                max_age,
+                age: Duration::ZERO,
+                position: None,
+                on: Vec::new(),
+                names: Vec::new(),
+            },
+            bench.now,
+        )
+        .unwrap();
+    assert_eq!(bench.get("rows/7"), "hit x hold-off");
+    bench.pass(500);
+    assert_eq!(bench.get("rows/7"), "miss");
+}
