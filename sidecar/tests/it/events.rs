@@ -399,6 +399,34 @@ fn streams_end_when_the_sidecar_stops() {
 }
 
 #[test]
+fn a_stream_that_has_much_to_tell_ends_when_the_sidecar_stops() {
+    const CHANGES: usize = 2000;
+    let mut shop = Shop::open();
+    // A Unix socket holds little of what isn't read.
+    let mut slow = Listener::open(&shop.sidecar.socket(), "", None);
+    flood(&shop, CHANGES);
+    until("all of it is applied", SOON, || {
+        let metrics = shop.sidecar.metrics()?;
+        ensure!(metrics.contains(&format!("freshet_events_total {}", CHANGES + 1)), "{metrics}");
+        Ok(())
+    })
+    .unwrap();
+    let pid = shop.sidecar.process().pid().to_string();
+    assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+    until("nobody is let in", SOON, || {
+        ensure!(Connection::open(&shop.sidecar.socket()).is_err(), "it still listens");
+        Ok(())
+    })
+    .unwrap();
+    let mut told = 0;
+    while slow.next().is_some() {
+        told += 1;
+    }
+    assert!((1..CHANGES / 2).contains(&told), "{told} events were told");
+    assert_eq!(shop.sidecar.process().wait(SOON).unwrap().code(), Some(0));
+}
+
+#[test]
 fn streams_are_bounded_in_number() {
     let shop = Shop::open();
     let mut held: Vec<_> = (0..256).map(|_| Listener::open(&shop.sidecar.socket(), "", None)).collect();
