@@ -58,7 +58,7 @@ mod upstreams;
 use bells::Bells;
 use breaks::breaks;
 
-pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Pending, Wanted};
+pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Pending, Terms, Wanted};
 pub use bells::Listening;
 
 /// The media type of a hydrated value: the row as the change event carried it.
@@ -174,7 +174,8 @@ impl<S: Shelf> Engine<S> {
         fill: Fill,
         now: Now,
     ) -> Result<(), Fenced> {
-        let Fill { lease, value, max_age, age, position, on, names } = fill;
+        let Fill { lease, value, terms } = fill;
+        let Terms { max_age, age, position, on, names } = terms;
         if planted(Bug::BellBeforeChange) {
             self.bells.ring(lease.row);
         }
@@ -382,12 +383,8 @@ impl<S: Shelf> Engine<S> {
                 if cache.feed.is_straggling() {
                     return refuse(cache, Refusal::NotNewer);
                 }
-                let value = Value {
-                    body: Bytes::copy_from_slice(image.as_bytes()),
-                    content_type: Bytes::from_static(ROW_TYPE.as_bytes()),
-                    absent: false,
-                    coded: None,
-                };
+                let body = Bytes::copy_from_slice(image.as_bytes());
+                let value = Value::new(body, Bytes::from_static(ROW_TYPE.as_bytes()));
                 let expires = expiry(now.tick, bounds(cache, row, None).duration(), None);
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
                 let read = Read { seq, position: None, hold_off: false, hydrated: true, on: None };

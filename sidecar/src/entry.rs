@@ -109,6 +109,16 @@ pub struct Read {
     pub on: Option<Arc<Dependencies>>,
 }
 
+// === impl Value ===
+
+impl Value {
+    /// Bytes of a media type, as they are.
+    #[must_use]
+    pub fn new(body: Bytes, content_type: Bytes) -> Self {
+        Self { body, content_type, absent: false, coded: None }
+    }
+}
+
 // === impl Entry ===
 
 impl Entry {
@@ -338,8 +348,7 @@ mod tests {
     use crate::{clock::Tick, coherence::Seq};
 
     fn etag(body: &'static [u8]) -> bytes::Bytes {
-        let value =
-            Value { body: body.into(), content_type: "text/plain".into(), absent: false, coded: None };
+        let value = Value::new(body.into(), "text/plain".into());
         let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false, on: None };
         Entry::new(value, 1, read, Tick(0), Tick(10), Arc::default()).etag
     }

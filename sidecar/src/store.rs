@@ -144,8 +144,7 @@ mod tests {
     };
 
     fn entry(stats: &Arc<CacheStats>, body: &'static [u8]) -> Entry {
-        let value =
-            Value { body: body.into(), content_type: "text/plain".into(), absent: false, coded: None };
+        let value = Value::new(body.into(), "text/plain".into());
         let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated: false, on: None };
         Entry::new(value, 1, read, Tick(0), Tick(10), Arc::clone(stats))
     }

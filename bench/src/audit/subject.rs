@@ -10,7 +10,7 @@ use freshet_crds::manifest;
 use freshet_sidecar::audit::judge::{Sighting, Step};
 use freshet_sidecar::catalog::{Cache, Catalog};
 use freshet_sidecar::clock::{Now, Tick};
-use freshet_sidecar::engine::{Answer, Engine, Fill, Wanted};
+use freshet_sidecar::engine::{Answer, Engine, Fill, Terms, Wanted};
 use freshet_sidecar::envelope::{StreamRole, read};
 use freshet_sidecar::key::Key;
 use freshet_sidecar::{entry::Value, store::count};
@@ -100,23 +100,14 @@ impl Subject {
                 anyhow::bail!("a read that takes no cached value was answered with one")
             };
             let body = Bytes::from(vec![b'x'; FILLED]);
-            let value =
-                Value { body, content_type: Bytes::from_static(b"text/plain"), absent: false, coded: None };
+            let value = Value::new(body, Bytes::from_static(b"text/plain"));
             reads.push((key, miss.lease.context("no lease")?.token, value));
         }
         self.fills += events;
         let begun = processor();
         for (key, token, value) in reads {
             let lease = self.engine.lease(&self.filled, &key, &token).ok().context("a foreign lease")?;
-            let fill = Fill {
-                lease,
-                value,
-                max_age: None,
-                age: Duration::ZERO,
-                position: None,
-                on: Vec::new(),
-                names: Vec::new(),
-            };
+            let fill = Fill { lease, value, terms: Terms::default() };
             // Of several fills of a row the first wins: a refusal is what it is in operation.
             black_box(self.engine.fill(&self.catalog, &self.filled, &key, fill, self.now).is_ok());
         }

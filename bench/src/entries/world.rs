@@ -1,7 +1,6 @@
 //! An engine full of values that depend on tables.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use freshet_crds::manifest;
 use freshet_sidecar::catalog::{Cache, Catalog};
 use freshet_sidecar::clock::{Now, Tick};
 use freshet_sidecar::dependencies::On;
-use freshet_sidecar::engine::{Answer, Engine, Fill, Wanted};
+use freshet_sidecar::engine::{Answer, Engine, Fill, Terms, Wanted};
 use freshet_sidecar::entry::Value;
 use freshet_sidecar::envelope::{StreamRole, read};
 use freshet_sidecar::key::Key;
@@ -87,21 +86,9 @@ impl World {
         let lease = self.engine.lease(cache, &key, token).ok().context("a foreign lease")?;
         // As a body is received: an allocation of its length, which somebody else has had a hand on.
         let body = Bytes::from(vec![b'x'; VALUE].into_boxed_slice());
-        let value = Value {
-            body: body.clone(),
-            content_type: Bytes::copy_from_slice(b"text/html; charset=utf-8"),
-            absent: false,
-            coded: None,
-        };
-        let fill = Fill {
-            lease,
-            value,
-            max_age: None,
-            age: Duration::ZERO,
-            position: None,
-            on: self.named(entry)?,
-            names: Vec::new(),
-        };
+        let value = Value::new(body.clone(), Bytes::copy_from_slice(b"text/html; charset=utf-8"));
+        let terms = Terms { on: self.named(entry)?, ..Terms::default() };
+        let fill = Fill { lease, value, terms };
         self.engine.fill(&self.catalog, cache, &key, fill, self.now).ok().context("a fill was refused")?;
         drop(body);
         Ok(())

@@ -20,7 +20,7 @@ use crate::{
     clock::Now,
     coding::{Coding, DecodeError},
     dependencies::On,
-    engine::{BadLease, Engine, Fill, ROW_TYPE},
+    engine::{BadLease, Engine, Fill, ROW_TYPE, Terms},
     entry::{Coded, Value},
     key::Key,
     lease::Lease,
@@ -115,7 +115,8 @@ impl Awaited {
         on.extend(row.on);
         let value = Value { body: row.body, content_type, absent, coded };
         let (max_age, age) = (directives.max_age, directives.age);
-        let fill = Fill { lease, value, max_age, age, position, on, names: row.names };
+        let terms = Terms { max_age, age, position, on, names: row.names };
+        let fill = Fill { lease, value, terms };
         engine.fill(catalog, cache, key, fill, Now::read()).map_err(|_| fenced())
     }
 }

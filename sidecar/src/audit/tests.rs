@@ -246,7 +246,7 @@ proptest! {
 }
 
 fn sighting(body: &'static str, hydrated: bool, stored: u64) -> Sighting {
-    let value = Value { body: body.into(), content_type: "text/plain".into(), absent: false, coded: None };
+    let value = Value::new(body.into(), "text/plain".into());
     let read = Read { seq: Seq(1), position: None, hold_off: false, hydrated, on: None };
     Sighting::of(&Entry::new(value, 1, read, Tick(stored), Tick(90_000), std::sync::Arc::default()))
 }

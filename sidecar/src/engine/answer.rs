@@ -93,6 +93,13 @@ pub struct Fill {
     pub lease: Lease,
     /// The value, or the knowledge that there is none.
     pub value: Value,
+    /// What its reader says of it.
+    pub terms: Terms,
+}
+
+/// What a reader says of a value: by default, nothing.
+#[derive(Debug, Default)]
+pub struct Terms {
     /// How long it may live from its beginning on, if shorter than its cache's `ttl`.
     pub max_age: Option<Duration>,
     /// How long ago it began to live.

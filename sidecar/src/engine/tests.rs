@@ -2,12 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use freshet_crds::{binding::Binding, manifest};
 
-use super::{Answer, BadLease, Engine, Fill, Wanted};
+use super::{Answer, BadLease, Engine, Fill, Terms, Wanted};
 use crate::{
     catalog::{Cache, Catalog, Newer},
     clock::{Now, Tick},
     continuity::Break,
-    dependencies::On,
     entry::Value,
     envelope::{StreamRole, read},
     key::Key,
@@ -95,34 +94,16 @@ impl Bench {
     }
 
     fn put(&self, path: &str, token: &str, body: &'static str) -> Result<bool, BadLease> {
-        self.put_with(path, token, body, Vec::new())
+        self.put_with(path, token, body, Terms::default())
     }
 
-    fn put_with(&self, path: &str, token: &str, body: &'static str, on: Vec<On>) -> Result<bool, BadLease> {
+    fn put_with(&self, path: &str, token: &str, body: &'static str, terms: Terms) -> Result<bool, BadLease> {
         let (name, key) = path.split_once('/').unwrap();
         let (catalog, cache) = self.cache(name);
         let key = Key::from_path(key, None).unwrap();
         let lease = self.engine.lease(&cache, &key, token)?;
-        let value =
-            Value { body: body.into(), content_type: "text/plain".into(), absent: false, coded: None };
-        Ok(self
-            .engine
-            .fill(
-                &catalog,
-                &cache,
-                &key,
-                Fill {
-                    lease,
-                    value,
-                    max_age: None,
-                    age: Duration::ZERO,
-                    position: None,
-                    on,
-                    names: Vec::new(),
-                },
-                self.now,
-            )
-            .is_ok())
+        let fill = Fill { lease, value: Value::new(body.into(), "text/plain".into()), terms };
+        Ok(self.engine.fill(&catalog, &cache, &key, fill, self.now).is_ok())
     }
 
     fn fill(&self, path: &str, body: &'static str) -> bool {

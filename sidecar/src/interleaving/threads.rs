@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::waiting,
     continuity::Break,
-    engine::{Answer, Fill, Wanted},
+    engine::{Answer, Fill, Terms, Wanted},
     envelope::{StreamRole, read},
     loaders::Loading,
     planted::tests::{self as planted},
@@ -250,15 +250,7 @@ impl<S: Shelf> World<S> {
             let cache = Self::cache(&catalog, place);
             let lease = self.engine.lease(&cache, &key, &grant.token).unwrap();
             let position = position.then_some(Position::Lsn(lsn(found.at)));
-            let fill = Fill {
-                lease,
-                value: found.value,
-                max_age: None,
-                age: Duration::ZERO,
-                position,
-                on: Vec::new(),
-                names: Vec::new(),
-            };
+            let fill = Fill { lease, value: found.value, terms: Terms { position, ..Terms::default() } };
             let taken = self
                 .ledger
                 .end_loads(&[place], || self.engine.fill(&catalog, &cache, &key, fill, self.now()));

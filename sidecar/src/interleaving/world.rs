@@ -107,11 +107,7 @@ impl<S: Shelf> World<S> {
         let write = self.ledger.last(place, at);
         let lease = if self.setting.stamped { lease } else { 0 };
         let body = value(place % KEYS, write, lease).into();
-        Found {
-            value: Value { body, content_type: "application/json".into(), absent: false, coded: None },
-            write,
-            at,
-        }
+        Found { value: Value::new(body, "application/json".into()), write, at }
     }
 
     /// What a hit shows.

@@ -16,7 +16,7 @@ use crate::{
     catalog::Catalog,
     continuity::Break,
     dependencies::On,
-    engine::{Answer, BadLease, Fill, Hit, Wanted},
+    engine::{Answer, BadLease, Fill, Hit, Terms, Wanted},
     entry::Value,
     image::Image,
     key::{Key, Scalar},
@@ -192,10 +192,8 @@ impl World {
             Err(bad) => return Err(Violation::new("lease", format!("a good lease was refused: {bad:?}"))),
         };
         let value = Value {
-            body: body.clone().unwrap_or_default().into(),
-            content_type: format!("fill/{}", self.fills.len()).into(),
             absent: body.is_none(),
-            coded: None,
+            ..Value::new(body.clone().unwrap_or_default().into(), format!("fill/{}", self.fills.len()).into())
         };
         let max_age = (max_age < u64::MAX).then(|| Duration::from_millis(max_age));
         let position = mark.as_ref().map(|mark| mark.text.parse().unwrap());
@@ -215,7 +213,8 @@ impl World {
             on.push(self.engine.on_own_row(&cache, &Key::from_path(&id, None).unwrap()));
         }
         let depends = !on.is_empty();
-        let fill = Fill { lease, value, max_age, age: Duration::ZERO, position, on, names: Vec::new() };
+        let terms = Terms { max_age, position, on, ..Terms::default() };
+        let fill = Fill { lease, value, terms };
         let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body, mark };
         let fenced = self.engine.fill(&catalog, &cache, &kind.key(key), fill, self.clock()).is_err();
         self.judge.loaded(kind, key, &token, !fenced);

@@ -106,8 +106,7 @@ impl Departure {
             asked: 0.into(),
             failed: 0.into(),
         };
-        let value =
-            Value { body: answer.body, content_type: answer.content_type, absent: false, coded: None };
+        let value = Value::new(answer.body, answer.content_type);
         let refresh = upstream.spec.refresh.and_then(|every| answer.life.refresh(every, rand::random()));
         let entry = keeps.then(|| {
             Entry::of_upstream(

@@ -1,6 +1,4 @@
-use std::time::Duration;
-
-use super::{Answer, Bench, Fill, READ, ROWS, Wanted};
+use super::{Answer, Bench, Fill, READ, ROWS, Terms, Wanted};
 use crate::{clock::Tick, entry::Value, key::Key};
 
 #[test]
@@ -36,17 +34,8 @@ fn requests_under_way_find_nothing_of_a_definition_that_has_ended() {
         bench.install(&format!("{{name: {name}, table: s.u}}"), "");
         let Answer::Miss(miss) = get(READ) else { panic!("{path} is of a definition that has ended") };
         assert!(miss.lease.is_none(), "a fill would not be taken");
-        let value =
-            Value { body: "late".into(), content_type: "text/plain".into(), absent: false, coded: None };
-        let fill = Fill {
-            lease,
-            value,
-            max_age: None,
-            age: Duration::ZERO,
-            position: None,
-            on: Vec::new(),
-            names: Vec::new(),
-        };
+        let value = Value::new("late".into(), "text/plain".into());
+        let fill = Fill { lease, value, terms: Terms::default() };
         assert!(bench.engine.fill(&catalog, &cache, &key, fill, bench.now).is_err(), "{path}");
         // Its follower may still have the plan of before.
         bench.engine.attach([&cache], Tick(1));

@@ -1,6 +1,6 @@
 //! Values that depend on what their fills name.
 
-use super::{Bench, READ};
+use super::{Bench, READ, Terms};
 use crate::{dependencies::On, engine::Wanted, key::Key};
 
 const PAGES: &str = "{name: pages, mayDependOn: [s.t, s.u]}, {name: all, dependsOn: [s.u]}";
@@ -24,7 +24,11 @@ impl Bench {
     }
 
     fn fill_with(&self, path: &str, token: &str, names: &[&str]) -> bool {
-        self.put_with(path, token, "x", self.on(names)).unwrap()
+        self.put_on(path, token, self.on(names))
+    }
+
+    fn put_on(&self, path: &str, token: &str, on: Vec<On>) -> bool {
+        self.put_with(path, token, "x", Terms { on, ..Terms::default() }).unwrap()
     }
 
     fn stored(&self, path: &str, names: &[&str]) -> bool {
@@ -166,7 +170,7 @@ fn values_end_with_a_table_that_nobody_follows_any_more() {
     let on = bench.on(&["s.t"]);
     bench.install("{name: pages, dependsOn: [s.u]}", "");
     assert!(!bench.is_cached("pages/1") && !bench.is_cached("pages/2") && bench.is_cached("pages/3"));
-    assert!(!bench.put_with("pages/4", &token, "x", on).unwrap(), "nobody would see its changes");
+    assert!(!bench.put_on("pages/4", &token, on), "nobody would see its changes");
 }
 
 #[test]
@@ -201,8 +205,7 @@ fn declared_forms_of_a_tables_columns_hold_for_its_rows() {
         let key = scope.rows.with_shape(|shape| Key::from_path(key, shape.forms.as_deref())).unwrap();
         vec![bench.engine.on_row(&scope, &key)]
     };
-    let stored =
-        |path: &str, key: &str| bench.put_with(path, &bench.lease(path).unwrap(), "x", on(key)).unwrap();
+    let stored = |path: &str, key: &str| bench.put_on(path, &bench.lease(path).unwrap(), on(key));
     assert!(stored("pages/1", "ABC") && stored("pages/2", "abd"));
     change("aBc");
     assert!(!bench.is_cached("pages/1") && bench.is_cached("pages/2"));

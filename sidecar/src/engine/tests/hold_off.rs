@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use super::{Bench, Fill, ROWS};
-use crate::{entry::Value, key::Key};
+use super::{Bench, ROWS, Terms};
 
 #[test]
 fn a_fill_soon_after_a_change_is_held_off() {
@@ -50,29 +49,9 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     let mut bench = Bench::new(ROWS, "");
     bench.change(7, 1, 0, "x");
     bench.pass(100);
-    let (catalog, cache) = bench.cache("rows");
-    let key = Key::from_path("7", None).unwrap();
-    let lease = bench.engine.lease(&cache, &key, &bench.lease("rows/7").unwrap()).unwrap();
-    let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false, coded: None };
-    let max_age = Some(Duration::from_millis(500));
-    bench
-        .engine
-        .fill(
-            &catalog,
-            &cache,
-            &key,
-            Fill {
-                lease,
-                value,
-                max_age,
-                age: Duration::ZERO,
-                position: None,
-                on: Vec::new(),
-                names: Vec::new(),
-            },
-            bench.now,
-        )
-        .unwrap();
+    let lease = bench.lease("rows/7").unwrap();
+    let terms = Terms { max_age: Some(Duration::from_millis(500)), ..Terms::default() };
+    assert_eq!(bench.put_with("rows/7", &lease, "x", terms), Ok(true));
     assert_eq!(bench.get("rows/7"), "hit x hold-off");
     bench.pass(500);
     assert_eq!(bench.get("rows/7"), "miss");

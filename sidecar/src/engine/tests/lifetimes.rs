@@ -1,20 +1,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Answer, Bench, Fill, READ, ROWS, Wanted};
-use crate::{entry::Value, key::Key, store::count};
+use super::{Answer, Bench, READ, ROWS, Terms, Wanted};
+use crate::store::count;
 
 const EXACT: &str = "{name: rows, table: s.t, ttl: 1m, ttlJitter: 0%}";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Fills with a lifetime of its own and an age.
 fn put(bench: &Bench, path: &str, lease: &str, max_age: Option<Duration>, age: Duration) -> bool {
-    let (name, key) = path.split_once('/').unwrap();
-    let (catalog, cache) = bench.cache(name);
-    let key = Key::from_path(key, None).unwrap();
-    let lease = bench.engine.lease(&cache, &key, lease).unwrap();
-    let value = Value { body: "x".into(), content_type: "text/plain".into(), absent: false, coded: None };
-    let fill = Fill { lease, value, max_age, age, position: None, on: Vec::new(), names: Vec::new() };
-    bench.engine.fill(&catalog, &cache, &key, fill, bench.now).is_ok()
+    bench.put_with(path, lease, "x", Terms { max_age, age, ..Terms::default() }).unwrap()
 }
 
 fn fill(bench: &Bench, path: &str, max_age: Option<Duration>, age: Duration) {
