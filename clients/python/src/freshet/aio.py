@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from . import _flow, _wire
+from . import _wire
 from ._address import addresses
 from ._answer import Answer
-from ._codec import JSON, Codec
-from ._flow import Fill, Flow, Health, Load, Reports
-from ._keys import Key
+from ._calls import Calls
+from ._flow import Fill, Flow, Load
 from ._wire import Request, Response, Unavailable
 from .client import IDLE
 
@@ -25,7 +24,7 @@ LATE = 0.05
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class AsyncClient:
+class AsyncClient(Calls[Callable[[Fill], Awaitable[Any]], Coroutine[Any, Any, Answer], Coroutine[Any, Any, str]]):
     """As `Client`, for one event loop; the loader is a coroutine function. Connecting has no time of its own: it is part
     of `timeout`."""
 
@@ -38,78 +37,10 @@ class AsyncClient:
         max_idle: int = 32,
         on_problem: Callable[[str, str], None] | None = None,
     ) -> None:
+        super().__init__(wait, on_problem)
         self._addresses = addresses(address)
-        self._timeout, self._wait, self._max_idle = timeout, wait, max_idle
+        self._timeout, self._max_idle = timeout, max_idle
         self._idle: list[tuple[float, Connection]] = []
-        self._health, self._reports = Health(), Reports(on_problem)
-
-    async def get_or_load(
-        self,
-        cache: str,
-        key: Key,
-        loader: Callable[[Fill], Awaitable[Any]],
-        *,
-        codec: Codec = JSON,
-        wait: float | None = None,
-        min_position: str | None = None,
-        no_cache: bool = False,
-        depends: Iterable[str] = (),
-        position: str | None = None,
-        max_age: float | None = None,
-    ) -> Answer:
-        """As `Client.get_or_load`."""
-        return await self._run(
-            _flow.get_or_load(
-                self._reports,
-                cache,
-                key,
-                codec=codec,
-                wait=self._wait if wait is None else wait,
-                min_position=min_position,
-                no_cache=no_cache,
-                depends=depends,
-                position=position,
-                max_age=max_age,
-            ),
-            loader,
-        )
-
-    async def get(
-        self,
-        cache: str,
-        key: Key,
-        *,
-        wait: float = 0,
-        min_position: str | None = None,
-        no_cache: bool = False,
-    ) -> Answer:
-        """As `Client.get`."""
-        flow = _flow.get(self._reports, cache, key, wait=wait, min_position=min_position, no_cache=no_cache)
-        return await self._run(flow)
-
-    async def put(
-        self,
-        cache: str,
-        key: Key,
-        lease: str,
-        value: Any,
-        *,
-        codec: Codec = JSON,
-        depends: Iterable[str] = (),
-        position: str | None = None,
-        max_age: float | None = None,
-    ) -> str:
-        """As `Client.put`."""
-        fill = Fill(list(depends), position, max_age)
-        return await self._run(_flow.put(self._reports, cache, key, lease, value, codec, fill))
-
-    async def delete(self, cache: str, key: Key) -> str:
-        """As `Client.delete`."""
-        return await self._run(_flow.delete(cache, key))
-
-    async def invalidate_tag(self, text: str) -> str:
-        """As `Client.invalidate_tag`."""
-        return await self._run(_flow.invalidate_tag(text))
 
     async def close(self) -> None:
         """Closes idle connections."""

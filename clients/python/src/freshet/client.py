@@ -6,22 +6,21 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from . import _flow, _wire
+from . import _wire
 from ._address import addresses
 from ._answer import Answer
-from ._codec import JSON, Codec
-from ._flow import Fill, Flow, Health, Load, Reports
-from ._keys import Key
+from ._calls import Calls
+from ._flow import Fill, Flow, Load
 from ._wire import Request, Response, Unavailable
 
 IDLE = 60.0
 """Seconds after which an unused connection isn't used again: the sidecar closes it after 75."""
 
 
-class Client:
+class Client(Calls[Callable[[Fill], Any], Answer, str]):
     """Reads through a sidecar, from any number of threads, and in forked processes.
 
     Without an `address` (a socket's path or a URL) `FRESHET_SOCKET` and `FRESHET_URL` are tried in this order; without
@@ -43,87 +42,12 @@ class Client:
         max_idle: int = 32,
         on_problem: Callable[[str, str], None] | None = None,
     ) -> None:
+        super().__init__(wait, on_problem)
         self._addresses = addresses(address)
-        self._timeout, self._connect_timeout, self._wait, self._max_idle = timeout, connect_timeout, wait, max_idle
+        self._timeout, self._connect_timeout, self._max_idle = timeout, connect_timeout, max_idle
         self._idle: list[_Connection] = []
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._health, self._reports = Health(), Reports(on_problem)
-
-    def get_or_load(
-        self,
-        cache: str,
-        key: Key,
-        loader: Callable[[Fill], Any],
-        *,
-        codec: Codec = JSON,
-        wait: float | None = None,
-        min_position: str | None = None,
-        no_cache: bool = False,
-        depends: Iterable[str] = (),
-        position: str | None = None,
-        max_age: float | None = None,
-    ) -> Answer:
-        """The cached value, or what `loader` reads, which is then stored.
-
-        `key` is a column or several. `loader` reads the database, outside any transaction that has written; `None`
-        stands for "there is no such row", which is cached, too. Its exceptions are passed on, and nothing else is raised.
-
-        `min_position` gives reads of one's own writes; `no_cache` loads in any case and replaces what is stored.
-        `depends`, `position` and `max_age` are the fill's; the loader can change them.
-        """
-        return self._run(
-            _flow.get_or_load(
-                self._reports,
-                cache,
-                key,
-                codec=codec,
-                wait=self._wait if wait is None else wait,
-                min_position=min_position,
-                no_cache=no_cache,
-                depends=depends,
-                position=position,
-                max_age=max_age,
-            ),
-            loader,
-        )
-
-    def get(
-        self,
-        cache: str,
-        key: Key,
-        *,
-        wait: float = 0,
-        min_position: str | None = None,
-        no_cache: bool = False,
-    ) -> Answer:
-        """What is cached, as bytes; on a miss with a lease for `put`."""
-        flow = _flow.get(self._reports, cache, key, wait=wait, min_position=min_position, no_cache=no_cache)
-        return self._run(flow)
-
-    def put(
-        self,
-        cache: str,
-        key: Key,
-        lease: str,
-        value: Any,
-        *,
-        codec: Codec = JSON,
-        depends: Iterable[str] = (),
-        position: str | None = None,
-        max_age: float | None = None,
-    ) -> str:
-        """Stores what was read after `lease` was given: `stored`, `fenced`, `unavailable`, `unencodable` or a problem."""
-        fill = Fill(list(depends), position, max_age)
-        return self._run(_flow.put(self._reports, cache, key, lease, value, codec, fill))
-
-    def delete(self, cache: str, key: Key) -> str:
-        """Drops a value in this pod: `deleted`, `unavailable` or a problem. It is tried even while reads are paused."""
-        return self._run(_flow.delete(cache, key))
-
-    def invalidate_tag(self, text: str) -> str:
-        """Voids what depends on a tag in this pod: `invalidated`, `unavailable` or a problem. As `delete`, it is always tried."""
-        return self._run(_flow.invalidate_tag(text))
 
     def close(self) -> None:
         """Closes idle connections. A closed client can be used again."""
@@ -242,10 +166,6 @@ class _Connection:
             raise Unavailable("closed") from None
         response.body, self.used = bytes(body), time.monotonic()
         return response
-
-    def invalidate_tag(self, text: str) -> str:
-        """Voids what depends on a tag in this pod: `invalidated`, `unavailable` or a problem. As `delete`, it is always tried."""
-        return self._run(_flow.invalidate_tag(text))
 
     def close(self) -> None:
         self._socket.close()
