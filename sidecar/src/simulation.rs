@@ -48,6 +48,7 @@
 //!
 //! What arrives out of order within a batch is excused from **stale** until it arrives: no more can be known of it.
 
+mod account;
 mod checker;
 mod clients;
 mod database;

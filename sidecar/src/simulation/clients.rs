@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    checker::{Verdict, Violation, directives, quiet},
+    account::Verdict,
+    checker::{Violation, directives, quiet},
     database::{KEYS, Mark, Snapshot},
     kinds::{Kind, Name},
     loaders::is_loading,

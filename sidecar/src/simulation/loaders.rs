@@ -1,7 +1,8 @@
 //! Who was told to load, and whether whoever comes later may be told that somebody is loading.
 
 use super::{
-    checker::{Judge, Violation},
+    account::Judge,
+    checker::Violation,
     kinds::Kind,
     world::{START, World},
 };

@@ -1,7 +1,7 @@
 //! What never came or is gone, and when somebody must have noticed.
 
 use super::{
-    checker::{Fate, Judge},
+    account::{Fate, Judge},
     database::{Database, Record},
     world::World,
 };

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     LOSS, LOSS_DELAYED, PROMPT,
-    checker::{Judge, Violation},
+    account::Judge,
+    checker::Violation,
     clients::{Filled, Pending},
     database::{Database, Edit, Mark, Table},
     debezium::{Debezium, EPOCH},
