@@ -28,6 +28,10 @@ pub use upstream::{AuthSpec, LEAST_REFRESH, RateSpec, UpstreamSpec};
 pub const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;
 /// [`crate::CacheBindingSpec::memory`] where none is given.
 pub const DEFAULT_MEMORY: &str = "64Mi";
+/// How long an application's start waits for [`StartGate::Synced`] where the binding doesn't say.
+pub const START_DEADLINE: Duration = Duration::from_mins(1);
+pub(crate) const START_DEADLINE_FORM: &str =
+    "startDeadline is a duration such as 1m, more than zero and at most 366d";
 /// The least of `retention`: a sidecar that was further behind, or cut off for longer, loses what it has cached.
 pub const LEAST_RETENTION: Duration = Duration::from_mins(1);
 pub(crate) const RETENTION_FORM: &str = "retention is a duration such as 24h, at least 1m and at most 366d: a sidecar \
@@ -165,6 +169,8 @@ pub struct CacheSpec {
     pub columns: Vec<String>,
     /// Other columns by which rows are found.
     pub lookups: Vec<ColumnSpec>,
+    /// Whether it starts with the rows that the stream still tells of.
+    pub warm_start: bool,
     /// The longest life of a value.
     pub ttl: Duration,
     /// Up to how much of `ttl` a life is shortened by lot: thousandths of a percent, at most half of
@@ -210,6 +216,8 @@ pub struct SidecarSpec {
     pub max_value: u64,
     /// What the application's start waits for.
     pub start_gate: StartGate,
+    /// How long it waits at most for what is [`StartGate::Synced`].
+    pub start_deadline: Duration,
     /// How much the sidecar logs.
     pub log_level: LogLevel,
 }
@@ -277,6 +285,7 @@ impl CacheSpec {
             on_change: OnChange::Invalidate,
             columns: Vec::new(),
             lookups: Vec::new(),
+            warm_start: false,
             ttl: Duration::ZERO,
             ttl_jitter: 0,
             share: None,
@@ -332,6 +341,10 @@ impl Binding {
                 Some(upstream) => upstreams.extend(faults.upstream(cache, upstream)),
                 None => caches.extend(faults.cache(cache, &spec.sources)),
             }
+        }
+        let told = freshness.bound.as_ref().is_some_and(|bound| bound.heartbeat == Heartbeat::Database);
+        if !told && caches.iter().any(|cache| cache.warm_start) {
+            faults.add("spec.freshness", refusals::WARM_NEEDS_HEARTBEAT);
         }
         let sidecar = faults.sidecar(&spec.sidecar, memory);
         faults.shares(&caches, &upstreams, memory, sidecar.max_value);

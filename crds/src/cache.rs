@@ -25,7 +25,9 @@ use crate::Upstream;
     validation = Rule::new("self.onChange == 'Hydrate' || ((!has(self.columns) || self.columns.size() == 0) && (!has(self.lookups) || self.lookups.size() == 0))")
         .message(crate::refusals::COLUMNS_OF_HYDRATED),
     validation = Rule::new("has(self.key) || !has(self.lookups) || self.lookups.size() == 0")
-        .message(crate::refusals::LOOKUPS_NEED_KEY)
+        .message(crate::refusals::LOOKUPS_NEED_KEY),
+    validation = Rule::new("!has(self.warmStart) || !self.warmStart || self.onChange == 'Hydrate'")
+        .message(crate::refusals::WARM_IS_HYDRATED)
 )]
 pub struct Cache {
     /// The name under which applications use it: `/v1/<name>/`.
@@ -70,6 +72,10 @@ pub struct Cache {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["column".into()]))]
     pub lookups: Vec<KeyColumn>,
+    /// With `onChange: Hydrate`: the cache starts with the rows that the stream still tells of: those of the snapshot that
+    /// it begins with, and those that were changed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub warm_start: bool,
     /// The longest life of a value.
     #[serde(default = "default_ttl")]
     #[schemars(length(max = 32))]

@@ -47,6 +47,10 @@ use crate::{Audit, Cache, CacheBindingStatus, Sidecar};
     // By caches first: the API server counts what a rule may cost at most, and their tables are to be counted once.
     validation = Rule::new(r"self.caches.all(c, ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))) && (!has(c.mayDependOn) || !c.mayDependOn.exists(t, t.matches('[.].*[.]')))) || self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || (has(c.source) && c.source != s.name)))")
         .message(crate::binding::TOO_MANY_PARTS),
+    validation = Rule::new("!self.caches.exists(c, has(c.warmStart) && c.warmStart) || (has(self.freshness) && self.freshness.heartbeat == 'Database')")
+        .message(crate::refusals::WARM_NEEDS_HEARTBEAT),
+    validation = Rule::new("!self.caches.exists(c, has(c.warmStart) && c.warmStart && self.sources.exists(s, (!has(c.source) || c.source == s.name) && has(s.redisStream) && has(s.redisStream.topicPrefix)))")
+        .message(crate::refusals::WARM_NEEDS_STREAM),
     validation = Rule::new("!has(self.audit) || has(self.audit.check) || self.caches.exists(c, c.onChange == 'Hydrate')")
         .message(crate::binding::NOTHING_TO_AUDIT),
     validation = Rule::new(crate::quantity::if_sizes("self.sidecar.maxValue", "<=", "self.memory", "0"))

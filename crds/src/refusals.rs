@@ -27,6 +27,12 @@ pub(crate) const HYDRATE_NEEDS_TABLE: &str = "onChange: Hydrate needs a table, w
 pub(crate) const HYDRATED_IS_ONE_ROW: &str = "a hydrated value is one row: it can't depend on other tables";
 pub(crate) const COLUMNS_OF_HYDRATED: &str =
     "columns and lookups go with onChange: Hydrate: values that applications fill are theirs to shape";
+pub(crate) const WARM_IS_HYDRATED: &str = "warmStart goes with onChange: Hydrate: the stream tells of rows, and of nothing that applications compute";
+pub(crate) const WARM_NEEDS_HEARTBEAT: &str = "warmStart needs freshness with heartbeat: Database: without its numbers nobody notices what was lost before the start";
+pub(crate) const WARM_NEEDS_STREAM: &str =
+    "warmStart needs one stream for all tables (stream, not topicPrefix): only one has the exact order";
+pub(crate) const DEADLINE_IS_OF_SYNCED: &str =
+    "startDeadline goes with startGate: Synced: nothing else is waited for";
 pub(crate) const LOOKUPS_NEED_KEY: &str =
     "lookups need the cache's key: a row that is filled by another column has to say which row it is";
 pub(crate) const CASE_IS_OF_TEXT: &str = "collation: CaseInsensitive goes with type: Text";

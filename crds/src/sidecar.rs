@@ -11,6 +11,10 @@ use crate::Resources;
 /// How the sidecar is run.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.startDeadline) || self.startGate == 'Synced'")
+        .message(crate::refusals::DEADLINE_IS_OF_SYNCED)
+)]
 pub struct Sidecar {
     /// The sidecar's image. Default: the one the operator was installed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,6 +39,15 @@ pub struct Sidecar {
     /// What the application's start waits for.
     #[serde(default)]
     pub start_gate: StartGate,
+    /// With `startGate: Synced`: how long the application's start waits at most. Then it starts all the same, and what
+    /// can't be vouched for is a miss. Default: 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new(crate::quantity::duration_rule(crate::quantity::MOMENT))
+            .message(crate::binding::START_DEADLINE_FORM)
+    )]
+    pub start_deadline: Option<String>,
     /// How much the sidecar logs.
     #[serde(default)]
     pub log_level: LogLevel,
@@ -52,6 +65,16 @@ pub struct PullSecret {
     pub name: String,
 }
 
+impl Sidecar {
+    /// How long the application's start waits at most for [`StartGate::Synced`]; the default where what is written is no
+    /// duration.
+    #[must_use]
+    pub fn start_deadline(&self) -> std::time::Duration {
+        let given = self.start_deadline.as_deref().and_then(crate::quantity::duration);
+        given.unwrap_or(crate::binding::START_DEADLINE)
+    }
+}
+
 impl Default for Sidecar {
     fn default() -> Self {
         Self {
@@ -60,6 +83,7 @@ impl Default for Sidecar {
             resources: None,
             max_value: default_max_value(),
             start_gate: StartGate::default(),
+            start_deadline: None,
             log_level: LogLevel::default(),
         }
     }
@@ -73,6 +97,8 @@ pub enum StartGate {
     /// The sidecar listens. It doesn't wait for Redis.
     #[default]
     Listening,
+    /// The sidecar has read its streams to their ends and vouches for every cache, or `startDeadline` has passed.
+    Synced,
 }
 
 /// How much the sidecar logs.

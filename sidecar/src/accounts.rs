@@ -22,7 +22,7 @@ use crate::{
     change::{Change, End, Heartbeat, Mark, TableId, Transaction, TransactionId},
     continuity::Break,
     planted::{Bug, planted},
-    position::{Commit, Gtid},
+    position::{Commit, Gtid, RowVersion},
 };
 
 /// Transactions that are kept until the books are settled, at most: while a backlog is read from several streams.
@@ -50,6 +50,8 @@ struct Numbers {
     beat: Option<u64>,
     /// When the newest heartbeat was made, by the database's clock: milliseconds since the Unix epoch.
     beat_at: u64,
+    /// The place in PostgreSQL's log that was there before any event: every commit that came later is among them.
+    snapshot: Option<u64>,
     /// The newest commit whose end came. Only with transaction metadata do ends come at all.
     commit: Option<u64>,
     /// Newer commits that events say came before them, and newer commits that came, since the books were settled.
@@ -170,6 +172,15 @@ impl Accounts {
         }
     }
 
+    /// Notes that a snapshot was read of which the log goes on from here, and that nothing came before it: the first numbers
+    /// are compared with it.
+    pub fn begin_after(&mut self, snapshot: RowVersion) {
+        if let RowVersion::Postgres { lsn } = snapshot {
+            self.numbers.snapshot = Some(lsn);
+        }
+        self.numbers.entered.begin();
+    }
+
     /// Counts an entry.
     pub fn note(&mut self, change: &Change<'_>) {
         let numbers = &mut self.numbers;
@@ -208,9 +219,7 @@ impl Accounts {
             }
             Change::Transaction(Transaction { id, end: Some(end), .. }) => {
                 if let Some(Commit::Postgres { lsn, .. }) = end.commit {
-                    if numbers.commit.is_none() {
-                        (numbers.began, numbers.commit) = (true, Some(lsn));
-                    }
+                    numbers.begin_commits(lsn);
                     numbers.commits.insert(lsn);
                 }
                 numbers.enter(*id);
@@ -289,6 +298,14 @@ impl Numbers {
         self.entered == Entered::This(id)
     }
 
+    /// Commits count from here on, unless they do already.
+    fn begin_commits(&mut self, at: u64) {
+        if self.commit.is_none() {
+            self.began |= self.snapshot.is_none();
+            self.commit = Some(self.snapshot.unwrap_or(at));
+        }
+    }
+
     fn begin(&mut self, id: TransactionId) {
         if !self.ended.contains(id) {
             self.begun.insert(id);
@@ -340,7 +357,7 @@ impl Numbers {
             && mark.transaction.is_some()
             && let Some(before) = mark.preceding.or(mark.lsn)
         {
-            (self.began, self.commit) = (true, Some(before));
+            self.begin_commits(before);
         }
         if let Some(preceding) = mark.preceding {
             if mark.transaction.is_none() && mark.lsn == Some(preceding) {

@@ -31,6 +31,7 @@ use crate::{
     args::ADMIN_PORT,
     clock::Tick,
     engine::Engine,
+    gate::Gate,
     metrics::{self, ConnectionStats},
     status::{self, BindingWatch},
 };
@@ -54,6 +55,8 @@ pub struct Admin {
     pub binding: BindingWatch,
     /// The API's connections.
     pub connections: Arc<ConnectionStats>,
+    /// What the application's start waits for.
+    pub gate: Gate,
     /// Changes the log level.
     pub set_level: SetLevel,
 }
@@ -140,7 +143,15 @@ impl Admin {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match path.as_str() {
             "/log-level" if request.method() == Method::PUT => self.log_level(request, peer).await,
-            "/livez" | "/startupz" if read => text(StatusCode::OK, "ok\n"),
+            "/livez" if read => text(StatusCode::OK, "ok\n"),
+            "/startupz" if read => match self.gate.try_open(self.engine.catalog().as_deref(), Tick::now()) {
+                Ok(_) => text(StatusCode::OK, "ok\n"),
+                Err(missing) => {
+                    let mut reply = typed(missing.join("\n") + "\n", "text/plain; charset=utf-8");
+                    *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    reply
+                }
+            },
             "/readyz" if read => {
                 if status::is_fresh(&self.engine, Tick::now()) {
                     text(StatusCode::OK, "fresh\n")
@@ -179,7 +190,9 @@ impl Admin {
     }
 
     fn status(&self) -> Response<Full<Bytes>> {
-        typed(status::report(&self.engine, &self.binding, Tick::now()).to_string(), "application/json")
+        let mut document = status::report(&self.engine, &self.binding, Tick::now());
+        document["start"] = self.gate.report(self.engine.catalog().as_deref(), Tick::now());
+        typed(document.to_string(), "application/json")
     }
 }
 

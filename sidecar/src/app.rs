@@ -15,8 +15,11 @@ use crate::{
     admin::{self, Admin, SetLevel},
     api::{Api, MAX_CONNECTIONS, listen},
     args::{Cli, Command, Serve},
-    audit, descriptors,
+    audit,
+    clock::Tick,
+    descriptors,
     engine::Engine,
+    gate::Gate,
     metrics::ConnectionStats,
     mounts::Mounts,
     probe,
@@ -70,6 +73,7 @@ fn run(args: Serve) -> ExitCode {
         engine: Arc::clone(&engine),
         binding: binding.clone(),
         connections: Arc::clone(&connections),
+        gate: Gate::new((args.start_gate, args.start_deadline), Tick::now()),
         set_level,
     };
     let mounts = Mounts { secrets: args.secrets.clone(), config_maps: args.config_maps.clone() };

@@ -3,9 +3,11 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
+use freshet_crds::StartGate;
 
 /// Where the API listens unless told otherwise.
 pub const API: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3737);
@@ -52,6 +54,23 @@ pub struct Serve {
     /// The folder of mounted ConfigMaps: a configMapKeyRef reads DIR/NAME/KEY.
     #[arg(long, env = "FRESHET_CONFIG_MAPS", value_name = "DIR")]
     pub config_maps: Option<PathBuf>,
+    /// What /startupz waits for: None, Listening or Synced; by default what the binding says.
+    #[arg(long, env = "FRESHET_START_GATE", value_name = "GATE", value_parser = start_gate)]
+    pub start_gate: Option<StartGate>,
+    /// How long it waits at most for Synced, as in 90s; by default what the binding says.
+    #[arg(long, env = "FRESHET_START_DEADLINE", value_name = "DURATION", value_parser = deadline)]
+    pub start_deadline: Option<Duration>,
+}
+
+fn start_gate(text: &str) -> Result<StartGate, String> {
+    let known = [StartGate::None, StartGate::Listening, StartGate::Synced];
+    let found = known.into_iter().find(|gate| format!("{gate:?}").eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "a gate is None, Listening or Synced".to_owned())
+}
+
+fn deadline(text: &str) -> Result<Duration, String> {
+    freshet_crds::quantity::duration(text)
+        .ok_or_else(|| "a duration is written as in 90s or 1m30s".to_owned())
 }
 
 /// What to ask.
@@ -68,7 +87,7 @@ pub struct Probe {
 /// The probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Which {
-    /// It listens.
+    /// It listens, and what the application's start waits for is there.
     Startup,
     /// It answers.
     Live,

@@ -59,6 +59,8 @@ pub struct Mark {
     pub preceding: Option<u64>,
     /// MariaDB and MySQL: its transaction's identifier.
     pub gtid: Option<Gtid>,
+    /// Whether what came through the log's connector at this place has NULLs for NULLs, and not the columns' defaults.
+    pub nulls_kept: Option<bool>,
 }
 
 /// A transaction's name, hashed: all events of one have the same.
@@ -106,8 +108,6 @@ pub struct RowChange<'a> {
     pub version: Option<RowVersion>,
     /// When it was committed: milliseconds since the Unix epoch, by the database's clock.
     pub commit_ms: Option<u64>,
-    /// Whether a NULL in `after` is known to be a NULL, and not replaced by the column's default.
-    pub nulls_kept: bool,
     /// How it came to be an event.
     pub origin: Origin,
     /// Its place among the log's transactions.
@@ -140,6 +140,9 @@ pub enum Origin {
         /// Whether it is marked as the first row of all.
         first: bool,
     },
+    /// The snapshot that its stream begins with: nothing was there before it that it could have missed, and the log goes
+    /// on from it. Only who reads the stream can tell.
+    Beginning,
     /// An incremental snapshot, which goes on beside the log and replaces nothing of it.
     Incremental,
 }

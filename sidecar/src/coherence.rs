@@ -382,6 +382,11 @@ impl History {
         above && newest
     }
 
+    /// Forgets what is known of a hydrating cache as a whole. What is known of its rows stays.
+    pub fn forget_floor(&mut self, fence: &Fence) {
+        fence.versions().forget();
+    }
+
     /// Remembers that a hydrating cache was void as a whole at this place in the log; without one, at the newest
     /// places that are known: no image from before is hydrated any more.
     pub fn raise_floor(&mut self, fence: &Fence, version: Option<RowVersion>) {

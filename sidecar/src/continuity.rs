@@ -31,6 +31,21 @@ pub struct StreamState {
     pub last: EntryId,
     /// Entries added over its lifetime.
     pub added: u64,
+    /// Entries that are still there.
+    pub length: u64,
+    /// The id right before the first of them; of none it says nothing.
+    pub before: EntryId,
+    /// The newest entry that was removed by itself, not with all that were older (`XDEL`, not `XTRIM`).
+    pub removed: EntryId,
+}
+
+/// Where the reading of a stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Behind its last entry.
+    End,
+    /// With the first entry that it still has.
+    First,
 }
 
 /// How far a stream has been read.
@@ -80,6 +95,32 @@ pub struct Continuity {
     cursors: BTreeMap<String, Cursor>,
 }
 
+// === impl StreamState ===
+
+impl StreamState {
+    /// The place that reading starts from.
+    fn cursor(self, start: Start) -> Cursor {
+        match start {
+            Start::First if self.length > 0 => {
+                Cursor { last: self.before, added: self.added.saturating_sub(self.length) }
+            }
+            Start::First | Start::End => Cursor { last: self.last, added: self.added },
+        }
+    }
+
+    /// Whether it has every entry that it ever had.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        self.length == self.added
+    }
+
+    /// Whether nothing is missing from among the entries that it has.
+    #[must_use]
+    pub fn has_no_holes(self) -> bool {
+        self.length == 0 || self.removed <= self.before
+    }
+}
+
 // === impl Continuity ===
 
 impl Continuity {
@@ -95,22 +136,22 @@ impl Continuity {
         self.server.is_none() || streams.any(|stream| !self.cursors.contains_key(stream))
     }
 
-    /// Notes who the server is, and positions streams at their ends; streams positioned before keep their
-    /// place. A stream that isn't there yet is positioned before its first entry.
+    /// Notes who the server is, and positions streams where reading is to start; streams positioned before keep
+    /// their place. A stream that isn't there yet is positioned before its first entry.
     ///
     /// Where streams have positions, the server must be the one that they are positions of.
     pub fn attach(
         &mut self,
         server: ServerIdentity,
         streams: impl IntoIterator<Item = (String, Option<StreamState>)>,
+        start: Start,
     ) -> Result<(), Break> {
         if !self.cursors.is_empty() {
             self.check_server(&server)?;
         }
         self.server = Some(server);
         for (name, state) in streams {
-            let state = state.unwrap_or_default();
-            self.cursors.entry(name).or_insert(Cursor { last: state.last, added: state.added });
+            self.cursors.entry(name).or_insert(state.unwrap_or_default().cursor(start));
         }
         Ok(())
     }
@@ -209,7 +250,7 @@ impl fmt::Display for Break {
 
 #[cfg(test)]
 mod tests {
-    use super::{Break, Continuity, ServerIdentity, StreamState};
+    use super::{Break, Continuity, Cursor, ServerIdentity, Start, StreamState};
     use crate::position::EntryId;
 
     fn server(run_id: &str) -> ServerIdentity {
@@ -218,12 +259,14 @@ mod tests {
 
     #[expect(clippy::unnecessary_wraps, reason = "a stream that is there")]
     fn state(ms: u64, added: u64) -> Option<StreamState> {
-        Some(StreamState { last: EntryId { ms, n: 0 }, added })
+        Some(StreamState { last: EntryId { ms, n: 0 }, added, ..StreamState::default() })
     }
 
     fn attached() -> Continuity {
         let mut continuity = Continuity::default();
-        continuity.attach(server("a"), [("s".to_owned(), state(100, 7)), ("t".to_owned(), None)]).unwrap();
+        continuity
+            .attach(server("a"), [("s".to_owned(), state(100, 7)), ("t".to_owned(), None)], Start::End)
+            .unwrap();
         continuity
     }
 
@@ -238,7 +281,7 @@ mod tests {
         let mut continuity = attached();
         continuity.advance("s", EntryId { ms: 101, n: 0 }).unwrap();
         continuity.advance("t", EntryId { ms: 5, n: 1 }).unwrap();
-        let t = Some(StreamState { last: EntryId { ms: 5, n: 1 }, added: 1 });
+        let t = Some(StreamState { last: EntryId { ms: 5, n: 1 }, added: 1, ..StreamState::default() });
         assert_eq!(continuity.check(&server("a"), [("s", state(101, 8)), ("t", t)]), Ok(()));
     }
 
@@ -283,7 +326,7 @@ mod tests {
         continuity.advance("s", EntryId { ms: 150, n: 0 }).unwrap();
         assert!(continuity.lacks(["u".to_owned()].iter()));
         let further = [("s".to_owned(), state(200, 9)), ("u".to_owned(), state(200, 3))];
-        continuity.attach(server("a"), further).unwrap();
+        continuity.attach(server("a"), further, Start::End).unwrap();
         assert_eq!(continuity.cursors()["s"].last.ms, 150, "an old stream keeps its place");
         assert_eq!(continuity.cursors()["u"].added, 3);
     }
@@ -291,10 +334,37 @@ mod tests {
     fn a_new_stream_does_not_make_another_server_the_known_one() {
         let mut continuity = attached();
         let further = [("u".to_owned(), state(200, 3))];
-        assert_eq!(continuity.attach(server("b"), further.clone()), Err(Break::ServerChanged));
+        assert_eq!(continuity.attach(server("b"), further.clone(), Start::End), Err(Break::ServerChanged));
         assert!(!continuity.cursors().contains_key("u"));
         assert_eq!(continuity.check_server(&server("a")), Ok(()));
         continuity.reset();
-        assert_eq!(continuity.attach(server("b"), further), Ok(()));
+        assert_eq!(continuity.attach(server("b"), further, Start::End), Ok(()));
+    }
+
+    #[test]
+    fn what_is_still_there_is_read_from_its_first_entry_on() {
+        let left = StreamState {
+            last: EntryId { ms: 100, n: 0 },
+            added: 9,
+            length: 3,
+            before: EntryId { ms: 90, n: 0 }.before(),
+            removed: EntryId { ms: 80, n: 0 },
+        };
+        assert!(left.has_no_holes() && !left.is_whole());
+        assert!(!StreamState { removed: EntryId { ms: 95, n: 0 }, ..left }.has_no_holes());
+        let mut continuity = Continuity::default();
+        let states = [("s".to_owned(), Some(left)), ("t".to_owned(), None)];
+        continuity.attach(server("a"), states, Start::First).unwrap();
+        assert_eq!(continuity.cursors()["t"], Cursor::default());
+        for ms in [90, 95, 100] {
+            assert_eq!(continuity.check(&server("a"), [("s", Some(left))]), Err(Break::EntriesMissed));
+            continuity.advance("s", EntryId { ms, n: 0 }).unwrap();
+        }
+        assert_eq!(continuity.check(&server("a"), [("s", Some(left))]), Ok(()));
+        // Of none that is left, reading starts at the end.
+        let mut empty = Continuity::default();
+        let none = StreamState { length: 0, ..left };
+        empty.attach(server("a"), [("s".to_owned(), Some(none))], Start::First).unwrap();
+        assert_eq!(empty.check(&server("a"), [("s", Some(none))]), Ok(()));
     }
 }

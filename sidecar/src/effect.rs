@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 
 use crate::{
     catalog::{Cache, Lookup, Shape, Table},
-    change::{Change, Columns, Op, RowChange, TableName, TableReason},
+    change::{Change, Columns, Op, Origin, RowChange, TableName, TableReason},
     coherence::Refusal,
     dependencies::Scope,
     envelope,
@@ -249,7 +249,9 @@ fn offer<'a>(
     cache: &Cache,
     shared: bool,
 ) -> Result<Option<(Cow<'a, str>, RowVersion, u64)>, Refusal> {
-    let (Op::Create | Op::Update, Some(image)) = (row.op, row.after) else { return Ok(None) };
+    let is_beginning = row.origin == Origin::Beginning;
+    let is_written = matches!(row.op, Op::Create | Op::Update);
+    let Some(image) = row.after.filter(|_| is_written || is_beginning) else { return Ok(None) };
     // Rows of several tables are routed to one, and can have one key there: no image is the row.
     if row.table.routed_to.is_some() && row.table.routed_to.as_deref() == cache.spec.table.as_deref() {
         return Ok(None);
@@ -260,7 +262,8 @@ fn offer<'a>(
     let (Some(version), Some(commit_ms)) = (row.version, row.commit_ms) else {
         return Err(Refusal::NoPosition);
     };
-    if !row.nulls_kept && !planted(Bug::NullDefaultHydrated) {
+    // Of what the stream begins with, the first event of the log will tell; nothing is vouched for before.
+    if !is_beginning && row.mark.nulls_kept != Some(true) && !planted(Bug::NullDefaultHydrated) {
         return Err(Refusal::NullsReplaced);
     }
     let image = match cache.spec.columns.as_slice() {
@@ -274,7 +277,8 @@ fn offer<'a>(
     if !is_whole(&image) && !planted(Bug::PlaceholderHydrated) {
         return Err(Refusal::NotWhole);
     }
-    Ok(Some((image, version, commit_ms)))
+    // A snapshot doesn't tell when it read a row: any fill may be younger.
+    Ok(Some((image, version, if is_beginning { 0 } else { commit_ms })))
 }
 
 fn after_columns<'a>(row: &RowChange<'a>, cache: &Cache) -> Option<Columns<'a>> {

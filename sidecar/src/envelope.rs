@@ -312,9 +312,6 @@ fn data<'a>(
         after: value.after,
         version: source.version(),
         commit_ms: source.ts_ms,
-        // With `replace.null.with.default` on, a streamed event says "false" here, because that is the
-        // column's default in the envelope's own schema; with it off, it says null.
-        nulls_kept: op != Op::Read && snapshot.is_none(),
         origin: match snapshot {
             _ if op != Op::Read => Origin::Log,
             Some("incremental") => Origin::Incremental,
@@ -349,7 +346,6 @@ fn tombstone<'a>(role: &StreamRole, entry: &Entry<'a>) -> Result<Change<'a>, Unr
         after: None,
         version: None,
         commit_ms: None,
-        nulls_kept: false,
         origin: Origin::Log,
         mark: Mark::default(),
     })))
@@ -369,6 +365,9 @@ impl Value<'_> {
             lsn: source.lsn,
             preceding: source.preceding(),
             gtid: source.gtid.as_ref().and_then(|gtid| gtid.parse().ok()),
+            // With `replace.null.with.default` on, a streamed event says "false" here, because that is the
+            // column's default in the envelope's own schema; with it off, it says null.
+            nulls_kept: Some(source.snapshot.is_none()),
         }
     }
 }

@@ -212,6 +212,14 @@ impl Feed {
         self.in_snapshot.store(false, Ordering::Release);
     }
 
+    /// Notes that the streams are read once more from what they still have: no heartbeat proves anything before it is
+    /// read again.
+    pub fn forget_heartbeats(&self) {
+        for beat in self.held.iter().chain(&self.heartbeats) {
+            beat.store(0, Ordering::Release);
+        }
+    }
+
     /// Notes how a row came to be an event; whether a snapshot begins with it. Marks alone don't tell: the first
     /// row of all may be in a stream that nobody follows, and a table's only row is marked as a last one.
     pub fn note_origin(&self, origin: Origin) -> bool {
@@ -221,7 +229,7 @@ impl Feed {
                 false
             }
             Origin::Snapshot { first } => !self.in_snapshot.swap(true, Ordering::AcqRel) || first,
-            Origin::Incremental => false,
+            Origin::Beginning | Origin::Incremental => false,
         }
     }
 

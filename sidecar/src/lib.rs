@@ -39,6 +39,7 @@ pub mod feed;
 pub mod freshness;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gate;
 pub mod histogram;
 pub mod image;
 #[cfg(test)]

@@ -42,6 +42,18 @@ pub enum RowVersion {
 
 // === impl EntryId ===
 
+impl EntryId {
+    /// The id that comes right before: what is read from behind it begins with this one.
+    #[must_use]
+    pub fn before(self) -> Self {
+        match (self.ms, self.n.checked_sub(1)) {
+            (ms, Some(n)) => Self { ms, n },
+            (0, None) => self,
+            (ms, None) => Self { ms: ms - 1, n: u64::MAX },
+        }
+    }
+}
+
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.ms, self.n)
@@ -57,6 +69,20 @@ impl FromStr for EntryId {
 }
 
 // === impl RowVersion ===
+
+impl RowVersion {
+    /// The newest place that is older.
+    #[must_use]
+    pub fn before(self) -> Self {
+        match self {
+            Self::Postgres { lsn } => Self::Postgres { lsn: lsn.saturating_sub(1) },
+            Self::Binlog { server, file, offset, row } => match row.checked_sub(1) {
+                Some(row) => Self::Binlog { server, file, offset, row },
+                None => Self::Binlog { server, file, offset: offset.saturating_sub(1), row: u64::MAX },
+            },
+        }
+    }
+}
 
 impl PartialOrd for RowVersion {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {

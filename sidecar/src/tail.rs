@@ -17,7 +17,7 @@ use crate::{
     change::{Change, Fault, TableId, Transaction},
     clock::{Now, Tick},
     coherence::Versions,
-    continuity::{Break, Continuity, ServerIdentity, StreamState},
+    continuity::{Break, Continuity, ServerIdentity, Start, StreamState},
     engine::Engine,
     envelope::{self, Deletes, StreamRole},
     feed::Feed,
@@ -30,11 +30,13 @@ use crate::{
 mod log_end;
 mod pace;
 mod plan;
+mod replay;
 mod unsettled;
 
 use log_end::LogEnd;
 use pace::Pace;
 pub use plan::Plan;
+use replay::{Follows, Replay};
 use unsettled::{Seen, Unsettled};
 
 /// Entries looked back at when a stream of one table, or of all, is positioned.
@@ -78,6 +80,8 @@ pub struct Tail<S = Store> {
     end_since: LogEnd,
     replication: Replication,
     pace: Pace,
+    /// What came before the first entry of the one stream that is read from there.
+    replay: Replay,
     /// The last delete of each stream.
     deletes: HashMap<String, Deletes>,
     /// The faults of entries that were told already.
@@ -102,6 +106,7 @@ impl<S: Shelf> Tail<S> {
             end_since: LogEnd::default(),
             replication: Replication::default(),
             pace: Pace::default(),
+            replay: Replay::default(),
             deletes: HashMap::new(),
             told: HashSet::new(),
         }
@@ -200,15 +205,32 @@ impl<S: Shelf> Tail<S> {
         }
     }
 
-    /// Positions the streams that have no position yet at their ends.
-    pub fn position(&mut self, Survey { server, link, states }: Survey, now: Tick) {
+    /// Positions the streams that have no position yet: at their ends, or with the first entry that is still there where
+    /// caches start warm.
+    pub fn position(&mut self, plan: &Plan, Survey { server, link, states }: Survey, now: Tick) {
         // Only whether it is a replica: when it was asked isn't known here.
         self.replication.hear(link, Tick::default());
-        if let Err(why) = self.continuity.attach(server.clone(), states.iter().cloned()) {
+        if let Err(why) = self.continuity.check_server(&server) {
             self.lose(why, now);
-            // Without positions any server will do.
-            let _ = self.continuity.attach(server, states);
         }
+        let mut start = Start::End;
+        if let Some((_, state)) = states.first().filter(|_| !self.is_positioned())
+            && plan.starts_with_first(*state)
+        {
+            self.replay_from(plan, state.unwrap_or_default());
+            start = Start::First;
+        }
+        // Without positions any server will do, and with them it is the one that they are of.
+        let _ = self.continuity.attach(server, states, start);
+    }
+
+    /// Forgets what was known of images: the one stream is read from its first entry on, and tells all of it again. What is
+    /// known of each row stays.
+    fn replay_from(&mut self, plan: &Plan, state: StreamState) {
+        self.replay = Replay::begin(state.last, state.is_whole());
+        self.newest = Versions::default();
+        self.feed.forget_heartbeats();
+        self.engine.unrank(&plan.caches);
     }
 
     /// Lets the plan's caches give leases: every stream has a position.
@@ -273,6 +295,7 @@ impl<S: Shelf> Tail<S> {
         if self.is_positioned() {
             self.continuity.reset();
             self.accounts.reset();
+            self.replay = Replay::default();
             self.deletes.clear();
             self.feed.forget_place();
             self.feed.set_gapped(true);
@@ -293,7 +316,13 @@ impl<S: Shelf> Tail<S> {
             let mut deletes = self.deletes.remove(&stream).unwrap_or_default();
             for (id, fields) in entries {
                 self.continuity.advance(&stream, id)?;
-                let change = deletes.read(role, &fields);
+                let mut change = deletes.read(role, &fields);
+                match self.replay.see(&mut change) {
+                    Follows::Nothing => {}
+                    Follows::Beginning(at) => self.accounts.begin_after(at),
+                    Follows::Floor(version) => self.engine.rank(&plan.caches, version),
+                    Follows::NullsReplaced => self.engine.distrust_images(&plan.caches, now.tick),
+                }
                 if let Some(fault) = change.fault()
                     && self.told.insert(fault)
                 {
@@ -317,7 +346,9 @@ impl<S: Shelf> Tail<S> {
                     self.settle(ordered, now.tick);
                 }
                 newest = newest.max(id.ms);
-                self.feed.delays.count(Duration::from_millis(now.wall_ms.saturating_sub(id.ms)));
+                if !self.replay.is_old(id) {
+                    self.feed.delays.count(Duration::from_millis(now.wall_ms.saturating_sub(id.ms)));
+                }
             }
             self.deletes.insert(stream, deletes);
         }

@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use super::{
     CacheSpec, ColumnSpec, FreshnessSpec, Invalid, JITTER_FORM, LEAST_RETENTION, MAX_JITTER, MAX_VALUE_FORM,
-    RETENTION_FORM, SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
+    RETENTION_FORM, START_DEADLINE, SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS,
+    UrlSpec,
 };
 use crate::{
-    Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source,
+    Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, StartGate,
     names::SECRET_NAME_FORM, quantity, refusals, resources::ResourcesSpec,
 };
 
@@ -170,6 +171,15 @@ impl Faults {
         if cache.key.is_none() && !cache.lookups.is_empty() {
             self.add(format!("{path}.lookups"), refusals::LOOKUPS_NEED_KEY);
         }
+        if cache.warm_start && cache.on_change != OnChange::Hydrate {
+            self.add(format!("{path}.warmStart"), refusals::WARM_IS_HYDRATED);
+        }
+        if cache.warm_start
+            && let Some(Source { redis_stream: Some(redis), .. }) = source.and_then(|i| sources.get(i))
+            && redis.topic_prefix.is_some()
+        {
+            self.add(format!("{path}.warmStart"), refusals::WARM_NEEDS_STREAM);
+        }
         if cache.columns.len() > 256 || cache.lookups.len() > 8 {
             self.add(&path, "a cache has at most 256 columns and 8 lookups");
         }
@@ -187,6 +197,7 @@ impl Faults {
             on_change: cache.on_change,
             columns: cache.columns.clone(),
             lookups,
+            warm_start: cache.warm_start,
             ttl,
             ttl_jitter,
             share,
@@ -262,9 +273,16 @@ impl Faults {
                 ResourcesSpec::parse(resources, memory.unwrap_or_default()).err().into_iter().flatten(),
             );
         }
+        if sidecar.start_deadline.is_some() && sidecar.start_gate != StartGate::Synced {
+            self.add("spec.sidecar.startDeadline", refusals::DEADLINE_IS_OF_SYNCED);
+        }
+        let start_deadline = sidecar.start_deadline.as_ref().map_or(START_DEADLINE, |text| {
+            self.duration("spec.sidecar.startDeadline", text, quantity::MOMENT, "1m")
+        });
         SidecarSpec {
             max_value: max_value.unwrap_or_default(),
             start_gate: sidecar.start_gate,
+            start_deadline,
             log_level: sidecar.log_level,
         }
     }

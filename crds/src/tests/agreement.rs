@@ -358,6 +358,27 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
         "table: a.b\n    onChange: Hydrate\n    lookups: [{column: sku}]\n    ttl: ",
         &["1m"],
     ),
+    (
+        "heartbeat: Debezium\n  caches:\n  - name: products",
+        "heartbeat: Database\n  caches:\n  - name: products\n    warmStart: true\n    onChange: ",
+        &["Hydrate", "Invalidate"],
+    ),
+    (
+        "topicPrefix: shop\n  freshness:\n    maxStaleness: 10s\n    heartbeat: Debezium\n  caches:\n  - name: products",
+        "stream: shop.cdc\n  freshness:\n    heartbeat: Database\n  caches:\n  - name: products\n    onChange: Hydrate\n    warmStart: true\n    ttlJitter: ",
+        &["5%"],
+    ),
+    (
+        "topicPrefix: shop\n  freshness:\n    maxStaleness: 10s\n    heartbeat: Debezium\n  caches:\n  - name: products",
+        "stream: shop.cdc\n  caches:\n  - name: products\n    onChange: Hydrate\n    warmStart: true\n    ttlJitter: ",
+        &["5%"],
+    ),
+    (
+        "memory: 64Mi",
+        "memory: 64Mi\n  sidecar:\n    startDeadline: 1m\n    startGate: ",
+        &["None", "Listening", "Synced"],
+    ),
+    ("memory: 64Mi", "memory: 64Mi\n  sidecar:\n    startGate: Synced\n    startDeadline: ", DURATIONS),
     ("name: products", "name: ", &["a", "-", "a-", "A", "views", "a.b", "1"]),
     ("ttl: 10m", "ttlJitter: ", SHARES),
     ("ttl: 10m", "ttlJitter: ", &["49.999%", "50%", "50.0%", "50.001%", "51%", "00%", "5%"]),

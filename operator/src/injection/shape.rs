@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::LazyLock,
+    time::Duration,
 };
 
 use freshet_crds::{
@@ -53,6 +54,8 @@ pub struct Shape {
     pub resources: Value,
     /// What the application's start waits for.
     pub start_gate: StartGate,
+    /// How long it waits at most, where it waits for more than the sidecar itself.
+    pub start_deadline: Option<Duration>,
     /// The keys of Secrets that it reads.
     pub secrets: BTreeSet<SecretKeyRef>,
     /// The keys of ConfigMaps that it reads, besides the binding's own.
@@ -107,6 +110,8 @@ impl Shape {
             pull_secrets: own.chain(&defaults.pull_secrets).cloned().collect(),
             resources: resources(given.unwrap_or_default(), memory),
             start_gate: spec.sidecar.start_gate,
+            start_deadline: (spec.sidecar.start_gate == StartGate::Synced)
+                .then(|| spec.sidecar.start_deadline()),
             secrets: secrets(binding),
             config_maps: config_maps(binding),
         }
@@ -118,12 +123,20 @@ impl Shape {
         let fields = BTreeMap::from([
             (Field::Image, hash(&json!([self.image, self.pull_secrets]))),
             (Field::Resources, hash(&self.resources)),
-            (Field::StartGate, hash(&json!(self.start_gate))),
+            (Field::StartGate, self.gate()),
             (Field::Secrets, self.mounted()),
             (Field::Template, TEMPLATE.clone()),
         ]);
         let whole = hash(&json!(fields));
         Injected { version: self.version.clone(), hash: whole, fields }
+    }
+
+    /// Without a deadline the hash is that of a version that knew none.
+    fn gate(&self) -> String {
+        match self.start_deadline {
+            None => hash(&json!(self.start_gate)),
+            Some(deadline) => hash(&json!([self.start_gate, deadline.as_millis()])),
+        }
     }
 
     /// Without ConfigMaps the hash is that of a version that knew none: its pods aren't outdated.

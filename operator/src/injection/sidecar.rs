@@ -72,6 +72,7 @@ pub(super) fn template() -> Value {
         pull_secrets: ["pull".to_owned()].into(),
         resources: json!({ "requests": { "cpu": "1" } }),
         start_gate: StartGate::Listening,
+        start_deadline: None,
         secrets: [SecretKeyRef { name: "secret".into(), key: "key".into() }].into(),
         config_maps: [ConfigMapKeyRef { name: "config-map".into(), key: "key".into() }].into(),
     };
@@ -154,14 +155,19 @@ fn container(pod: &Value, shape: &Shape) -> Value {
             mounts.push(json!({ "name": volume, "mountPath": folder, "readOnly": true }));
         }
     }
-    match shape.start_gate {
-        StartGate::None => {}
-        StartGate::Listening => {
-            container["startupProbe"] = json!({
-                "exec": { "command": [PROGRAM, "probe", "startup"] },
-                "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 60,
-            });
-        }
+    if shape.start_gate != StartGate::None {
+        // The sidecar itself opens the gate at the deadline: whoever isn't listening by then, and a minute later, is ill.
+        let waits = shape.start_deadline.map_or(0, |deadline| deadline.as_secs());
+        container["startupProbe"] = json!({
+            "exec": { "command": [PROGRAM, "probe", "startup"] },
+            "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": waits + 60,
+        });
+    }
+    if let (Some(deadline), Some(env)) = (shape.start_deadline, container["env"].as_array_mut()) {
+        // The binding says the same, and may come later.
+        let gate = format!("{:?}", shape.start_gate);
+        env.push(json!({ "name": "FRESHET_START_GATE", "value": gate }));
+        env.push(json!({ "name": "FRESHET_START_DEADLINE", "value": format!("{}ms", deadline.as_millis()) }));
     }
     container
 }

@@ -248,6 +248,19 @@ fn an_outdated_sidecar_is_told_by_field() {
     assert_eq!(differ(&pull_secret), [Field::Image]);
     assert_eq!(differ(&|b| b.spec.memory = "128Mi".into()), [Field::Resources]);
     assert_eq!(differ(&|b| b.spec.sidecar.start_gate = freshet_crds::StartGate::None), [Field::StartGate]);
+    let synced = |b: &mut CacheBinding| b.spec.sidecar.start_gate = freshet_crds::StartGate::Synced;
+    assert_eq!(differ(&synced), [Field::StartGate]);
+    let sooner = |b: &mut CacheBinding| b.spec.sidecar.start_deadline = Some("10s".into());
+    assert_eq!(differ(&sooner), [], "nothing waits");
+    let of_synced = |deadline: &str| {
+        let mut binding = shop();
+        synced(&mut binding);
+        binding.spec.sidecar.start_deadline = Some(deadline.into());
+        Shape::of(&binding, &defaults()).injected()
+    };
+    let outdated =
+        |deadline| of_synced("1m").outdated_in(&of_synced(deadline)).into_iter().collect::<Vec<_>>();
+    assert_eq!((outdated("60s"), outdated("90s")), (Vec::new(), vec![Field::StartGate]));
     let secret = |b: &mut CacheBinding| {
         let from = json!({ "secretKeyRef": { "name": "redis", "key": "url" } });
         let redis = b.spec.sources[0].redis_stream.as_mut().unwrap();

@@ -57,6 +57,11 @@ impl Versions {
         }
     }
 
+    /// Forgets all of it: what is read next tells it again.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
     /// Remembers that the cache was void as a whole at this place in the log; without one, at the newest places that
     /// are known.
     pub(super) fn raise_floor(&mut self, version: Option<RowVersion>) {

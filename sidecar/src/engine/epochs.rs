@@ -2,14 +2,18 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::Engine;
+use freshet_crds::OnChange;
+
+use super::{Engine, refuse};
 use crate::{
     catalog::Cache,
     clock::Tick,
+    coherence::Refusal,
     continuity::Break,
     events::Cause,
     feed::Feed,
     planted::{Bug, planted},
+    position::RowVersion,
     store::Shelf,
 };
 
@@ -41,6 +45,33 @@ impl<S: Shelf> Engine<S> {
         let epoch = feed.next_epoch(why);
         feed.with_commits(|commits| commits.begin(now));
         epoch
+    }
+
+    /// Forgets what images of these caches are ranked with beside what is known of each row: what is read next says it again,
+    /// from a stream's first entry on.
+    pub fn unrank<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>) {
+        let mut core = self.core();
+        for cache in caches.into_iter().filter(|cache| cache.spec.on_change == OnChange::Hydrate) {
+            core.history.forget_floor(&cache.fence);
+        }
+    }
+
+    /// Notes that nothing is known of what was written up to a place in the log: no image from there is hydrated.
+    pub fn rank<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, version: RowVersion) {
+        let mut core = self.core();
+        for cache in caches.into_iter().filter(|cache| cache.spec.on_change == OnChange::Hydrate) {
+            core.history.raise_floor(&cache.fence, Some(version));
+        }
+    }
+
+    /// Voids what was hydrated in these caches: defaults may stand where rows have NULL.
+    pub fn distrust_images<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, now: Tick) {
+        let mut core = self.core();
+        for cache in caches.into_iter().filter(|cache| cache.spec.on_change == OnChange::Hydrate) {
+            refuse(cache, Refusal::NullsReplaced);
+            self.void_cache(&mut core, cache, None, now);
+        }
+        self.tell(&mut core, Cause::Positioned);
     }
 
     /// Notes that the streams of these caches are positioned: from here on every change of them will be seen, as long as

@@ -145,7 +145,7 @@ impl<S: Shelf> Engine<S> {
     }
 
     /// The value of a key, if one is cached and neither void nor expired.
-    pub(super) fn current(&self, cache: &Cache, key: &Key, now: Tick) -> Option<Arc<Entry>> {
+    pub(crate) fn current(&self, cache: &Cache, key: &Key, now: Tick) -> Option<Arc<Entry>> {
         self.store.load().get(cache.id, key.as_str()).filter(|entry| lives(cache, entry, now))
     }
 

@@ -18,7 +18,7 @@ fn describe(change: &Change<'_>) -> Option<(String, String)> {
                 "{:?} {:?} after={after:?} nulls_kept={} origin={:?} version={}",
                 row.op,
                 row.key,
-                row.nulls_kept,
+                row.mark.nulls_kept == Some(true),
                 row.origin,
                 row.version.is_some()
             );
@@ -114,7 +114,7 @@ fn nulls_that_defaults_replaced_are_told() {
             .entries
             .iter()
             .filter_map(|e| match e.change() {
-                Change::Row(row) if row.op != Op::Read => Some(row.nulls_kept),
+                Change::Row(row) if row.op != Op::Read => row.mark.nulls_kept,
                 _ => None,
             })
             .collect::<Vec<_>>()

@@ -60,6 +60,8 @@ pub(crate) struct Judge {
     pub(super) unreadable: BTreeMap<Table, u64>,
     pub(super) deletes: BTreeMap<(Kind, u8), u64>,
     pub(super) definitions: BTreeMap<Kind, u64>,
+    /// When a row of a snapshot was heard last.
+    pub(super) snapshot_row: u64,
     /// Whether this process has seen a heartbeat of the database, and of Debezium.
     pub(super) beats: [bool; 2],
     /// Per key: the most changes that a hit or a fill has shown.
@@ -147,7 +149,8 @@ impl Judge {
             Says::Garbage(None) => {
                 self.unreadable = Table::ALL.into_iter().map(|table| (table, moment)).collect();
             }
-            Says::SnapshotRow | Says::Nothing => {}
+            Says::SnapshotRow => self.snapshot_row = moment,
+            Says::Nothing => {}
         }
     }
 
@@ -184,6 +187,48 @@ impl Judge {
                 fate.early = fate.dropped;
             }
         }
+    }
+
+    /// The one stream is read from its first entry on, and says this: changes are applied once more, or for the first time.
+    /// What came between them and isn't there was lost, and that is to be noticed again. What stands behind something
+    /// later is sent once more: it was applied before, or was lost and stands behind what tells of that.
+    pub(crate) fn replay(&mut self, says: &[Says], sent: usize, now: u64, running: u64) {
+        let moment = self.moment;
+        let (mut first, mut newest) = (None, 0);
+        let mut stands = vec![None; self.fates.len()];
+        for says in says {
+            let record = match says {
+                Says::Change(event) => self.fates[*event].record,
+                Says::Beat(Some(record)) => *record,
+                _ => continue,
+            };
+            first.get_or_insert(record);
+            if let Says::Change(event) = says {
+                stands[*event].get_or_insert(record >= newest);
+            }
+            newest = newest.max(record);
+        }
+        for (event, fate) in self.fates.iter_mut().enumerate() {
+            match stands[event] {
+                Some(true) => (fate.delivered, fate.heard, fate.lost, fate.early) = (None, 0, None, false),
+                Some(false) if !fate.dropped && !fate.again => {}
+                None if fate.record >= sent && fate.added.is_none() => {}
+                _ if first.is_some_and(|first| fate.record > first) => {
+                    (fate.delivered, fate.heard, fate.lost, fate.early) = (None, 0, Some(running), false);
+                    if fate.dropped && !self.missing.contains(&event) {
+                        self.missing.push(event);
+                    }
+                }
+                _ if fate.delivered.is_none() => {
+                    fate.delivered = Some((now, moment));
+                    fate.early = fate.dropped;
+                }
+                _ => {}
+            }
+        }
+        self.low = 0;
+        self.beats = [false; 2];
+        self.beat = None;
     }
 
     pub(crate) fn delete(&mut self, kind: Kind, key: u8) {

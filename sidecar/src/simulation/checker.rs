@@ -91,7 +91,9 @@ impl Judge {
             };
             let superseding: Vec<usize> = world.db.after(place, origin).collect();
             let shows = world.db.changes(place) - superseding.len();
-            (None, self.fates[origin].heard, shows, superseding)
+            // A cache that starts warm may have it of a snapshot.
+            let read = if world.setting.warm { self.snapshot_row } else { 0 };
+            (None, self.fates[origin].heard.max(read), shows, superseding)
         };
         for (rule, void) in [
             ("epoch", Some(&self.epoch)),

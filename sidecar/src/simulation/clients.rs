@@ -273,7 +273,8 @@ impl World {
         self.db.close(self.now, 0);
         self.judge.learn(&self.db);
         self.judge.tick();
-        self.flow(20_000);
+        // Who reads few entries at once takes a while to read all of a stream once more.
+        self.flow(if self.setting.warm { 60_000 } else { 20_000 });
         for kind in self.setting.kinds() {
             for key in 0..KEYS {
                 let fillable = |(catalog, _): &(Arc<Catalog>, _)| self.on(catalog, kind, key).is_some();

@@ -72,6 +72,8 @@ pub(crate) struct Taken {
     pub(crate) heard: Vec<Says>,
     /// Streams that have a position from now on.
     pub(crate) positioned: Vec<String>,
+    /// Whether they are read from their first entries on.
+    pub(crate) replayed: bool,
     /// How many entries had been added when it was asked where they end.
     pub(crate) adds: u64,
     /// Who answered, if somebody did.
@@ -164,7 +166,8 @@ impl Follower {
             states: plan.streams.keys().map(|name| (name.clone(), redis.state(name))).collect(),
         });
         let recent = |(name, role): (&String, _)| {
-            let count = Tail::<MapShelf>::look_back(role).filter(|_| self.tail.lacks_position(name))?;
+            let unread = !plan.starts_with_first(redis.state(name)) && self.tail.lacks_position(name);
+            let count = Tail::<MapShelf>::look_back(role).filter(|_| unread)?;
             let all = &redis.streams.get(name)?.entries;
             Some((name.clone(), all[all.len().saturating_sub(count)..].to_vec()))
         };
@@ -217,7 +220,8 @@ impl Follower {
                 let had: Vec<&str> = self.tail.cursors(&plan).map(|(name, _)| name).collect();
                 let lacked = plan.streams.keys().filter(|name| !had.contains(&name.as_str()));
                 taken.positioned = lacked.cloned().collect();
-                self.tail.position(survey, now.tick);
+                taken.replayed = survey.states.iter().all(|(_, state)| plan.starts_with_first(*state));
+                self.tail.position(&plan, survey, now.tick);
             }
             _ => self.tail.read(&plan, entries, self.count, at, now),
         }

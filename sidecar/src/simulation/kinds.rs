@@ -68,8 +68,8 @@ impl Kind {
         }
     }
 
-    /// Its definition in the binding, in one of two versions.
-    pub(crate) fn definition(self, other: bool) -> String {
+    /// Its definition in the binding, in one of two versions. What hydrates may start `warm`.
+    pub(crate) fn definition(self, other: bool, warm: bool) -> String {
         let rest = match self {
             Self::Hydrated => "table: s.a, onChange: Hydrate, share: 20%",
             Self::Plain => "table: s.b",
@@ -92,7 +92,8 @@ impl Kind {
         };
         // Their shelves come and go with their definitions, and one of them changes all others'.
         let share = if self == Self::Plain && other { ", share: 30%" } else { "" };
-        format!("{{name: {}, {rest}, ttl: {ttl}{share}}}", self.name())
+        let warm = if warm && rest.contains("Hydrate") { ", warmStart: true" } else { "" };
+        format!("{{name: {}, {rest}, ttl: {ttl}{share}{warm}}}", self.name())
     }
 
     /// What a value of a key is about.

@@ -90,7 +90,7 @@ impl Redis {
         };
         self.adds += 1;
         entries.push(Entry { id, fields, says, before: *state });
-        *state = StreamState { last: id, added: state.added + 1 };
+        *state = StreamState { last: id, added: state.added + 1, ..*state };
         true
     }
 
@@ -101,7 +101,11 @@ impl Redis {
     }
 
     pub(crate) fn state(&self, stream: &str) -> Option<StreamState> {
-        self.streams.get(stream).map(|stream| stream.state)
+        self.streams.get(stream).map(|Stream { entries, state }| StreamState {
+            length: entries.len() as u64,
+            before: entries.first().map_or(state.last, |first| first.id.before()),
+            ..*state
+        })
     }
 
     /// Drops a stream's oldest entries. Nothing but the entries tells of it.
@@ -115,7 +119,11 @@ impl Redis {
     pub(crate) fn remove(&mut self, stream: &str, newest: usize) -> Vec<Entry> {
         let Some(stream) = self.streams.get_mut(stream) else { return Vec::new() };
         match stream.entries.len().checked_sub(newest + 1) {
-            Some(i) => vec![stream.entries.remove(i)],
+            Some(i) => {
+                let gone = stream.entries.remove(i);
+                stream.state.removed = stream.state.removed.max(gone.id);
+                vec![gone]
+            }
             None => Vec::new(),
         }
     }

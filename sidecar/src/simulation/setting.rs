@@ -29,6 +29,8 @@ pub(crate) struct Setting {
     pub(crate) bare_beats: bool,
     /// Some fills name what their values depend on.
     pub(crate) depends: bool,
+    /// Caches that hydrate start warm.
+    pub(crate) warm: bool,
     /// Milliseconds that the database's clock is ahead.
     pub(crate) ahead: i64,
     pub(crate) debezium: Settings,
@@ -40,15 +42,15 @@ impl Setting {
     pub(crate) fn of(seed: u64) -> Self {
         let mut dice = Random::new(seed);
         let binlog = dice.one_in(4);
+        let routed = dice.one_in(2);
+        let heartbeat =
+            dice.weighted(&[(5, Some(Heartbeat::Database)), (1, Some(Heartbeat::Debezium)), (2, None)]);
         Self {
             seed,
-            routed: dice.one_in(2),
+            routed,
             binlog,
-            heartbeat: dice.weighted(&[
-                (5, Some(Heartbeat::Database)),
-                (1, Some(Heartbeat::Debezium)),
-                (2, None),
-            ]),
+            heartbeat,
+            warm: routed && heartbeat == Some(Heartbeat::Database) && seed % 2 == 1,
             serve_stale: dice.one_in(4),
             count: dice.weighted(&[(2, 2), (3, 6), (3, 1000)]),
             ahead: dice.weighted(&[
@@ -118,7 +120,7 @@ pub(crate) fn catalog(
         .kinds()
         .into_iter()
         .filter(|kind| !absent.contains(kind))
-        .map(|kind| kind.definition(details.get(&kind).copied().unwrap_or_default()))
+        .map(|kind| kind.definition(details.get(&kind).copied().unwrap_or_default(), setting.warm))
         .collect();
     let text = format!(
         "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{

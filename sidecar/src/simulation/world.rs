@@ -278,7 +278,13 @@ impl World {
                 .into_iter()
                 .filter(|table| taken.positioned.contains(&self.debezium.table_stream(*table)))
                 .collect();
-            self.judge.position(&tables, &self.db, taken.adds, self.debezium.sent, self.now);
+            if taken.replayed {
+                let mut says: Vec<Says> = self.ahead().collect();
+                says.reverse();
+                self.judge.replay(&says, self.debezium.sent, self.now, self.running());
+            } else {
+                self.judge.position(&tables, &self.db, taken.adds, self.debezium.sent, self.now);
+            }
         }
         if taken.server.is_some_and(|server| server != self.redis.identity()) {
             let unread = self.unread();

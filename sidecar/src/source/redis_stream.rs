@@ -1,4 +1,5 @@
-//! Follows the Redis streams that Debezium Server writes, from their ends, and checks that nothing is missing.
+//! Follows the Redis streams that Debezium Server writes, from their ends (or, where caches start warm, from what they
+//! still have), and checks that nothing is missing.
 //!
 //! Reading is plain `XREAD` on a connection of its own; consumer groups would multiply with pods and block
 //! trimming. Explicit ids always: `$` would lose what is added between two calls. Every second, and before
@@ -132,18 +133,19 @@ impl Follower {
         }
     }
 
-    /// Positions streams that have no position yet at their ends, and then lets their caches give leases.
+    /// Positions streams that have no position yet, and then lets their caches give leases.
     async fn position(&mut self, redis: &mut MultiplexedConnection, plan: &Plan) -> Result<(), SessionError> {
         if self.tail.lacks_positions(plan) {
             let (survey, _) = self.survey(redis, plan, None).await?;
             for (stream, state) in &survey.states {
                 if let Some(state) = state.filter(|state| state.added > 0)
                     && self.tail.lacks_position(stream)
+                    && !plan.starts_with_first(Some(state))
                 {
                     self.look_back(redis, plan, stream, state.last).await?;
                 }
             }
-            self.tail.position(survey, Tick::now());
+            self.tail.position(plan, survey, Tick::now());
             self.tail.attach(plan, Tick::now());
             // Proves at once what the next read would prove when it has waited in vain.
             return self.check(redis, plan).await;

@@ -6,6 +6,7 @@ use redis::Value;
 
 use crate::{
     continuity::{ServerIdentity, StreamState},
+    position::EntryId,
     replication::MasterLink,
     tail::{Entries, RawEntry},
 };
@@ -62,11 +63,22 @@ pub(crate) fn stream_state(value: Value) -> Result<StreamState, Unexpected> {
         _ => return Err(BAD),
     };
     let field = |name: &str| pairs.iter().find(|(n, _)| text(n).as_deref() == Some(name)).map(|(_, v)| v);
-    let last = field("last-generated-id").and_then(text).and_then(|id| id.parse().ok()).ok_or(BAD)?;
-    match field("entries-added") {
-        Some(Value::Int(added)) => Ok(StreamState { last, added: u64::try_from(*added).map_err(|_| BAD)? }),
+    let id = |name| field(name).and_then(text).and_then(|id| id.parse().ok()).ok_or(BAD);
+    let last = id("last-generated-id")?;
+    let number = |name| match field(name) {
+        Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| BAD),
         _ => Err(BAD),
-    }
+    };
+    let before = match field("first-entry") {
+        Some(Value::Array(entry)) => {
+            let id: Option<EntryId> = entry.first().and_then(text).and_then(|id| id.parse().ok());
+            id.ok_or(BAD)?.before()
+        }
+        // Nil, where there is none.
+        _ => last,
+    };
+    let (added, length, removed) = (number("entries-added")?, number("length")?, id("max-deleted-entry-id")?);
+    Ok(StreamState { last, added, length, before, removed })
 }
 
 /// Reads who the server is from the texts of `INFO server` and `INFO replication`.

@@ -6,9 +6,11 @@ use freshet_crds::{binding::StreamLayout, topics};
 
 use crate::{
     catalog::{Cache, Catalog},
+    continuity::StreamState,
     effect::Tables,
     envelope::StreamRole,
     feed::Feed,
+    planted::{Bug, planted},
 };
 
 /// What a follower does at present, made from one catalog.
@@ -20,6 +22,8 @@ pub struct Plan {
     pub(crate) streams: BTreeMap<String, StreamRole>,
     /// What changes of this feed void.
     pub(crate) caches: Vec<Arc<Cache>>,
+    /// Whether some cache starts warm. There is one stream then.
+    warm: bool,
 }
 
 impl Plan {
@@ -27,8 +31,16 @@ impl Plan {
     pub(crate) fn of(feed: &Arc<Feed>, catalog: Arc<Catalog>) -> Option<Self> {
         let tables = catalog.feeds.iter().find(|(f, _)| Arc::ptr_eq(f, feed)).map(|(_, t)| Arc::clone(t))?;
         let streams = streams(&feed.spec.layout, &tables);
-        let caches = catalog.fed_by(feed).map(Arc::clone).collect();
-        Some(Self { catalog, tables, streams, caches })
+        let caches: Vec<_> = catalog.fed_by(feed).map(Arc::clone).collect();
+        let warm = caches.iter().any(|cache| cache.spec.warm_start);
+        Some(Self { catalog, tables, streams, caches, warm })
+    }
+
+    /// Whether the reading of a stream that stands so starts with the first entry that it has. Where entries are missing
+    /// in between, what is left may be older than they were.
+    pub(crate) fn starts_with_first(&self, state: Option<StreamState>) -> bool {
+        let holes = state.is_some_and(|state| !state.has_no_holes()) && !planted(Bug::HolesIgnored);
+        self.warm && !holes
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
     watermark::Reached,
 };
 
+mod warm;
+
 /// A tail that is positioned before the first entry, fed by hand.
 fn tail(layout: &str) -> (Tail, Plan) {
     let engine = Arc::new(Engine::new());
@@ -24,15 +26,16 @@ fn tail(layout: &str) -> (Tail, Plan) {
     let plan = tail.plan().unwrap();
     let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
     let states = plan.streams.keys().map(|name| (name.clone(), None)).collect();
-    tail.position(Survey { server, link: None, states }, Tick(1));
+    tail.position(&plan, Survey { server, link: None, states }, Tick(1));
     (tail, plan)
 }
 
 fn install(engine: &Engine, layout: &str, caches: &str) {
+    let heartbeat = if caches.contains("warmStart") { "Database" } else { "Debezium" };
     let text = format!(
         "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
            sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', {layout}}}}}],
-           freshness: {{maxStaleness: 5s, heartbeat: Debezium}},
+           freshness: {{maxStaleness: 5s, heartbeat: {heartbeat}}},
            caches: [{caches}]}}}}"
     );
     let binding = Binding::parse(&manifest::read(&text).unwrap().object).unwrap();
@@ -262,7 +265,7 @@ fn no_image_from_before_a_break_is_taken_after_it() {
     let plan = tail.plan().unwrap();
     let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
     let states = plan.streams.keys().map(|name| (name.clone(), None)).collect();
-    tail.position(Survey { server, link: None, states }, Tick(1));
+    tail.position(&plan, Survey { server, link: None, states }, Tick(1));
     tail.attach(&plan, Tick(2));
     let source = |server: u8, pos: u64| {
         format!(

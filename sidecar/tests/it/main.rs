@@ -36,4 +36,5 @@ mod stampede;
 mod streams;
 mod tls;
 mod upstream;
+mod warm;
 mod wishes;

@@ -1,0 +1,245 @@
+//! Caches that start with what the stream still tells of.
+
+use super::{
+    Arc, Break, Catalog, Engine, EntryId, Now, Plan, RawEntry, ServerIdentity, Survey, Tail, Tick, beat,
+    count, entry, install, numbered,
+};
+use crate::{
+    coherence::Refusal,
+    continuity::StreamState,
+    engine::{Answer, Fill, Wanted},
+    entry::Value,
+    key::Key,
+};
+
+const CACHES: &str = "{name: images, table: s.t, onChange: Hydrate, warmStart: true}";
+
+fn installed() -> Tail {
+    let engine = Arc::new(Engine::new());
+    install(&engine, "stream: shop.cdc", CACHES);
+    let feed = Arc::clone(&engine.catalog().unwrap().feeds[0].0);
+    Tail::new(engine, feed)
+}
+
+/// A tail that has read a stream with these entries, of which `removed` aren't there any more.
+fn warm(removed: u64, entries: Vec<RawEntry>) -> (Tail, Plan) {
+    let mut tail = installed();
+    let plan = tail.plan().unwrap();
+    position(&mut tail, &plan, removed, &entries);
+    read(&mut tail, &plan, entries);
+    (tail, plan)
+}
+
+/// Positions a tail at a stream's first entry.
+fn position(tail: &mut Tail, plan: &Plan, removed: u64, entries: &[RawEntry]) {
+    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+    let length = entries.len() as u64;
+    let state = StreamState {
+        last: entries.last().map_or(EntryId { ms: 900, n: 0 }, |(id, _)| *id),
+        added: removed + length,
+        length,
+        before: entries.first().map_or(EntryId::default(), |(id, _)| id.before()),
+        removed: EntryId::default(),
+    };
+    let states = vec![("shop.cdc".to_owned(), Some(state))];
+    tail.position(plan, Survey { server, link: None, states }, Tick(1));
+    tail.attach(plan, Tick(2));
+}
+
+fn read(tail: &mut Tail, plan: &Plan, entries: Vec<RawEntry>) {
+    let whole = tail.apply(vec![("shop.cdc".to_owned(), entries)], 50, plan, Now::read());
+    assert_eq!(whole, Ok(true));
+}
+
+/// A row that a snapshot read at this place.
+fn snapshot(n: u64, id: u64, lsn: u64) -> RawEntry {
+    event(n, id, "r", &format!("\"snapshot\":\"true\",\"lsn\":{lsn}"), "null")
+}
+
+/// A row that a transaction has written, whose end comes by itself.
+fn written(n: u64, id: u64, lsn: u64, preceding: Option<u64>) -> RawEntry {
+    let preceding = preceding.map_or("null".to_owned(), |lsn| format!("\\\"{lsn}\\\""));
+    let place = format!("\"lsn\":{lsn},\"sequence\":\"[{preceding},\\\"{lsn}\\\"]\"");
+    let transaction = format!("{{\"id\":\"{lsn}:{lsn}\",\"total_order\":1,\"data_collection_order\":1}}");
+    event(n, id, "u", &place, &transaction)
+}
+
+fn event(n: u64, id: u64, op: &str, place: &str, transaction: &str) -> RawEntry {
+    let source = format!("{{\"db\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"ts_ms\":5,{place}}}");
+    let value = format!(
+        "{{\"after\":{{\"id\":{id},\"n\":{n}}},\"op\":\"{op}\",\"source\":{source},\"transaction\":{transaction}}}"
+    );
+    entry(n, &format!("{{\"id\":{id}}}"), &value)
+}
+
+fn ended(n: u64, of: u64, commit: u64) -> RawEntry {
+    let id = format!("{of}:{commit}");
+    let value = format!(
+        "{{\"status\":\"END\",\"id\":\"{id}\",\"event_count\":1,\"data_collections\":[{{\"data_collection\":\"s.t\",\"event_count\":1}}]}}"
+    );
+    entry(n, &format!("{{\"id\":\"{id}\"}}"), &value)
+}
+
+fn catalog(tail: &Tail) -> Arc<Catalog> {
+    tail.engine.catalog().unwrap()
+}
+
+/// Which entry's image is there of each of these rows; 0 for none.
+fn held(tail: &Tail, ids: &[u64]) -> Vec<u64> {
+    let cache = &catalog(tail).caches["images"];
+    let held = |id: &u64| {
+        let key = Key::from_path(&id.to_string(), cache.shape().forms.as_deref()).unwrap();
+        let entry = tail.engine.current(cache, &key, Tick(3));
+        entry.map_or(0, |entry| {
+            let row: serde_json::Value = serde_json::from_slice(&entry.body).unwrap();
+            row["n"].as_u64().unwrap()
+        })
+    };
+    ids.iter().map(held).collect()
+}
+
+fn refused(tail: &Tail, why: Refusal) -> u64 {
+    count(&catalog(tail).caches["images"].stats.refused[why as usize])
+}
+
+fn breaks(tail: &Tail) -> Vec<Break> {
+    tail.feed.with_report(|report| report.breaks.keys().copied().collect())
+}
+
+#[test]
+fn a_stream_that_is_whole_tells_all_rows() {
+    let begin = || vec![snapshot(1, 1, 10), snapshot(2, 2, 10), snapshot(3, 3, 10)];
+    let (mut tail, plan) = warm(0, begin());
+    assert_eq!(held(&tail, &[1, 2, 3, 4]), [1, 2, 3, 0]);
+    // The first number of the log: it follows on the snapshot, and so nothing has to be void.
+    read(&mut tail, &plan, vec![written(4, 2, 20, None), ended(5, 20, 30), written(6, 4, 40, Some(30))]);
+    assert_eq!(held(&tail, &[1, 2, 3, 4]), [1, 4, 3, 6]);
+    assert_eq!(breaks(&tail), []);
+    assert_eq!(tail.feed.delays.counts().sum::<u64>(), 3, "what was there says nothing of delays");
+    // One commit before it never came.
+    read(&mut tail, &plan, vec![ended(7, 40, 50), written(8, 4, 70, Some(60))]);
+    assert_eq!(held(&tail, &[1, 4]), [0, 0]);
+    assert_eq!(breaks(&tail), [Break::TransactionsMissed]);
+
+    // The transaction between the snapshot and the first event was lost.
+    let mut entries = begin();
+    entries.push(written(4, 2, 40, Some(30)));
+    let (tail, _) = warm(0, entries);
+    assert_eq!((held(&tail, &[1, 2, 3]), breaks(&tail)), (vec![0; 3], vec![Break::TransactionsMissed]));
+}
+
+#[test]
+fn a_snapshot_that_comes_later_is_none_of_the_beginning() {
+    // The first one was broken off: what was deleted before the second, it still has.
+    let (tail, _) = warm(0, vec![snapshot(1, 1, 10), snapshot(2, 2, 10), snapshot(3, 1, 15)]);
+    assert_eq!((held(&tail, &[1, 2]), breaks(&tail)), (vec![0; 2], vec![Break::SnapshotBegan]));
+    let after_the_log = vec![written(1, 1, 10, None), snapshot(2, 2, 20)];
+    let (tail, _) = warm(0, after_the_log);
+    assert_eq!((held(&tail, &[1, 2]), breaks(&tail)), (vec![0; 2], vec![Break::SnapshotBegan]));
+    // Something was there before it.
+    let (tail, _) = warm(1, vec![snapshot(1, 1, 10)]);
+    assert_eq!((held(&tail, &[1]), breaks(&tail)), (vec![0], vec![Break::SnapshotBegan]));
+}
+
+#[test]
+fn a_snapshot_with_defaults_for_nulls_is_void_with_the_first_event_that_tells() {
+    let told = "\"lsn\":20,\"snapshot\":\"false\"";
+    for (second, held_then) in [(event(2, 2, "u", told, "null"), [0, 0]), (written(2, 2, 20, None), [1, 2])] {
+        let (mut tail, plan) = warm(0, vec![snapshot(1, 1, 10)]);
+        read(&mut tail, &plan, vec![second]);
+        assert_eq!(held(&tail, &[1, 2]), held_then);
+    }
+    let (mut tail, plan) = warm(0, vec![snapshot(1, 1, 10)]);
+    read(&mut tail, &plan, vec![event(2, 2, "u", told, "null")]);
+    assert_eq!(refused(&tail, Refusal::NullsReplaced), 2, "the snapshot's, and the event's own");
+}
+
+#[test]
+fn what_was_removed_and_is_written_once_more_is_no_news() {
+    let left = || {
+        vec![written(11, 1, 50, Some(45)), ended(12, 50, 60), written(13, 2, 55, Some(60)), ended(14, 55, 70)]
+    };
+    let (mut tail, plan) = warm(9, left());
+    // Its first number voids what came before it, and an image that may be older than what was removed isn't taken.
+    assert_eq!(held(&tail, &[1, 2]), [0, 13]);
+    assert_eq!(breaks(&tail), []);
+    // Debezium writes once more what it wrote since an offset that is older than the first entry.
+    let again = [(31, 3, 30, 20), (33, 3, 40, 35), (35, 1, 50, 45), (37, 2, 55, 60)];
+    for (n, id, lsn, preceding) in again {
+        let end = ended(n + 1, lsn, if lsn == 55 { 70 } else { lsn + 10 });
+        read(&mut tail, &plan, vec![written(n, id, lsn, Some(preceding)), end]);
+        assert_eq!(held(&tail, &[3]), [0], "another change of the row may have been removed");
+    }
+    read(&mut tail, &plan, vec![written(40, 3, 80, Some(70))]);
+    assert_eq!(held(&tail, &[3]), [40]);
+    // A transaction that began long before.
+    let (mut tail, plan) = warm(9, vec![ended(11, 1, 100)]);
+    let next = written(14, 1, 105, Some(102));
+    read(&mut tail, &plan, vec![written(12, 1, 95, Some(100)), ended(13, 95, 102), next]);
+    assert_eq!(held(&tail, &[1]), [14]);
+    assert_eq!(refused(&tail, Refusal::NotNewer), 1);
+}
+
+#[test]
+fn where_entries_are_missing_in_between_nothing_is_read_again() {
+    let mut tail = installed();
+    let plan = tail.plan().unwrap();
+    let id = |ms| EntryId { ms, n: 0 };
+    let holed = StreamState { last: id(9), added: 9, length: 5, before: id(2), removed: id(4) };
+    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+    let states = vec![("shop.cdc".to_owned(), Some(holed))];
+    tail.position(&plan, Survey { server, link: None, states }, Tick(1));
+    assert_eq!(tail.cursors(&plan).collect::<Vec<_>>(), [("shop.cdc", id(9))]);
+}
+
+#[test]
+fn after_a_loss_of_place_all_is_read_again() {
+    let entries = vec![snapshot(1, 1, 10), written(2, 2, 20, None), ended(3, 20, 30)];
+    let (mut tail, plan) = warm(0, entries.clone());
+    assert_eq!(held(&tail, &[1, 2]), [1, 2]);
+    read(&mut tail, &plan, vec![beat(4)]);
+    assert!(super::heard(&tail).is_some());
+    tail.lose(Break::ServerChanged, Tick(3));
+    assert_eq!(held(&tail, &[1, 2]), [0, 0]);
+    position(&mut tail, &plan, 0, &entries);
+    assert_eq!(super::heard(&tail), None, "nothing is vouched for before it is read again");
+    read(&mut tail, &plan, entries);
+    assert_eq!(held(&tail, &[1, 2]), [1, 2]);
+    // The new server lacks the end of the stream: of that row more is known.
+    read(&mut tail, &plan, vec![written(5, 1, 40, Some(30))]);
+    tail.lose(Break::ServerChanged, Tick(4));
+    let shorter = vec![snapshot(1, 1, 10), written(2, 2, 20, None)];
+    position(&mut tail, &plan, 0, &shorter);
+    read(&mut tail, &plan, shorter);
+    assert_eq!(held(&tail, &[1, 2]), [0, 2]);
+}
+
+#[test]
+fn a_loss_within_what_is_left_is_found() {
+    let left = vec![numbered(1, 7), written(2, 1, 50, Some(45)), ended(3, 50, 60), numbered(4, 9)];
+    let (tail, _) = warm(9, left);
+    assert_eq!((held(&tail, &[1]), breaks(&tail)), (vec![0], vec![Break::HeartbeatMissed]));
+}
+
+#[test]
+fn a_fill_while_the_stream_is_read_outranks_what_was_read_before_it() {
+    let entries = vec![snapshot(1, 1, 10), snapshot(2, 2, 10)];
+    let mut tail = installed();
+    let plan = tail.plan().unwrap();
+    position(&mut tail, &plan, 0, &entries);
+    let catalog = catalog(&tail);
+    let cache = &catalog.caches["images"];
+    // Its keys are known before the first event.
+    let key = Key::from_path("1", cache.shape().forms.as_deref()).unwrap();
+    let wanted = Wanted { lease: true, ..Wanted::default() };
+    let Answer::Miss(miss) = tail.engine.get(&catalog, cache, &key, wanted, Tick(3)) else {
+        panic!("nothing is vouched for yet")
+    };
+    let lease = tail.engine.lease(cache, &key, &miss.lease.unwrap().token).unwrap();
+    let value = Value::new("{\"id\":1,\"n\":99}".into(), "text/plain".into());
+    let fill = Fill { lease, value, terms: crate::engine::Terms::default() };
+    tail.engine.fill(&catalog, cache, &key, fill, Now::read()).unwrap();
+    read(&mut tail, &plan, entries);
+    assert_eq!(held(&tail, &[1, 2]), [0, 2], "a snapshot doesn't say when it read a row");
+    assert_eq!(refused(&tail, Refusal::Outranked), 1);
+}
