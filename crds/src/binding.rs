@@ -17,12 +17,15 @@ use crate::{
 
 mod check;
 mod upstream;
+mod view;
 
 use check::{Faults, MAX_VALUE};
 use upstream::is_auth_header;
 
 pub(crate) use upstream::{AUTH_HEADER_FORM, MAX_BYTES_FORM, REFRESH_FORM, auth_header_rule};
 pub use upstream::{AuthSpec, LEAST_REFRESH, RateSpec, UpstreamSpec};
+pub(crate) use view::VIEW_KEY_FORM;
+pub use view::{ConditionSpec, Test, ViewSpec};
 
 /// The range of `memory`, in bytes.
 pub const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 40;
@@ -63,6 +66,8 @@ pub struct Binding {
     pub caches: Vec<CacheSpec>,
     /// The caches that read a REST service through.
     pub upstreams: Vec<UpstreamSpec>,
+    /// The views, each over one of `upstreams`; names are unique.
+    pub views: Vec<ViewSpec>,
     /// Bytes of cached data over all caches.
     pub memory: u64,
     /// The text whose change voids all values.
@@ -346,6 +351,13 @@ impl Binding {
         if !told && caches.iter().any(|cache| cache.warm_start) {
             faults.add("spec.freshness", refusals::WARM_NEEDS_HEARTBEAT);
         }
+        if spec.views.len() > 16 {
+            faults.add("spec.views", "a binding has at most 16 views");
+        }
+        faults.unique("spec.views", spec.views.iter().map(|v| v.name.as_str()));
+        let with_upstream = spec.caches.iter().filter(|c| c.upstream.is_some()).map(|c| c.name.as_str());
+        let with_upstream = with_upstream.collect();
+        let views = spec.views.iter().filter_map(|v| faults.view(v, &upstreams, &with_upstream)).collect();
         let sidecar = faults.sidecar(&spec.sidecar, memory);
         faults.shares(&caches, &upstreams, memory, sidecar.max_value);
         let audit = spec.audit.as_ref().and_then(|audit| faults.audit(audit));
@@ -363,6 +375,7 @@ impl Binding {
                 freshness,
                 caches,
                 upstreams,
+                views,
                 memory: memory.unwrap_or_default(),
                 epoch: spec.epoch.clone(),
                 audit,

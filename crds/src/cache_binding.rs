@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Audit, Cache, CacheBindingStatus, Sidecar};
+use crate::{Audit, Cache, CacheBindingStatus, Sidecar, View};
 
 /// Binds an application's pods to caches that a database's change events keep fresh.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -51,6 +51,8 @@ use crate::{Audit, Cache, CacheBindingStatus, Sidecar};
         .message(crate::refusals::WARM_NEEDS_HEARTBEAT),
     validation = Rule::new("!self.caches.exists(c, has(c.warmStart) && c.warmStart && self.sources.exists(s, (!has(c.source) || c.source == s.name) && has(s.redisStream) && has(s.redisStream.topicPrefix)))")
         .message(crate::refusals::WARM_NEEDS_STREAM),
+    validation = Rule::new("!has(self.views) || self.views.all(v, self.caches.exists(c, c.name == v.cache && has(c.upstream)))")
+        .message(crate::refusals::VIEW_NEEDS_UPSTREAM),
     validation = Rule::new("!has(self.audit) || has(self.audit.check) || self.caches.exists(c, c.onChange == 'Hydrate')")
         .message(crate::binding::NOTHING_TO_AUDIT),
     validation = Rule::new(crate::quantity::if_sizes("self.sidecar.maxValue", "<=", "self.memory", "0"))
@@ -77,6 +79,11 @@ pub struct CacheBindingSpec {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub caches: Vec<Cache>,
+    /// The top of what named keys of an upstream cache hold, each under `/v1/views/<name>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub views: Vec<View>,
     /// Bytes of cached data over all caches of the binding, in each pod.
     #[serde(default = "default_memory")]
     #[schemars(length(max = 16))]

@@ -11,6 +11,7 @@ pub mod binding;
 pub mod cache;
 pub mod cache_binding;
 pub mod check_url;
+pub mod json_pointer;
 pub mod manifest;
 pub mod names;
 pub mod path_pattern;
@@ -18,12 +19,14 @@ pub mod quantity;
 pub mod redis_url;
 mod refusals;
 pub mod resources;
+pub mod rest;
 mod shares;
 pub mod sidecar;
 pub mod status;
 pub mod topics;
 pub mod upstream;
 pub mod upstream_url;
+pub mod view;
 
 pub use audit::{Audit, Check};
 pub use cache::{Cache, Collation, FillDependencies, KeyColumn, KeyType, OnChange};
@@ -35,6 +38,7 @@ pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};
 pub use status::{CacheBindingStatus, PodCounts, WorstLag};
 pub use upstream::{AuthFrom, Paginate, Rate, Upstream};
+pub use view::{Condition, Operand, Order, OrderAs, View};
 
 /// The CRD as YAML, as committed in `crds/cachebindings.yaml` and shipped by the chart.
 ///

@@ -33,9 +33,11 @@ pub struct Manifest {
 pub struct Newer {
     /// Names of caches with a field or a value that this version doesn't know, and of those whose source is newer.
     pub caches: BTreeSet<String>,
+    /// Names of views with a field or a value that this version doesn't know, and of those whose cache is newer.
+    pub views: BTreeSet<String>,
     /// Names of sources that this version can't follow, because what it would need to know is in unknown fields.
     pub sources: BTreeSet<String>,
-    /// All unknown fields and unreadable sources that are not in caches, as in `spec.sources[cdc].filter`.
+    /// All unknown fields and unreadable sources that are in neither caches nor views, as in `spec.sources[cdc].filter`.
     pub fields: Vec<String>,
 }
 

@@ -35,4 +35,11 @@ pub(crate) const DEADLINE_IS_OF_SYNCED: &str =
     "startDeadline goes with startGate: Synced: nothing else is waited for";
 pub(crate) const LOOKUPS_NEED_KEY: &str =
     "lookups need the cache's key: a row that is filled by another column has to say which row it is";
+pub(crate) const VIEW_NAME_FORM: &str =
+    "a view's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit";
+pub(crate) const VIEW_NEEDS_UPSTREAM: &str = "a view is over a cache of the same binding that has an upstream: of other caches not all values need be there";
+pub(crate) const VIEW_KEY_ALLOWED: &str =
+    "the upstream's allow doesn't have this path: add a pattern for it, or leave the key out";
+pub(crate) const CONDITION_SAYS_NOTHING: &str =
+    "a condition has at least one of exists, equals, notEquals, atLeast and atMost";
 pub(crate) const CASE_IS_OF_TEXT: &str = "collation: CaseInsensitive goes with type: Text";

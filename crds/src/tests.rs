@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use crate::{
-    CacheBinding,
-    binding::{Binding, StreamLayout, UrlSpec},
+    CacheBinding, Order, OrderAs,
+    binding::{Binding, StreamLayout, Test, UrlSpec},
     manifest::{self, ReadError},
     quantity,
 };
@@ -85,6 +85,32 @@ spec:
     assert_eq!((upstream.ttl, upstream.timeout), (Duration::from_hours(1), Duration::from_secs(10)));
     assert_eq!((upstream.max_pages, upstream.max_bytes), (Some(10), None));
     assert_eq!(upstream.rate.unwrap().burst, 100);
+}
+
+#[test]
+fn a_view_parses_and_its_keys_are_ones_that_may_be_asked_for() {
+    let text = "apiVersion: freshet.dev/v1alpha1
+kind: CacheBinding
+metadata: {name: github}
+spec:
+  caches:
+  - {name: repos, upstream: {url: 'https://api.github.com/repos', allow: ['*/*']}}
+  views:
+  - {name: top, cache: repos, keys: [a/b, 'c/d?e=f/g'], orderBy: /stars, filter: [{pointer: /fork, equals: 'false', atLeast: 1}]}";
+    let manifest = manifest::read(text).unwrap();
+    let binding = Binding::parse(&manifest.object).unwrap();
+    manifest.object.validate_cel().unwrap();
+    let view = &binding.views[0];
+    assert_eq!((view.limit, view.order, view.order_as), (100, Order::Descending, OrderAs::Auto));
+    assert_eq!(view.order_by.to_string(), "/stars");
+    assert_eq!(view.filter[0].tests, [Test::Equals("false".into()), Test::AtLeast("1".into())]);
+    // Which patterns there are in another list the CRD's rules can't look at: it would cost too much.
+    let other = manifest::read(&text.replace("[a/b, ", "[a/b/c, ")).unwrap();
+    let refused = Binding::parse(&other.object).unwrap_err();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].to_string().contains("the upstream's allow doesn't have this path"), "{}", refused[0]);
+    let unquoted = manifest::read(&text.replace("equals: 'false'", "equals: false")).unwrap_err().to_string();
+    assert!(unquoted.contains("text in quotes such as"), "{unquoted}");
 }
 
 #[test]

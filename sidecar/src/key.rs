@@ -18,7 +18,7 @@ mod written;
 pub use looks::Looks;
 
 /// Longest key in bytes, decoded.
-pub const MAX_KEY: usize = 1024;
+pub const MAX_KEY: usize = freshet_crds::rest::MAX_KEY;
 
 /// What a path spells otherwise. `/` and `%` are what the canonical text means by them.
 const PATH: &AsciiSet = &CONTROLS

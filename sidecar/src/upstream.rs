@@ -35,12 +35,12 @@ pub mod life;
 pub mod limiter;
 pub mod pages;
 mod refresh;
-pub mod rest;
 pub mod schedule;
 pub mod served;
 pub mod service;
 mod stats;
 
+pub use freshet_crds::rest;
 pub use stats::{Outcome, UpstreamStats};
 
 use client::Client;

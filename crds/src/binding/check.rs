@@ -16,6 +16,7 @@ mod audit;
 mod redis;
 mod shares;
 mod upstream;
+mod views;
 
 /// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.
 pub(super) const MAX_VALUE: RangeInclusive<u64> = 1..=1 << 30;

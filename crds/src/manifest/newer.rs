@@ -1,6 +1,7 @@
 //! What becomes of the parts of a rendered manifest that only a newer version knows.
 //!
-//! Such a cache, and each cache of such a source, is taken out of the binding and is off; all others go on.
+//! Such a cache, each cache of such a source, such a view and each view of such a cache is taken out of the binding and is
+//! off; all others go on.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -8,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 
 use super::{Newer, Step, display};
-use crate::{Cache, CacheBindingSpec, Source, binding};
+use crate::{Cache, CacheBindingSpec, Source, View, binding};
 
-/// The manifest without the sources and caches in which a known field has a value of an unknown kind. What has no name
+/// The manifest without the sources, caches and views in which a known field has a value of an unknown kind. What has no name
 /// stays, since nobody could be told of it.
 pub(super) fn without_unreadable<'t>(
     text: &'t str,
@@ -20,12 +21,14 @@ pub(super) fn without_unreadable<'t>(
     let Some(spec) = manifest.get_mut("spec") else { return Ok(Cow::Borrowed(text)) };
     let sources = take_unreadable::<Source>(spec, "sources");
     let caches = take_unreadable::<Cache>(spec, "caches");
-    if sources.is_empty() && caches.is_empty() {
+    let views = take_unreadable::<View>(spec, "views");
+    if sources.is_empty() && caches.is_empty() && views.is_empty() {
         return Ok(Cow::Borrowed(text));
     }
     newer.fields.extend(sources.iter().map(|name| format!("spec.sources[{name}]")));
     newer.sources.extend(sources);
     newer.caches.extend(caches);
+    newer.views.extend(views);
     serde_yaml::to_string(&manifest).map(Cow::Owned)
 }
 
@@ -51,6 +54,9 @@ pub(super) fn take_out(spec: &mut CacheBindingSpec, unknown: &[Vec<Step>], newer
             {
                 newer.caches.insert(spec.caches[*i].name.clone());
             }
+            [Step::Field(top), Step::Field(list), Step::Index(i), ..] if top == "spec" && list == "views" => {
+                newer.views.insert(spec.views[*i].name.clone());
+            }
             [Step::Field(top), Step::Field(list), Step::Index(i), rest @ ..]
                 if top == "spec" && list == "sources" =>
             {
@@ -70,6 +76,9 @@ pub(super) fn take_out(spec: &mut CacheBindingSpec, unknown: &[Vec<Step>], newer
         None => !newer.sources.is_empty(),
     });
     newer.caches.extend(lost.map(|cache| cache.name.clone()));
+    let lost = spec.views.iter().filter(|view| newer.caches.contains(&view.cache));
+    newer.views.extend(lost.map(|view| view.name.clone()));
+    spec.views.retain(|view| !newer.views.contains(&view.name));
     spec.sources.retain(|source| !newer.sources.contains(&source.name));
     spec.caches.retain(|cache| !newer.caches.contains(&cache.name));
 }

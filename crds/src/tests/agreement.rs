@@ -242,7 +242,107 @@ macro_rules! UPSTREAM {
     };
 }
 
+/// All that is behind the cache whose place an upstream cache takes, of which views follow.
+const BEHIND_ALL: &str =
+    "- name: pages\n    dependsOn: [inventory.product, inventory.category]\n  memory: 64Mi";
+
+/// A view over an upstream cache with further YAML.
+macro_rules! VIEW {
+    ($more:literal) => {
+        concat!("- name: repos\n    upstream: {url: 'https://a'}\n  memory: 64Mi\n  views:\n  - ", $more)
+    };
+}
+
+const VIEW_KEYS: &[&str] = &[
+    "a",
+    "a/b",
+    "a.b/c",
+    "...",
+    "..a",
+    "a%20b",
+    "a?q=../..&x=%2F",
+    "a?",
+    "a?b?c/d",
+    "a;v=1/b",
+    "@me:x'",
+    "",
+    "a//b",
+    "a/",
+    "/a",
+    "?a",
+    "a/?q",
+    ".",
+    "..",
+    "a/../b",
+    "a/%2e%2E/b",
+    "a/.%2e",
+    "./a",
+    "a/..;x=1/b",
+    "a/..%3Bx/b",
+    "a/.;/b",
+    "a%2Fb",
+    "a%2fb",
+    "a%5Cb",
+    "a\\b",
+    "a%",
+    "a%2",
+    "a%zz",
+    "a b",
+    "a?b=%",
+    "a?b=\"",
+    "a?b={c}",
+    "\u{e4}",
+    "a?b=\r\nHost: x",
+    "a\n",
+    "a/.a/..b",
+    "a/%2e%2e%2e",
+];
+const POINTERS: &[&str] = &[
+    "",
+    "/",
+    "/a",
+    "/a/b",
+    "//",
+    "/a~1b/~0",
+    "/~01",
+    "/\u{e4} x",
+    "a",
+    "a/b",
+    "/~",
+    "/~2",
+    "/a~",
+    "#/a",
+    " /a",
+    "/a\n",
+];
+
 const FIELDS: &[(&str, &str, &[&str])] = &[
+    (
+        BEHIND_ALL,
+        VIEW!("cache: repos\n    keys: [a]\n    orderBy: ''\n    name: "),
+        &["a", "a-1", "views", "A", "a-", "", "a.b"],
+    ),
+    (
+        BEHIND_ALL,
+        VIEW!("name: top\n    keys: [a]\n    orderBy: ''\n    cache: "),
+        &["repos", "products", "nope", ""],
+    ),
+    (BEHIND_ALL, VIEW!("name: top\n    cache: repos\n    orderBy: ''\n    keys:\n    - "), VIEW_KEYS),
+    (BEHIND_ALL, VIEW!("name: top\n    cache: repos\n    keys: [a]\n    orderBy: "), POINTERS),
+    (
+        BEHIND_ALL,
+        VIEW!(
+            "name: top\n    cache: repos\n    keys: [a]\n    orderBy: /a\n    filter:\n    - exists: true\n      pointer: "
+        ),
+        POINTERS,
+    ),
+    (
+        BEHIND_ALL,
+        VIEW!(
+            "name: top\n    cache: repos\n    keys: [a]\n    orderBy: /a\n    orderAs: Time\n    order: Ascending\n    filter:\n    - pointer: /b\n      equals: "
+        ),
+        &["x", "", "0.5"],
+    ),
     ("ttl: 10m", "ttl: ", DURATIONS),
     ("maxStaleness: 10s", "maxStaleness: ", DURATIONS),
     ("maxStaleness: 10s", "readLag: ", DURATIONS),
@@ -406,6 +506,44 @@ const FIELDS: &[(&str, &str, &[&str])] = &[
     ),
     ("metadata:\n  name: shop", "metadata:\n  name: ", &["true", "false", "a", "a.b", "TRUE"]),
 ];
+
+#[test]
+fn a_view_has_bounds_and_what_is_within_them_the_rules_take() {
+    let long = format!("/{}", "\u{e4}".repeat(255));
+    let keys: Vec<_> = (0..65).map(|n| n.to_string()).collect();
+    let conditions: Vec<_> = (0..9).map(|n| format!("{{pointer: /{n}, exists: true}}")).collect();
+    let view =
+        |name: &str, more: &str| format!("- {{name: {name}, cache: repos, keys: [a], orderBy: /a{more}}}");
+    let cases = [
+        (true, view("a", ", limit: 1")),
+        (true, view("a", ", limit: 1000")),
+        (false, view("a", ", limit: 0")),
+        (false, view("a", ", limit: 1001")),
+        (false, view("a", ", filter: [{pointer: /a}]")),
+        (true, view("a", ", filter: [{pointer: /a, equals: 1, notEquals: '2', atLeast: -3, atMost: '4.5'}]")),
+        (true, view("a", &format!(", filter: [{}]", conditions[..8].join(",")))),
+        (false, view("a", &format!(", filter: [{}]", conditions.join(",")))),
+        (false, view("a", &format!(", filter: [{{pointer: /a, equals: '{}'}}]", "\u{e4}".repeat(257)))),
+        (true, view("a", &format!(", filter: [{{pointer: '{long}', equals: '{}'}}]", "\u{e4}".repeat(256)))),
+        (false, view("a", &format!(", filter: [{{pointer: '{long}x', exists: true}}]"))),
+        (true, "- {name: a, cache: repos, orderBy: '', keys: [a, b]}".into()),
+        (false, "- {name: a, cache: repos, orderBy: '', keys: []}".into()),
+        (false, format!("- {{name: a, cache: repos, orderBy: '', keys: [{}]}}", keys.join(","))),
+        (true, (0..16).map(|n| view(&format!("v{n}"), "")).collect::<Vec<_>>().join("\n  ")),
+        (false, (0..17).map(|n| view(&format!("v{n}"), "")).collect::<Vec<_>>().join("\n  ")),
+    ];
+    let schema = json(&CacheBinding::crd().spec.versions[0].schema)["openAPIV3Schema"].take();
+    let rules = compile_schema(&schema);
+    for (good, views) in cases {
+        let to =
+            format!("- name: repos\n    upstream: {{url: 'https://a'}}\n  memory: 64Mi\n  views:\n  {views}");
+        let object = shop_with(BEHIND_ALL, &to);
+        assert_eq!(Binding::parse(&object).is_ok(), good, "{views}");
+        // The bounds themselves are the schema's, which the API server holds.
+        let ruled = validate_compiled(&rules, &json(&object), None).is_ok();
+        assert!(ruled || !good, "{views}");
+    }
+}
 
 fn json(value: &impl serde::Serialize) -> serde_json::Value {
     serde_json::to_value(value).unwrap()

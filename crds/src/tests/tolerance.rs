@@ -68,6 +68,24 @@ fn a_cache_with_an_unknown_value_is_off() {
 }
 
 #[test]
+fn a_view_that_only_a_newer_version_knows_is_off() {
+    let views = "  - {name: repos, upstream: {url: \"https://a\"}}
+  - {name: users, upstream: {url: \"https://a\", mirror: b}}
+  views:
+  - {name: known, cache: repos, keys: [a], orderBy: /a}
+  - {name: field, cache: repos, keys: [a], orderBy: /a, distinct: /b}
+  - {name: condition, cache: repos, keys: [a], orderBy: /a, filter: [{pointer: /a, matches: b}]}
+  - {name: value, cache: repos, keys: [a], orderBy: /a, orderAs: Version}
+  - {name: cache, cache: users, keys: [a], orderBy: /a}
+  memory: 64Mi";
+    let manifest = rendered(&[("  memory: 64Mi", views)]);
+    assert_eq!(manifest.newer.views, names(&["field", "condition", "value", "cache"]));
+    assert_eq!(manifest.newer.fields, [""; 0]);
+    let left: Vec<_> = manifest.binding().unwrap().views.into_iter().map(|view| view.name).collect();
+    assert_eq!(left, ["known"]);
+}
+
+#[test]
 fn an_audit_of_nothing_that_is_left_is_no_fault() {
     let audited = "  - {name: new, table: a.b, onChange: Hydrate, sharding: 3}\n  audit: {}\n  memory: 64Mi";
     let manifest = rendered(&[("  memory: 64Mi", audited)]);

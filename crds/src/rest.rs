@@ -4,10 +4,12 @@
 //! another path there than it says is refused: dot segments, however they are written, slashes and backslashes that are
 //! encoded, and segments that are empty.
 
-use freshet_crds::path_pattern::PathPattern;
 use percent_encoding::percent_decode_str;
 
-use crate::key::MAX_KEY;
+use crate::path_pattern::PathPattern;
+
+/// The longest key in bytes, of whatever cache.
+pub const MAX_KEY: usize = 1024;
 
 /// What may be in a path or query besides letters, digits and percent-encoding.
 const MARKS: &[u8] = b"-._~!$&'()*+,;=:@/?";
@@ -91,6 +93,19 @@ impl<'a> Rest<'a> {
     }
 }
 
+/// The CEL rule of such a text.
+pub(crate) fn rest_rule(this: &str) -> String {
+    // Double quotes: a single one is among the characters.
+    let whole = "^([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})+$";
+    let segments = "^[^/?]+(/[^/?]+)*([?].*)?$";
+    let slashes = "^[^?]*%(2[fF]|5[cC])";
+    let dots = "^([^/?]+/)*([.]|%2[eE]){1,2}((;|%3[bB])[^/?]*)?([/?]|$)";
+    format!(
+        "{this}.matches(\"{whole}\") && {this}.matches(\"{segments}\") && !{this}.matches(\"{slashes}\") && \
+         !{this}.matches(\"{dots}\")"
+    )
+}
+
 fn is_well_formed(text: &str) -> bool {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -109,10 +124,10 @@ fn is_well_formed(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use freshet_crds::path_pattern::PathPattern;
     use proptest::prelude::*;
 
     use super::{BadRest, Rest};
+    use crate::path_pattern::PathPattern;
 
     #[test]
     fn what_could_mean_another_path_is_refused() {
