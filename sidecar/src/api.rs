@@ -29,6 +29,7 @@ mod reply;
 mod routes;
 mod rows;
 mod upstream;
+mod views;
 pub(crate) mod waiting;
 
 /// Most tables, rows and tags that one value depends on.

@@ -31,6 +31,7 @@ use crate::{
     key::{Form, Scalar},
     sync::AtomicBool,
     upstream::Upstream,
+    views::View,
 };
 
 /// The binding as the sidecar runs it.
@@ -54,6 +55,10 @@ pub struct Catalog {
     pub caches: HashMap<String, Arc<Cache>>,
     /// The caches that read a REST service through, by name; no name is in both.
     pub upstreams: HashMap<String, Arc<Upstream>>,
+    /// The views by name, each over one of `upstreams`.
+    pub views: HashMap<String, Arc<View>>,
+    /// Names of views that are off, because this version doesn't know all of their definition or their cache's.
+    pub views_off: BTreeSet<String>,
     /// Names of caches that are off, because this version doesn't know all of their definition.
     pub off: BTreeSet<String>,
     /// The sources, each with the tables that caches use.
@@ -202,6 +207,16 @@ impl Catalog {
             let upstream = same.cloned().unwrap_or_else(|| Arc::new(Upstream::new(next_id(), spec.clone())));
             (spec.name, upstream)
         });
+        let upstreams: HashMap<_, _> = upstreams.collect();
+        let views = binding.views.into_iter().filter_map(|spec| {
+            let upstream = upstreams.get(&spec.cache)?;
+            let same = old.and_then(|old| old.views.get(&spec.name));
+            let same = same.filter(|old| old.spec == spec && Arc::ptr_eq(&old.upstream, upstream));
+            let view =
+                same.cloned().unwrap_or_else(|| Arc::new(View::new(spec.clone(), Arc::clone(upstream))));
+            Some((spec.name, view))
+        });
+        let views = views.collect();
         let tables = feeds.iter().enumerate().map(|(source, feed)| {
             let of_table =
                 |table: &str| columns.get(&(source, table.to_owned())).cloned().unwrap_or_default();
@@ -221,7 +236,9 @@ impl Catalog {
             memory: binding.memory,
             common_memory,
             caches,
-            upstreams: upstreams.collect(),
+            upstreams,
+            views,
+            views_off: newer.views,
             off: newer.caches,
             feeds: feeds.into_iter().zip(tables).collect(),
             newer_fields: newer.fields,

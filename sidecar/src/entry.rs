@@ -328,7 +328,9 @@ pub fn etag(content_type: &[u8], body: &[u8]) -> Bytes {
     quoted(hash.digest128())
 }
 
-fn quoted(digest: u128) -> Bytes {
+/// A digest as a strong entity tag.
+#[must_use]
+pub fn quoted(digest: u128) -> Bytes {
     // In an allocation of just its length.
     format!("\"{digest:032x}\"").into_bytes().into_boxed_slice().into()
 }

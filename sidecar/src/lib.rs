@@ -67,4 +67,5 @@ pub mod sweeper;
 mod sync;
 pub mod tail;
 pub mod upstream;
+pub mod views;
 pub mod watermark;

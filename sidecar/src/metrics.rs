@@ -24,6 +24,7 @@ use crate::{
     engine::Engine,
     status,
     store::count,
+    views::View,
 };
 
 /// The API's connections.
@@ -151,6 +152,7 @@ impl Collector for Metrics {
         let Some(catalog) = self.engine.catalog() else { return Ok(()) };
         caches(&mut sheet, &catalog)?;
         upstreams(&mut sheet, &catalog)?;
+        views(&mut sheet, &catalog)?;
         audits(&mut sheet, &catalog)?;
         sources(&mut sheet, &catalog)?;
         let memory = [("limit", catalog.memory), ("used", self.engine.weight())];
@@ -221,6 +223,29 @@ fn upstreams(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let durations = upstreams().map(|(labels, u)| (labels, &u.fetches.durations));
     let help = "How long fetches took, failed ones included";
     sheet.family("upstream_fetch_duration", help, Some(&Unit::Seconds), MetricType::Histogram, durations)
+}
+
+/// What is made of upstreams' answers.
+fn views(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
+    let now = Tick::now();
+    let views: Vec<_> = catalog.views.values().map(|view| (view, view.report(now))).collect();
+    let label = |view: &View| vec![("view", view.spec.name.clone())];
+    let requests = views.iter().flat_map(|(view, _)| {
+        let s = &view.stats;
+        [("hit", &s.hits), ("stale-hit", &s.stale_hits), ("incomplete", &s.incomplete)].map(|(outcome, n)| {
+            (vec![("view", view.spec.name.clone()), ("outcome", outcome.to_owned())], count(n))
+        })
+    });
+    sheet.counters("view_requests", "Reads of views by outcome", requests)?;
+    let ranked = views.iter().map(|(view, _)| (label(view), count(&view.stats.ranked)));
+    sheet.counters("views_ranked", "How often a view's items were ranked", ranked)?;
+    let missing = views.iter().map(|(view, report)| (label(view), float(report.missing.len() as u64)));
+    sheet.gauges("view_missing_keys", "Keys of a view whose answers are missing", None, missing)?;
+    let items = views.iter().map(|(view, report)| (label(view), float(report.items as u64)));
+    sheet.gauges("view_items", "Items ranked, those beyond the limit included", None, items)?;
+    let bytes = views.iter().map(|(view, report)| (label(view), float(report.bytes)));
+    let help = "Bytes of the answers that a view needs, which others may share, and of what was ranked";
+    sheet.gauges("view", help, Some(&Unit::Bytes), bytes)
 }
 
 /// What the audit has found, of the caches that it looks at.

@@ -83,7 +83,7 @@ impl<S: Shelf> Shelves<S> {
     }
 
     /// Stores an entry.
-    pub fn insert(&self, cache: u32, key: &str, entry: Entry) {
+    pub fn insert(&self, cache: u32, key: &str, entry: impl Into<Arc<Entry>>) {
         self.of(cache).insert(cache, key, entry);
     }
 

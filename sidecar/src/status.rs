@@ -19,6 +19,7 @@ use crate::{
     freshness::{Evidence, Reason, Vouch},
     store::count,
     upstream::Upstream,
+    views::View,
 };
 
 /// How the binding's file is doing.
@@ -121,6 +122,9 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
         (u.spec.name.clone(), document)
     });
     document["caches"] = on.chain(upstreams).chain(off).collect::<Map<_, _>>().into();
+    let off = catalog.views_off.iter().map(|name| (name.clone(), json!({"off": "BindingTooNew"})));
+    let views = catalog.views.values().map(|v| (v.spec.name.clone(), view(v, now)));
+    document["views"] = views.chain(off).collect::<Map<_, _>>().into();
     document
 }
 
@@ -192,6 +196,23 @@ fn upstream(upstream: &Upstream, now: Tick) -> Value {
             "fetches": upstream.fetches.by_outcome().collect::<BTreeMap<_, _>>(),
             "failing": failure.map(|(at, why)| json!({"why": why, "ageMs": millis(now.since(at))})),
         },
+    })
+}
+
+fn view(view: &View, now: Tick) -> Value {
+    let report = view.report(now);
+    let missing = report.missing.iter().map(|missing| (&*missing.key, &*missing.why));
+    json!({
+        "cache": view.spec.cache,
+        "keys": view.spec.keys.len(),
+        "missing": missing.collect::<BTreeMap<_, _>>(),
+        "items": report.items,
+        "bytes": report.bytes,
+        "wholeForMs": report.whole_since.map(|since| millis(now.since(since))),
+        "hits": count(&view.stats.hits),
+        "staleHits": count(&view.stats.stale_hits),
+        "incomplete": count(&view.stats.incomplete),
+        "ranked": count(&view.stats.ranked),
     })
 }
 

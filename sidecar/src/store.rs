@@ -27,7 +27,7 @@ pub trait Shelf: fmt::Debug + Send + Sync + 'static {
     /// The entry of a key, whatever it says.
     fn get(&self, cache: u32, key: &str) -> Option<Arc<Entry>>;
     /// Stores an entry.
-    fn insert(&self, cache: u32, key: &str, entry: Entry);
+    fn insert(&self, cache: u32, key: &str, entry: impl Into<Arc<Entry>>);
     /// Drops an entry.
     fn remove(&self, cache: u32, key: &str);
     /// Asks of each entry what becomes of it, until that is to stop, and does the housekeeping that writes left over. What
@@ -92,9 +92,10 @@ impl Shelf for Store {
         self.map.get(&Lookup { cache, key })
     }
 
-    fn insert(&self, cache: u32, key: &str, entry: Entry) {
+    fn insert(&self, cache: u32, key: &str, entry: impl Into<Arc<Entry>>) {
+        let entry = entry.into();
         let weight = entry.weight();
-        self.map.insert(StoreKey { cache, key: key.into() }, Arc::new(entry));
+        self.map.insert(StoreKey { cache, key: key.into() }, entry);
         if self.untidied.fetch_add(weight, Ordering::Relaxed) + weight > UNTIDIED {
             self.tidy();
         }

@@ -9,7 +9,7 @@
 //!
 //! No stream and no lease concerns them: what is stored is what the upstream has answered, for as long as it and the
 //! binding say. What keeps an older answer from taking a newer one's place, or from coming back after a DELETE, is
-//! [`flights`]. [`rest`], [`life`], [`limiter`], [`pages`], [`judge`], [`schedule`] and [`flights`] are functions of their
+//! [`flights`]. [`rest`], [`life`], [`limiter`], [`pages`], [`judge`], [`schedule`], [`pins`] and [`flights`] are functions of their
 //! arguments; [`client`] alone knows the network, [`fetch`] puts requests together, and [`service`] does the rest, on a
 //! thread of its own, so that no handshake and no large body delays an answer.
 
@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{catalog::CacheStats, clock::Tick};
 
+pub mod allowance;
 pub mod client;
 pub mod departure;
 pub mod failure;
@@ -34,6 +35,7 @@ pub mod judge;
 pub mod life;
 pub mod limiter;
 pub mod pages;
+pub mod pins;
 mod refresh;
 pub mod schedule;
 pub mod served;
@@ -49,6 +51,7 @@ use fetch::Validators;
 use flights::{Flights, Number};
 use life::{Life, Says, Terms};
 use limiter::{Limiter, Urgency};
+use pins::Pins;
 use schedule::Schedule;
 
 /// How many requests are sent to one upstream at once.
@@ -73,6 +76,8 @@ pub struct Upstream {
     pub stats: Arc<CacheStats>,
     /// What it counts of requests to the upstream.
     pub fetches: UpstreamStats,
+    /// The answers that views need.
+    pub pins: Pins,
     terms: Terms,
     client: Client,
     limiter: Mutex<Limiter>,
@@ -125,6 +130,7 @@ impl Upstream {
             spec,
             stats: Arc::default(),
             fetches: UpstreamStats::default(),
+            pins: Pins::default(),
             terms,
             client: Client::default(),
             limiter: Mutex::default(),
@@ -148,7 +154,7 @@ impl Upstream {
     }
 
     /// A place for a fetch for which nobody waits, if it would have a token, too, were it made now.
-    fn place(&self, now: Tick) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn place(&self, now: Tick) -> Option<OwnedSemaphorePermit> {
         // On a copy: the token is taken by who sends the request.
         self.limiter().clone().take(self.spec.rate, Urgency::Background, now).ok()?;
         Arc::clone(&self.background).try_acquire_owned().ok()

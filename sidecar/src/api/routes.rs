@@ -20,7 +20,7 @@ use super::{
     fill::{Awaited, Place, Said, count_refused},
     problem::Problem,
     reply::{Content, Reply, empty, value},
-    rows, upstream, waiting,
+    rows, upstream, views, waiting,
 };
 use crate::{
     catalog::{Cache, Catalog},
@@ -76,6 +76,11 @@ async fn route(
     }
     let Some(path) = path.strip_prefix("/v1/") else { return Err(Problem::no_such_path(path)) };
     let Some((name, key)) = path.split_once('/') else { return Err(Problem::no_such_path(uri.path())) };
+    if name == "views" {
+        patience.enter(Phase::Working);
+        let (catalog, method, headers) = (engine.catalog(), request.method(), request.headers());
+        return views::answer(&api.upstreams, catalog.as_deref(), method, &uri, key, headers).await;
+    }
     if name == "_tags" {
         no_query(&uri)?;
         return void_tag(engine, request.method(), key);
@@ -140,11 +145,12 @@ fn no_query(uri: &Uri) -> Result<(), Problem> {
     if uri.query().is_none() {
         return Ok(());
     }
-    Err(Problem::bad_request(
-        "query",
-        "Queries are not taken",
-        "the path alone names a value: encode a `?` in a key as %3F",
-    ))
+    Err(bad_query("the path alone names a value: encode a `?` in a key as %3F"))
+}
+
+/// A query, or a part of one, that the path doesn't take.
+pub(super) fn bad_query(detail: &str) -> Problem {
+    Problem::bad_request("query", "Queries are not taken", detail)
 }
 
 /// Voids what depends on a tag.

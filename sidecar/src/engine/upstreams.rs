@@ -14,7 +14,7 @@ impl<S: Shelf> Engine<S> {
     }
 
     /// Stores what an upstream has answered.
-    pub fn keep_answer(&self, upstream: u32, key: &str, entry: Entry) {
+    pub fn keep_answer(&self, upstream: u32, key: &str, entry: impl Into<Arc<Entry>>) {
         self.store.load().insert(upstream, key, entry);
     }
 

@@ -32,8 +32,8 @@ impl Shelf for PlainShelf {
         self.with(|map| map.get(&(cache, key.to_owned())).cloned())
     }
 
-    fn insert(&self, cache: u32, key: &str, entry: Entry) {
-        self.with(|map| map.insert((cache, key.to_owned()), Arc::new(entry)));
+    fn insert(&self, cache: u32, key: &str, entry: impl Into<Arc<Entry>>) {
+        self.with(|map| map.insert((cache, key.to_owned()), entry.into()));
     }
 
     fn remove(&self, cache: u32, key: &str) {

@@ -36,8 +36,8 @@ impl Shelf for MapShelf {
         lock(&self.0, |map| map.get(&(cache, key.to_owned())).cloned())
     }
 
-    fn insert(&self, cache: u32, key: &str, entry: Entry) {
-        lock(&self.0, |map| map.insert((cache, key.to_owned()), Arc::new(entry)));
+    fn insert(&self, cache: u32, key: &str, entry: impl Into<Arc<Entry>>) {
+        lock(&self.0, |map| map.insert((cache, key.to_owned()), entry.into()));
     }
 
     fn remove(&self, cache: u32, key: &str) {

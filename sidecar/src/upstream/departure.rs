@@ -17,8 +17,9 @@ use super::{
     flights::Number,
     judge::SERVER_ERROR,
     life::{self, Keep, Life},
+    pins::Put,
     schedule::Due,
-    service::{Asker, Service},
+    service::{Asker, PAUSE, Service},
 };
 use crate::{
     clock::{Now, Tick},
@@ -107,7 +108,9 @@ impl Departure {
             failed: 0.into(),
         };
         let value = Value::new(answer.body, answer.content_type);
-        let refresh = upstream.spec.refresh.and_then(|every| answer.life.refresh(every, rand::random()));
+        let spread = rand::random();
+        let refresh = upstream.spec.refresh.and_then(|every| answer.life.refresh(every, spread));
+        let due = answer.life.due(upstream.spec.refresh, spread, PAUSE);
         let entry = keeps.then(|| {
             Entry::of_upstream(
                 value,
@@ -123,7 +126,8 @@ impl Departure {
         let good = flights.land(&self.key, self.number, answer.keep != Keep::Beside);
         if good {
             landed.stored = entry.is_some();
-            self.service.put(upstream, &self.key, entry);
+            let put = entry.map_or(Put::NotStored, |entry| Put::Stored(Arc::new(entry), due));
+            self.service.put(upstream, &self.key, put);
         }
         drop(flights);
         if landed.stored {
@@ -155,6 +159,19 @@ impl Departure {
             Err(failure) => (Outcome::Failed(failure.kind()), Some((failure.kind(), failure.to_string()))),
         };
         upstream.fetches.count(outcome);
+        let until = match landing {
+            Err(Failure::Limited(until, _)) => Some(*until),
+            _ => None,
+        };
+        let passed = match landing {
+            // What had to be stored or dropped then has been, unless another fetch knows better.
+            Ok(landed) if landed.stored || matches!(landed.status.as_u16(), 200 | 404 | 410) => None,
+            Ok(landed) => Some(format!("it answers {}", landed.status)),
+            Err(_) => None,
+        };
+        if let Some(why) = why.as_ref().map(|(_, why)| why.clone()).or(passed) {
+            upstream.pins.failed(&self.key, format!("the upstream fails: {why}"), until, now);
+        }
         if matches!((&self.asker, landing), (Asker::Nobody { .. }, Err(Failure::Limited(..)))) {
             // It stood back for those who wait.
             return;
@@ -168,8 +185,10 @@ impl Departure {
             return;
         };
         let stored = self.service.engine().answer(upstream.id, &self.key);
-        if let Some(origin) = stored.as_deref().and_then(|entry| entry.origin.as_deref()) {
-            origin.note_failure(now, kind);
+        for entry in stored.into_iter().chain(upstream.pins.entry(&self.key)) {
+            if let Some(origin) = entry.origin.as_deref() {
+                origin.note_failure(now, kind);
+            }
         }
         if upstream.fetches.note_failure(now, why.clone()) {
             warn!(cache, why, "the upstream fails; the same again is only counted");

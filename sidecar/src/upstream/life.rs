@@ -290,6 +290,14 @@ impl Life {
         let span = interval.min(fresh * 9 / 10).mul_f64(1.0 - spread.clamp(0.0, 1.0) / 10.0);
         (fresh >= LEAST).then(|| Tick(self.received.0 + millis(span)))
     }
+
+    /// When it is to be fetched anew where that is done whether anybody asks or not: likewise, at its end where that comes too
+    /// soon, and after `pause` at the earliest.
+    #[must_use]
+    pub fn due(&self, interval: Option<Duration>, spread: f64, pause: Duration) -> Tick {
+        let due = self.refresh(interval.unwrap_or(Duration::MAX), spread).unwrap_or(self.fresh);
+        due.max(self.received + pause)
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Fetches anew, in the background, what is in use.
 //!
 //! An answer is due at the interval that the binding has, and a little before its life ends if that is earlier. It is
-//! fetched if it was asked for since it came; one that nobody has asked for is left alone until somebody does.
+//! fetched if it was asked for since it came; one that nobody has asked for is left alone until somebody does. What views
+//! need is fetched in any case ([`crate::views::service`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use super::{
     schedule::Due,
     service::{PAUSE, Service},
 };
-use crate::{catalog::Catalog, clock::Tick};
+use crate::{catalog::Catalog, clock::Tick, views};
 
 /// How often it is looked at which answers are due.
 const LOOK: Duration = Duration::from_millis(200);
@@ -24,9 +25,11 @@ impl Service {
     pub async fn refresh(self: Arc<Self>) {
         let mut period = interval(LOOK);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tended = None;
         loop {
             period.tick().await;
             let Some(catalog) = self.engine().catalog() else { continue };
+            views::service::tend(&self, &catalog, &mut tended, Tick::now());
             for upstream in catalog.upstreams.values().filter(|upstream| upstream.spec.refresh.is_some()) {
                 self.refresh_due(&catalog, upstream, Tick::now());
             }

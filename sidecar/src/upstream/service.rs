@@ -1,6 +1,7 @@
 //! Reads through: serves what is stored, fetches what isn't, and keeps what is in use.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -13,12 +14,14 @@ use tokio::{
 
 use super::{
     Flight, MOST_FETCHES, Upstream,
+    allowance::Allowance,
     client::Room,
     departure::{Departure, Landed, Landing},
     failure::Failure,
     fetch::Wish,
     judge::{Forward, SERVER_ERROR, Verdict, Wants, judge, may_serve_on_error, name},
     limiter::Urgency,
+    pins::Put,
     rest::Rest,
     served::{Refused, Served},
 };
@@ -36,6 +39,8 @@ pub struct Service {
     room: Room,
     /// One for each reader who may wait.
     readers: Semaphore,
+    /// What views hold of upstreams' answers.
+    allowance: Allowance,
 }
 
 /// For whom something is fetched.
@@ -60,11 +65,36 @@ impl Service {
     #[must_use]
     pub fn new(engine: Arc<Engine>, mounts: Mounts, runtime: Handle, connections: usize) -> Self {
         let readers = Semaphore::new((connections * 3 / 4).max(1));
-        Self { engine, mounts, runtime, room: Room::default(), readers }
+        Self { engine, mounts, runtime, room: Room::default(), readers, allowance: Allowance::default() }
     }
 
-    pub(super) fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What runs what must not delay the API's answers.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// What views hold.
+    #[must_use]
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    /// What is stored of a key, or held because a view needs it; first what answers this `Accept`.
+    pub(super) fn stored(
+        &self,
+        upstream: &Upstream,
+        key: &str,
+        accept: Option<&Bytes>,
+    ) -> Option<Arc<Entry>> {
+        let answers = |entry: &Arc<Entry>| entry.origin.as_ref().is_some_and(|origin| origin.answers(accept));
+        match self.engine.answer(upstream.id, key) {
+            Some(entry) if answers(&entry) => Some(entry),
+            stored => upstream.pins.entry(key).filter(answers).or(stored),
+        }
     }
 
     pub(super) fn mounts(&self) -> &Mounts {
@@ -85,7 +115,7 @@ impl Service {
     ) -> Result<Served, Refused> {
         let stats = &upstream.stats;
         let now = Tick::now();
-        let stored = self.engine.answer(upstream.id, rest.as_str());
+        let stored = self.stored(upstream, rest.as_str(), wants.accept.as_ref());
         let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
         let forward = match (judge(origin, wants, now), &stored, origin) {
             (Verdict::Serve, Some(entry), Some(origin)) => {
@@ -149,16 +179,36 @@ impl Service {
     fn void(&self, upstream: &Upstream, key: &str) {
         let mut flights = upstream.flights();
         flights.void(key);
-        self.put(upstream, key, None);
+        self.put(upstream, key, Put::Deleted);
         drop(flights);
     }
 
     /// Changes what is stored of a key, under the lock of the upstream's flights: nothing else does.
-    pub(super) fn put(&self, upstream: &Upstream, key: &str, entry: Option<Entry>) {
-        match entry {
+    pub(super) fn put(&self, upstream: &Upstream, key: &str, put: Put) {
+        upstream.pins.change(key, put, (&self.allowance, self.memory()), Tick::now(), |entry| match entry {
             Some(entry) => self.engine.keep_answer(upstream.id, key, entry),
             None => self.engine.drop_answer(upstream.id, key),
+        });
+    }
+
+    /// Pins these keys of an upstream and no others: what is stored of those that weren't before is held from now on.
+    pub(crate) fn pin(&self, upstream: &Upstream, keys: &BTreeSet<&str>, now: Tick) {
+        for key in upstream.pins.pin(keys) {
+            let flights = upstream.flights();
+            let stored = self.engine.answer(upstream.id, &key);
+            if let Some(entry) = stored.filter(|entry| entry.expires > now)
+                && let Some(origin) = entry.origin.as_deref()
+            {
+                let due = origin.life.due(upstream.spec.refresh, rand::random(), PAUSE);
+                upstream.pins.adopt(&key, Arc::clone(&entry), due, (&self.allowance, self.memory()), now);
+            }
+            drop(flights);
         }
+    }
+
+    /// The binding's `memory` in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.engine.catalog().map_or(0, |catalog| catalog.memory)
     }
 
     /// The answer of a fetch that is under way, or of a new one; whether it was under way.
@@ -191,7 +241,7 @@ impl Service {
     }
 
     /// Fetches for nobody who waits, unless somebody does already. `place`: one of the upstream's for this.
-    pub(super) fn begin_in_background(
+    pub(crate) fn begin_in_background(
         self: &Arc<Self>,
         catalog: &Catalog,
         upstream: &Arc<Upstream>,
@@ -221,7 +271,7 @@ impl Service {
             return Ok((flight.clone(), true));
         }
         // Under the lock: what has just landed is seen here, or its fetch was joined.
-        let stored = self.engine.answer(upstream.id, key);
+        let stored = self.stored(upstream, key, accept);
         let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
         if let (Some(entry), Some(origin)) = (&stored, origin)
             && join

@@ -1,0 +1,165 @@
+//! The API of views.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{
+    HeaderMap, Method, Response, StatusCode, Uri,
+    header::{self, HeaderName, HeaderValue},
+};
+use serde_json::json;
+
+use super::{
+    directives,
+    problem::Problem,
+    reply::{Content, Reply, value},
+    routes::{bad_query, hit_status},
+};
+use crate::{
+    catalog::Catalog,
+    clock::Tick,
+    entry::quoted,
+    freshness::Reason,
+    upstream::service::Service,
+    views::{
+        View,
+        board::{Board, Incomplete},
+        service::read,
+    },
+};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// How many keys a problem's sentence names; all are in its member `missing`.
+const NAMED: usize = 3;
+
+/// Answers a request of the view of this name.
+pub(super) async fn answer(
+    service: &Arc<Service>,
+    catalog: Option<&Catalog>,
+    method: &Method,
+    uri: &Uri,
+    name: &str,
+    headers: &HeaderMap,
+) -> Result<Reply, Problem> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Problem::method("GET, HEAD"));
+    }
+    let n = wanted(uri)?;
+    let Some(catalog) = catalog else { return Err(off(Reason::NoBinding)) };
+    if catalog.views_off.contains(name) {
+        return Err(off(Reason::BindingTooNew));
+    }
+    let view = catalog.views.get(name).ok_or_else(|| unknown(name, catalog))?;
+    let limit = view.spec.limit;
+    let n = match n {
+        None => limit,
+        Some(n) if n <= limit => n,
+        Some(_) => return Err(bad_size(format!("the view's limit is {limit}"))),
+    };
+    let now = Tick::now();
+    let board = read(service, view, now).await.map_err(|incomplete| partial(view, &incomplete))?;
+    reply(view, &board, n, headers)
+}
+
+/// How many items are asked for, if that is said.
+fn wanted(uri: &Uri) -> Result<Option<usize>, Problem> {
+    let Some(query) = uri.query() else { return Ok(None) };
+    let mut n = None;
+    for (name, text) in form_urlencoded::parse(query.as_bytes()) {
+        if name != "n" {
+            return Err(bad_query("a view takes `n` alone, how many items are wanted"));
+        }
+        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse().unwrap_or(usize::MAX);
+        if !is_number || number == 0 || n.replace(number).is_some() {
+            return Err(bad_size("`n` is one number, at least 1".to_owned()));
+        }
+    }
+    match n {
+        None => Err(bad_query("a view takes `n` alone, how many items are wanted")),
+        n => Ok(n),
+    }
+}
+
+fn reply(view: &View, board: &Board, n: usize, request: &HeaderMap) -> Result<Reply, Problem> {
+    let (pieces, digest) = board.top(view).map_err(|incomplete| partial(view, &incomplete))?.first(n);
+    let (etag, standing, now) = (quoted(digest), board.standing(), Tick::now());
+    let mut reply = if directives::none_match(request, &[&etag]).is_some() {
+        let mut reply = Response::new(Content::from(Bytes::new()));
+        *reply.status_mut() = StatusCode::NOT_MODIFIED;
+        reply
+    } else {
+        let mut reply = Response::new(Content::pieces(pieces.into(), None));
+        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        reply
+    };
+    let headers = reply.headers_mut();
+    headers.insert(header::ETAG, value(etag));
+    headers.insert(header::AGE, HeaderValue::from(standing.age(now)));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CACHE_STATUS, value(hit_status(standing.ttl(now), standing.stale).into()));
+    Ok(reply)
+}
+
+fn bad_size(detail: String) -> Problem {
+    Problem::bad_request("view-size", "So many items can't be asked for", detail)
+}
+
+fn unknown(name: &str, catalog: &Catalog) -> Problem {
+    let mut views: Vec<_> = catalog.views.keys().cloned().collect();
+    views.sort_unstable();
+    let name: String = name.chars().take(64).collect();
+    let has = match views.as_slice() {
+        [] => "it has none".to_owned(),
+        views => format!("it has: {}", views.join(", ")),
+    };
+    let detail = format!("the binding `{}` has no view `{name}`; {has}", catalog.binding);
+    Problem::new(StatusCode::NOT_FOUND, "unknown-view", "There is no such view", detail).with("views", views)
+}
+
+fn incomplete(detail: String, seconds: u64) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "view-incomplete", "The view isn't whole", detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// Nothing is known of the view.
+fn off(reason: Reason) -> Problem {
+    let detail = match reason {
+        Reason::BindingTooNew => {
+            "only a newer version of the sidecar knows all of the view's definition: it is off"
+        }
+        _ => "there is no binding yet",
+    };
+    incomplete(detail.to_owned(), 10).with("missing", json!([]))
+}
+
+/// Something of it is missing.
+fn partial(view: &View, what: &Incomplete) -> Problem {
+    let now = Tick::now();
+    let next = view.upstream.held(now).map_or(what.next, |held| held.max(what.next));
+    let seconds = next.since(now).as_millis().div_ceil(1000).max(1);
+    let missing = &what.missing;
+    let detail = match (what.no_room, missing.as_slice()) {
+        (Some(most), _) => format!(
+            "all answers are there, but views hold at most {most} bytes, a quarter of the binding's memory, and what was ranked \
+             doesn't fit: raise memory, or lower the view's limit"
+        ),
+        (None, []) => "its items could not be ranked".to_owned(),
+        (None, missing) => {
+            let named =
+                missing.iter().take(NAMED).map(|missing| format!("`{}`: {}", missing.key, missing.why));
+            let named = named.collect::<Vec<_>>().join("; ");
+            let more = missing.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            format!(
+                "{} of {} keys of `{}` are missing: {named}{more}",
+                missing.len(),
+                view.spec.keys.len(),
+                view.spec.cache
+            )
+        }
+    };
+    let missing: Vec<_> = missing.iter().map(|m| json!({"key": m.key, "why": m.why})).collect();
+    incomplete(detail, u64::try_from(seconds).unwrap_or(u64::MAX)).with("missing", missing)
+}

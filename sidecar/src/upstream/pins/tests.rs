@@ -1,0 +1,231 @@
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{Pins, Put};
+use crate::{
+    clock::Tick,
+    entry::{Entry, Value},
+    upstream::{
+        Origin,
+        allowance::Allowance,
+        fetch::Validators,
+        flights::{Flights, Number},
+        life::{Life, Says},
+    },
+};
+
+const MEMORY: u64 = 1 << 20;
+
+fn entry(body: &str, number: Number, accept: Option<&'static str>) -> Arc<Entry> {
+    let life = Life {
+        received: Tick(0),
+        age: Duration::ZERO,
+        fresh: Tick(10_000),
+        while_revalidate: Tick(10_000),
+        if_error: Tick(10_000),
+    };
+    let origin = Origin {
+        status: 200,
+        life,
+        says: Says::default(),
+        validators: Validators::default(),
+        accept: accept.map(Bytes::from),
+        varies: accept.is_some(),
+        number,
+        asked: 0.into(),
+        failed: 0.into(),
+    };
+    let value = Value {
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        content_type: "application/json".into(),
+        absent: false,
+        coded: None,
+    };
+    Arc::new(Entry::of_upstream(value, 1, origin, Tick(0), Tick(20_000), Arc::default()))
+}
+
+fn pinned(keys: &[&str]) -> (Pins, Allowance) {
+    let pins = Pins::default();
+    pins.pin(&keys.iter().copied().collect());
+    (pins, Allowance::default())
+}
+
+fn put(pins: &Pins, allowance: &Allowance, key: &str, put: Put, now: Tick) {
+    pins.change(key, put, (allowance, MEMORY), now, |_| {});
+}
+
+fn why(pins: &Pins, key: &str) -> String {
+    pins.look([key].into_iter()).0.remove(0).1.unwrap_err().why
+}
+
+fn body(pins: &Pins, key: &str) -> Option<Bytes> {
+    pins.entry(key).map(|entry| entry.body.clone())
+}
+
+#[test]
+fn what_is_pinned_is_held_until_something_takes_its_place() {
+    let (pins, allowance) = pinned(&["a", "b"]);
+    assert!(why(&pins, "a").contains("hasn't been fetched yet"));
+    put(&pins, &allowance, "a", Put::Stored(entry("1", Number(1), None), Tick(5)), Tick(0));
+    put(&pins, &allowance, "c", Put::Stored(entry("1", Number(2), None), Tick(5)), Tick(0));
+    assert_eq!((body(&pins, "a").unwrap(), body(&pins, "c")), ("1".into(), None));
+    assert!(allowance.taken() > 0);
+    // Another representation than that which views ask for is beside it.
+    put(&pins, &allowance, "a", Put::Stored(entry("<1>", Number(3), Some("text/html")), Tick(5)), Tick(0));
+    assert_eq!(body(&pins, "a").unwrap(), "1");
+    put(&pins, &allowance, "a", Put::Deleted, Tick(0));
+    assert!(body(&pins, "a").is_none() && why(&pins, "a").contains("was deleted"));
+    put(&pins, &allowance, "a", Put::NotStored, Tick(0));
+    assert!(why(&pins, "a").contains("forbids"));
+    assert_eq!(allowance.taken(), 0);
+    put(&pins, &allowance, "a", Put::Stored(entry("2", Number(4), None), Tick(5)), Tick(0));
+    pins.pin(&BTreeSet::from(["b"]));
+    assert_eq!((body(&pins, "a"), allowance.taken()), (None, 0));
+}
+
+#[test]
+fn the_version_tells_of_each_change_and_the_content_only_of_another_one() {
+    let (pins, allowance) = pinned(&["a"]);
+    let content = |pins: &Pins| pins.look(["a"].into_iter()).0.remove(0).1.unwrap().content;
+    let mut versions = vec![pins.version()];
+    let mut contents = Vec::new();
+    for body in ["1", "1", "2", "1"] {
+        put(&pins, &allowance, "a", Put::Stored(entry(body, Number(1), None), Tick(5)), Tick(0));
+        versions.push(pins.version());
+        contents.push(content(&pins));
+    }
+    assert!(versions.windows(2).all(|pair| pair[0] < pair[1]), "{versions:?}");
+    assert!(
+        contents[0] == contents[1] && contents[1] < contents[2] && contents[2] < contents[3],
+        "{contents:?}"
+    );
+    pins.expire(Tick(19_999));
+    assert_eq!(pins.version(), versions[4]);
+    pins.expire(Tick(20_000));
+    assert!(pins.version() > versions[4] && why(&pins, "a").contains("has ended"));
+}
+
+#[test]
+fn what_is_due_is_fetched_once_at_a_time_and_failures_put_it_off() {
+    let (pins, allowance) = pinned(&["a", "b"]);
+    let due = |now| pins.due(Tick(now)).map(String::from);
+    assert_eq!((due(0).as_deref(), due(0).as_deref(), due(0)), (Some("a"), Some("b"), None));
+    assert_eq!(due(999), None, "they are under way");
+    put(&pins, &allowance, "a", Put::Stored(entry("1", Number(1), None), Tick(9_000)), Tick(10));
+    let mut waits = Vec::new();
+    let mut now = 1000;
+    for _ in 0..7 {
+        pins.failed("b", "it is down".into(), None, Tick(now));
+        let next = pins.outlook("b").next.0;
+        waits.push((next - now) / 1000);
+        assert_eq!(due(next - 1).filter(|key| key == "b"), None);
+        now = next;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+    assert!(why(&pins, "b").contains("it is down"));
+    pins.failed("b", "it wants none".into(), Some(Tick(500_000)), Tick(now));
+    assert_eq!(pins.outlook("b").next, Tick(500_000));
+    assert_eq!(due(499_999).as_deref(), Some("a"));
+    put(&pins, &allowance, "b", Put::Deleted, Tick(now));
+    assert_eq!(due(now).as_deref(), Some("b"), "what was deleted is fetched at once");
+}
+
+#[test]
+fn what_there_is_no_room_for_is_told_and_makes_no_room_for_others() {
+    let (pins, allowance) = pinned(&["a", "b"]);
+    let large = "x".repeat(200 << 10);
+    put(&pins, &allowance, "a", Put::Stored(entry(&large, Number(1), None), Tick(5)), Tick(0));
+    put(&pins, &allowance, "b", Put::Stored(entry(&large, Number(2), None), Tick(5)), Tick(0));
+    assert!(pins.entry("a").is_some());
+    assert!(why(&pins, "b").contains("at most 262144 bytes"), "{}", why(&pins, "b"));
+    // Its own successor has its place.
+    put(&pins, &allowance, "a", Put::Stored(entry(&large, Number(3), None), Tick(5)), Tick(0));
+    assert_eq!(pins.entry("a").unwrap().origin.as_ref().unwrap().number, Number(3));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Begin,
+    /// Of those under way, the one at this place lands with something to store, or with something that may not be stored.
+    Land(usize, bool),
+    Delete,
+    Evict,
+    /// The view goes and comes back.
+    Forget,
+    Adopt,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => Just(Act::Begin),
+        4 => (0usize..8, prop::bool::weighted(0.8)).prop_map(|(at, stores)| Act::Land(at, stores)),
+        2 => Just(Act::Delete),
+        1 => Just(Act::Evict),
+        1 => Just(Act::Forget),
+        2 => Just(Act::Adopt),
+    ]
+}
+
+proptest! {
+    /// Whatever order fetches land in, and whatever the store drops: what is held is what the latest of them has brought, or
+    /// nothing, and nothing from before a delete.
+    #[test]
+    fn nothing_is_held_that_was_deleted_or_that_a_later_fetch_has_replaced(acts in prop::collection::vec(act(), 1..80)) {
+        let (pins, allowance) = pinned(&["k"]);
+        let mut flights = Flights::default();
+        let mut under_way: Vec<Number> = Vec::new();
+        // What the store has, what should be held, the last number that was deleted, and the last one that was stored.
+        let (mut stored, mut right): (Option<Arc<Entry>>, Option<Number>) = (None, None);
+        let (mut deleted, mut last, mut pinned, mut version) = (Number(0), Number(0), true, pins.version());
+        for act in acts {
+            let held = pins.entry("k").map(|entry| entry.origin.as_ref().unwrap().number);
+            match act {
+                Act::Begin => under_way.push(flights.begin("k", None, ())),
+                Act::Land(at, stores) if at < under_way.len() => {
+                    let number = under_way.remove(at);
+                    if flights.land("k", number, true) {
+                        let landed = if stores {
+                            Put::Stored(entry("1", number, None), Tick(5))
+                        } else {
+                            Put::NotStored
+                        };
+                        pins.change("k", landed, (&allowance, MEMORY), Tick(0), |entry| stored = entry);
+                        right = stores.then_some(number);
+                        last = last.max(number);
+                    }
+                }
+                Act::Land(..) => {}
+                Act::Delete => {
+                    flights.void("k");
+                    pins.change("k", Put::Deleted, (&allowance, MEMORY), Tick(0), |entry| stored = entry);
+                    deleted = under_way.iter().copied().max().unwrap_or_default().max(last);
+                    right = None;
+                }
+                Act::Evict => stored = None,
+                Act::Forget => {
+                    pins.pin(&BTreeSet::new());
+                    pinned = false;
+                }
+                Act::Adopt => {
+                    pins.pin(&BTreeSet::from(["k"]));
+                    pinned = true;
+                    if let Some(entry) = &stored {
+                        pins.adopt("k", Arc::clone(entry), Tick(5), (&allowance, MEMORY), Tick(0));
+                    }
+                }
+            }
+            let now = pins.entry("k").map(|entry| entry.origin.as_ref().unwrap().number);
+            prop_assert!(now.is_none() || now == right, "{now:?} is held, and it is {right:?}");
+            prop_assert!(now.is_none_or(|number| number > deleted), "{now:?} was deleted with {deleted:?}");
+            if pinned && stored.is_some() && matches!(act, Act::Land(..) | Act::Adopt) {
+                prop_assert_eq!(now, right);
+            }
+            if now != held {
+                prop_assert!(pins.version() > version, "who has seen what was held is told");
+            }
+            version = pins.version();
+        }
+    }
+}

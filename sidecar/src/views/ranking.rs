@@ -1,0 +1,145 @@
+//! The top of what several JSON texts hold: a function of these and of what the binding says, wherever they come from.
+
+use bytes::Bytes;
+use freshet_crds::{Order, binding::ViewSpec};
+use serde_json::value::RawValue;
+
+use super::{filter::Filter, ordering::Rank, pointer::find};
+use crate::entry::Digest;
+
+/// Why a text has no items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It isn't JSON in UTF-8.
+    #[error("the answer isn't JSON")]
+    NotJson,
+    /// It is neither an object nor an array.
+    #[error("the answer is neither an object nor an array")]
+    Scalar,
+    /// An element has nothing within it that a pointer could mean.
+    #[error(
+        "element {0} of the answer is neither an object nor an array, and the view is ordered by something within"
+    )]
+    Element(usize),
+}
+
+/// The top of all items, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    /// How many items there are in all, those beyond the limit included.
+    pub items: usize,
+    /// A JSON array of as many as the limit has.
+    body: Bytes,
+    /// Where each of them ends in it, and what tells the array up to there from others.
+    ends: Box<[(usize, u128)]>,
+}
+
+struct Candidate<'a> {
+    rank: Option<Rank>,
+    /// Which text it is from, and its place there.
+    place: (usize, usize),
+    json: &'a str,
+}
+
+/// Ranks the items of these texts; `None` is one that has none. Where items are equal, those of the first text come first,
+/// and of one text the first ones. Of all texts that are unfit it is said which and why.
+pub fn rank<'a>(
+    spec: &ViewSpec,
+    filter: &Filter,
+    texts: impl IntoIterator<Item = Option<&'a [u8]>>,
+) -> Result<Ranked, Vec<(usize, Unfit)>> {
+    let (mut candidates, mut unfit) = (Vec::new(), Vec::new());
+    for (at, text) in texts.into_iter().enumerate() {
+        let Some(text) = text else { continue };
+        match items(text, !spec.order_by.is_root()) {
+            Ok(items) => candidates.extend(
+                items.into_iter().enumerate().filter(|(_, item)| filter.takes(item.get())).map(
+                    |(i, item)| {
+                        let value = find(item.get(), spec.order_by.steps());
+                        let rank = value.and_then(|value| Rank::read(value, spec.order_as));
+                        Candidate { rank, place: (at, i), json: item.get() }
+                    },
+                ),
+            ),
+            Err(why) => unfit.push((at, why)),
+        }
+    }
+    if !unfit.is_empty() {
+        return Err(unfit);
+    }
+    let all = candidates.len();
+    let order = |a: &Candidate<'_>, b: &Candidate<'_>| {
+        let ranks = match (&a.rank, &b.rank) {
+            (Some(a), Some(b)) if spec.order == Order::Descending => b.cmp(a),
+            (Some(a), Some(b)) => a.cmp(b),
+            // Those without come last in either order.
+            (a, b) => a.is_none().cmp(&b.is_none()),
+        };
+        ranks.then(a.place.cmp(&b.place))
+    };
+    if all > spec.limit && spec.limit > 0 {
+        candidates.select_nth_unstable_by(spec.limit - 1, order);
+        candidates.truncate(spec.limit);
+    }
+    candidates.sort_unstable_by(order);
+    Ok(Ranked::of(all, &candidates))
+}
+
+/// The items of one text: the elements of an array, or an object itself. `within` if what they are ordered by is
+/// within them.
+fn items(text: &[u8], within: bool) -> Result<Vec<&RawValue>, Unfit> {
+    let whole: &RawValue = serde_json::from_slice(text).map_err(|_| Unfit::NotJson)?;
+    match whole.get().as_bytes().first() {
+        Some(b'{') => Ok(vec![whole]),
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(whole.get()).map_err(|_| Unfit::NotJson)?;
+            let is_scalar = |item: &&RawValue| !item.get().starts_with(['{', '[']);
+            match items.iter().position(is_scalar).filter(|_| within) {
+                Some(at) => Err(Unfit::Element(at)),
+                None => Ok(items),
+            }
+        }
+        _ => Err(Unfit::Scalar),
+    }
+}
+
+// === impl Ranked ===
+
+impl Ranked {
+    fn of(items: usize, top: &[Candidate<'_>]) -> Self {
+        let length = top.iter().map(|item| item.json.len() + 1).sum::<usize>() + 2;
+        let mut body = Vec::with_capacity(length);
+        let (mut digest, mut told) = (Digest::default(), 0);
+        let mut ends = Vec::with_capacity(top.len());
+        body.push(b'[');
+        for (i, item) in top.iter().enumerate() {
+            if i > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(item.json.as_bytes());
+            digest.update(&body[told..]);
+            told = body.len();
+            ends.push((told, digest.finish()));
+        }
+        body.push(b']');
+        Self { items, body: body.into_boxed_slice().into(), ends: ends.into() }
+    }
+
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        (self.body.len() + size_of_val(&*self.ends)) as u64
+    }
+
+    /// The first `n` items, or as many as there are: two pieces of a JSON array, and what tells it from others.
+    #[must_use]
+    pub fn first(&self, n: usize) -> ([Bytes; 2], u128) {
+        match self.ends.get(n.min(self.ends.len()).wrapping_sub(1)) {
+            Some((end, digest)) => ([self.body.slice(..*end), Bytes::from_static(b"]")], *digest),
+            None => ([Bytes::from_static(b"["), Bytes::from_static(b"]")], 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
