@@ -147,6 +147,12 @@ impl Upstream {
         self.limiter().held(now)
     }
 
+    /// When a fetch for which nobody waits may begin, as far as the rate and the upstream's word go.
+    #[must_use]
+    pub fn open_from(&self, now: Tick) -> Tick {
+        self.limiter().clone().take(self.spec.rate, Urgency::Background, now).err().unwrap_or(now)
+    }
+
     /// How many fetches are under way.
     #[must_use]
     pub fn under_way(&self) -> usize {

@@ -137,7 +137,7 @@ fn off(reason: Reason) -> Problem {
 /// Something of it is missing.
 fn partial(view: &View, what: &Incomplete) -> Problem {
     let now = Tick::now();
-    let next = view.upstream.held(now).map_or(what.next, |held| held.max(what.next));
+    let next = view.upstream.open_from(now).max(what.next);
     let seconds = next.since(now).as_millis().div_ceil(1000).max(1);
     let missing = &what.missing;
     let detail = match (what.no_room, missing.as_slice()) {

@@ -35,6 +35,12 @@ impl Allowance {
         Some(Taken { from: self.clone(), bytes })
     }
 
+    /// How many can still be taken with this `memory`.
+    #[must_use]
+    pub fn left(&self, memory: u64) -> u64 {
+        Self::most(memory).saturating_sub(self.taken())
+    }
+
     /// How many are taken.
     #[must_use]
     pub fn taken(&self) -> u64 {

@@ -170,7 +170,8 @@ impl Departure {
             Err(_) => None,
         };
         if let Some(why) = why.as_ref().map(|(_, why)| why.clone()).or(passed) {
-            upstream.pins.failed(&self.key, format!("the upstream fails: {why}"), until, now);
+            let why = if until.is_some() { why } else { format!("fetching it has failed: {why}") };
+            upstream.pins.failed(&self.key, why, until, now);
         }
         if matches!((&self.asker, landing), (Asker::Nobody { .. }, Err(Failure::Limited(..)))) {
             // It stood back for those who wait.

@@ -65,7 +65,8 @@ enum Why {
     NotFetched,
     Deleted,
     NotStored,
-    NoRoom(u64),
+    /// Of so many bytes in all, for so many.
+    NoRoom(u64, u64),
     Ended,
     Failed(String),
 }
@@ -203,9 +204,14 @@ impl Pins {
         }
     }
 
-    /// Drops what is of no use any more.
-    pub fn expire(&self, now: Tick) {
+    /// Drops what is of no use any more, and has fetched what there is room for now: so many bytes.
+    pub fn tidy(&self, room: u64, now: Tick) {
         let mut pins = self.lock();
+        for pin in pins.values_mut() {
+            if matches!(pin.why, Why::NoRoom(_, needed) if needed <= room) {
+                (pin.why, pin.next) = (Why::NotFetched, now);
+            }
+        }
         for pin in pins.values_mut().filter(|pin| pin.held.as_ref().is_some_and(|h| h.entry.expires <= now)) {
             self.version.fetch_add(1, Ordering::SeqCst);
             pin.held = None;
@@ -245,7 +251,7 @@ impl Pin {
                 let weight = entry.weight();
                 match allowance.take(weight, memory) {
                     Some(taken) => self.held = Some(Held { entry, content, _taken: taken }),
-                    None => self.why = Why::NoRoom(Allowance::most(memory)),
+                    None => self.why = Why::NoRoom(Allowance::most(memory), weight),
                 }
                 if self.held.is_some() {
                     self.why = Why::Ended;
@@ -289,7 +295,7 @@ impl std::fmt::Display for Why {
             Self::NotStored => {
                 f.write_str("the upstream forbids that its answer is stored, or it ends at once")
             }
-            Self::NoRoom(most) => write!(
+            Self::NoRoom(most, _) => write!(
                 f,
                 "views hold at most {most} bytes, a quarter of the binding's memory, and its answer doesn't fit: raise memory, or \
                  ask for less"

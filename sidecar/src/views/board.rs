@@ -46,8 +46,13 @@ pub enum Shown {
     Top(Ranked, Taken),
     /// Answers that have no items, by the place of their key.
     Unfit(Vec<(usize, Unfit)>),
-    /// There is no room for what was ranked: the bytes that views may hold at most.
-    NoRoom(u64),
+    /// There is no room for what was ranked.
+    NoRoom {
+        /// The bytes that views may hold at most.
+        most: u64,
+        /// The bytes that it takes.
+        needed: u64,
+    },
 }
 
 /// The answers of all keys of a view, each of which may be served.
@@ -132,9 +137,12 @@ impl View {
         }
     }
 
-    /// What is shown of these answers, if that was ranked already.
-    pub(super) fn known(&self, gathered: &Gathered) -> Option<Arc<Board>> {
+    /// What is shown of these answers, if that was ranked already, and there is no more room for it now: `room` bytes.
+    pub(super) fn known(&self, gathered: &Gathered, room: u64) -> Option<Arc<Board>> {
         let board = self.board.load_full().filter(|board| board.contents == gathered.contents)?;
+        if matches!(*board.shown, Shown::NoRoom { needed, .. } if needed <= room) {
+            return None;
+        }
         let board = Board {
             version: gathered.version,
             contents: gathered.contents.clone(),
@@ -155,7 +163,10 @@ impl View {
                     self.board.store(None);
                     take(ranked.weight())
                 });
-                taken.map_or_else(Shown::NoRoom, |taken| Shown::Top(ranked, taken))
+                match taken {
+                    Ok(taken) => Shown::Top(ranked, taken),
+                    Err(most) => Shown::NoRoom { most, needed: ranked.weight() },
+                }
             }
             Err(unfit) => Shown::Unfit(unfit),
         };
@@ -189,9 +200,8 @@ impl Board {
         let next = |key: &str| view.upstream.pins.outlook(key).next;
         match &*self.shown {
             Shown::Top(ranked, _) => Ok(ranked),
-            Shown::NoRoom(most) => {
-                let next = view.spec.keys.iter().map(|key| next(key)).min().unwrap_or_default();
-                Err(Incomplete { missing: Vec::new(), no_room: Some(*most), next })
+            Shown::NoRoom { most, .. } => {
+                Err(Incomplete { missing: Vec::new(), no_room: Some(*most), next: Tick::default() })
             }
             Shown::Unfit(unfit) => {
                 let missing = unfit.iter().filter_map(|(at, why)| {

@@ -32,7 +32,7 @@ pub async fn read(service: &Arc<Service>, view: &Arc<View>, now: Tick) -> Result
 }
 
 async fn gathered(service: &Arc<Service>, view: &Arc<View>, now: Tick) -> Result<Arc<Board>, Incomplete> {
-    if let Some(board) = view.known(&view.gather(now)?) {
+    if let Some(board) = view.known(&view.gather(now)?, room(service)) {
         return Ok(board);
     }
     let (ranker, of) = (Arc::clone(service), Arc::clone(view));
@@ -40,13 +40,18 @@ async fn gathered(service: &Arc<Service>, view: &Arc<View>, now: Tick) -> Result
         // One at a time: who comes second finds what the first has ranked, unless it has changed again.
         let _one = of.ranking.lock().await;
         let now = Tick::now();
-        of.gather(now).map(|gathered| match of.known(&gathered) {
+        of.gather(now).map(|gathered| match of.known(&gathered, room(&ranker)) {
             Some(board) => board,
             None => rank(&ranker, &of, gathered),
         })
     });
     // It ends with the process alone.
     ranked.await.unwrap_or_else(|_| Err(Incomplete { missing: Vec::new(), no_room: None, next: now }))
+}
+
+/// How many bytes views may still hold.
+fn room(service: &Service) -> u64 {
+    service.allowance().left(service.memory())
 }
 
 fn rank(service: &Service, view: &View, gathered: super::board::Gathered) -> Arc<Board> {
@@ -71,7 +76,7 @@ pub(crate) fn tend(
         return;
     }
     for upstream in catalog.upstreams.values() {
-        upstream.pins.expire(now);
+        upstream.pins.tidy(room(service), now);
         fetch_due(service, catalog, upstream, now);
     }
     for view in catalog.views.values() {
@@ -101,7 +106,7 @@ fn fetch_due(service: &Arc<Service>, catalog: &Catalog, upstream: &Arc<Upstream>
 /// Ranks what has changed; whether the view is whole.
 fn look(service: &Service, view: &View, now: Tick) -> bool {
     let Ok(gathered) = view.gather(now) else { return false };
-    let board = match view.known(&gathered) {
+    let board = match view.known(&gathered, room(service)) {
         Some(board) => board,
         None => {
             // Somebody who reads does it already.

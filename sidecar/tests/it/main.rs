@@ -37,4 +37,5 @@ mod streams;
 mod tls;
 mod upstream;
 mod warm;
+mod views;
 mod wishes;

@@ -73,7 +73,7 @@ impl Document {
             let fits = template.split('/').all(|part| match (part, segments.next()) {
                 ("{cache}", Some(segment)) => !segment.starts_with('_'),
                 // A key has as many segments as columns.
-                ("{key}" | "{tag}", Some(_)) => {
+                ("{key}" | "{tag}" | "{view}", Some(_)) => {
                     segments.by_ref().count();
                     true
                 }

@@ -59,14 +59,14 @@ fn builder(rest: &RestServer, more: &str, cache: &str) -> SidecarBuilder {
 }
 
 /// The `Cache-Status` without the name and what is left of a life.
-fn how(answer: &Response) -> String {
+pub(crate) fn how(answer: &Response) -> String {
     let status = answer.header("cache-status").unwrap_or_else(|| panic!("no Cache-Status: {answer:?}"));
     let parts = status.split("; ").skip(1).filter(|part| !part.starts_with("ttl="));
     parts.collect::<Vec<_>>().join("; ")
 }
 
 /// What is left of a life, by `Cache-Status`.
-fn ttl(answer: &Response) -> i64 {
+pub(crate) fn ttl(answer: &Response) -> i64 {
     let status = answer.header("cache-status").unwrap();
     status
         .split("; ")
@@ -77,7 +77,7 @@ fn ttl(answer: &Response) -> i64 {
 }
 
 /// The last word of a problem's type.
-fn problem(answer: &Response) -> String {
+pub(crate) fn problem(answer: &Response) -> String {
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
     let kind = answer.json().unwrap()["type"].as_str().unwrap().to_owned();
     kind.rsplit_once('/').unwrap().1.to_owned()

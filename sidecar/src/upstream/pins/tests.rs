@@ -101,9 +101,9 @@ fn the_version_tells_of_each_change_and_the_content_only_of_another_one() {
         contents[0] == contents[1] && contents[1] < contents[2] && contents[2] < contents[3],
         "{contents:?}"
     );
-    pins.expire(Tick(19_999));
+    pins.tidy(0, Tick(19_999));
     assert_eq!(pins.version(), versions[4]);
-    pins.expire(Tick(20_000));
+    pins.tidy(0, Tick(20_000));
     assert!(pins.version() > versions[4] && why(&pins, "a").contains("has ended"));
 }
 
@@ -140,6 +140,10 @@ fn what_there_is_no_room_for_is_told_and_makes_no_room_for_others() {
     put(&pins, &allowance, "b", Put::Stored(entry(&large, Number(2), None), Tick(5)), Tick(0));
     assert!(pins.entry("a").is_some());
     assert!(why(&pins, "b").contains("at most 262144 bytes"), "{}", why(&pins, "b"));
+    pins.tidy(100 << 10, Tick(1));
+    assert_eq!(pins.due(Tick(4)), None);
+    pins.tidy(210 << 10, Tick(1));
+    assert_eq!(pins.due(Tick(4)).as_deref(), Some("b"), "it is fetched once there is room");
     // Its own successor has its place.
     put(&pins, &allowance, "a", Put::Stored(entry(&large, Number(3), None), Tick(5)), Tick(0));
     assert_eq!(pins.entry("a").unwrap().origin.as_ref().unwrap().number, Number(3));

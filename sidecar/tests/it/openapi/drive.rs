@@ -24,7 +24,11 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// A path that the template stands for.
 fn example(template: &str) -> String {
-    template.replace("{cache}", "products").replace("{key}", "1").replace("{tag}", "home")
+    template
+        .replace("{cache}", "products")
+        .replace("{key}", "1")
+        .replace("{tag}", "home")
+        .replace("{view}", "top")
 }
 
 /// What the operation takes, so that nothing else is wrong with the request.
@@ -298,6 +302,30 @@ fn upstreams() {
     assert_eq!((ask("GET", "good"), ask("HEAD", "good")), (503, 503));
 }
 
+/// A view that is whole, and one that can't be.
+fn views() {
+    let gallery = crate::views::Gallery::open(
+        "",
+        &[("top", "good", ", orderBy: /n, limit: 5"), ("never", "bad", ", orderBy: /n")],
+        |request| if request.target == "/bad" { Reply::new(500, "") } else { Reply::json("[{\"n\":1}]") },
+    );
+    let etag = gallery.until_whole("top").header("etag").unwrap().to_owned();
+    for method in ["GET", "HEAD"] {
+        for (path, header, status) in [
+            ("top?n=1", None, 200),
+            ("top", Some(("if-none-match", etag.as_str())), 304),
+            ("top?n=6", None, 400),
+            ("nope", None, 404),
+            ("never", None, 503),
+        ] {
+            let headers: Vec<_> = header.into_iter().collect();
+            let answer =
+                gallery.sidecar.request(method, &format!("/v1/views/{path}"), &headers, b"").unwrap();
+            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        }
+    }
+}
+
 #[test]
 fn all_that_is_described_is_answered_and_nothing_else_is() {
     watch();
@@ -313,6 +341,7 @@ fn all_that_is_described_is_answered_and_nothing_else_is() {
     batches_and_tags(&shop);
     rows(&shop);
     upstreams();
+    views();
     for crowd in crowded {
         crowd.join().unwrap();
     }
