@@ -14,12 +14,13 @@
 //! last and what it was ranked from; [`service`] does the rest, on the upstreams' thread.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwapOption;
 use freshet_crds::binding::ViewSpec;
+use tracing::warn;
 
 use crate::{clock::Tick, upstream::Upstream};
 
@@ -50,6 +51,8 @@ pub struct View {
     ranking: tokio::sync::Mutex<()>,
     /// Since when it is whole: 0 if it isn't.
     whole_since: AtomicU64,
+    /// What was logged last of answers that can't be ranked.
+    told: Mutex<String>,
 }
 
 /// What a view counts, from the start of its definition.
@@ -93,6 +96,7 @@ impl View {
             board: ArcSwapOption::empty(),
             ranking: tokio::sync::Mutex::default(),
             whole_since: AtomicU64::new(0),
+            told: Mutex::default(),
         }
     }
 
@@ -121,6 +125,20 @@ impl View {
             items: ranked.map_or(0, |ranked| ranked.items),
             bytes: held + ranked.map_or(0, Ranked::weight),
             whole_since: self.whole_since(),
+        }
+    }
+
+    /// Logs why answers can't be ranked, if that is news.
+    fn tell(&self, board: &Board) {
+        let Err(incomplete) = board.top(self) else { return };
+        let why: Vec<_> =
+            incomplete.missing.iter().map(|missing| format!("{}: {}", missing.key, missing.why)).collect();
+        let why =
+            if incomplete.no_room.is_some() { "there is no room for it".to_owned() } else { why.join("; ") };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != why {
+            warn!(view = self.spec.name, why, "a view can't be ranked; the same again is not told");
+            *told = why;
         }
     }
 

@@ -202,6 +202,9 @@ impl Drop for Departure {
         if !self.has_landed {
             self.upstream.flights().land(&self.key, self.number, false);
         }
+        if matches!(self.asker, Asker::Nobody { .. }) {
+            self.service.landed.notify_one();
+        }
     }
 }
 

@@ -27,7 +27,11 @@ impl Service {
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tended = None;
         loop {
-            period.tick().await;
+            // With many keys that a view needs the next one goes as soon as there is a place.
+            tokio::select! {
+                _ = period.tick() => {}
+                () = self.landed.notified() => {}
+            }
             let Some(catalog) = self.engine().catalog() else { continue };
             views::service::tend(&self, &catalog, &mut tended, Tick::now());
             for upstream in catalog.upstreams.values().filter(|upstream| upstream.spec.refresh.is_some()) {

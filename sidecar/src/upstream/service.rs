@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use super::{
@@ -41,6 +41,8 @@ pub struct Service {
     readers: Semaphore,
     /// What views hold of upstreams' answers.
     allowance: Allowance,
+    /// Told when a place for a fetch for which nobody waits may be free.
+    pub(super) landed: Notify,
 }
 
 /// For whom something is fetched.
@@ -65,7 +67,15 @@ impl Service {
     #[must_use]
     pub fn new(engine: Arc<Engine>, mounts: Mounts, runtime: Handle, connections: usize) -> Self {
         let readers = Semaphore::new((connections * 3 / 4).max(1));
-        Self { engine, mounts, runtime, room: Room::default(), readers, allowance: Allowance::default() }
+        Self {
+            engine,
+            mounts,
+            runtime,
+            room: Room::default(),
+            readers,
+            allowance: Allowance::default(),
+            landed: Notify::new(),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {

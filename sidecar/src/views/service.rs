@@ -57,7 +57,10 @@ fn room(service: &Service) -> u64 {
 fn rank(service: &Service, view: &View, gathered: super::board::Gathered) -> Arc<Board> {
     let memory = service.memory();
     view.stats.ranked.fetch_add(1, Ordering::Relaxed);
-    view.ranked(gathered, |bytes| service.allowance().take(bytes, memory).ok_or(Allowance::most(memory)))
+    let board =
+        view.ranked(gathered, |bytes| service.allowance().take(bytes, memory).ok_or(Allowance::most(memory)));
+    view.tell(&board);
+    board
 }
 
 /// Does what is due: pins the keys of a catalog's views, fetches those that are missing or to be fetched anew, as far as the

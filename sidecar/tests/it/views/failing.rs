@@ -161,6 +161,8 @@ fn what_has_no_items_or_may_not_be_stored_is_told_with_its_key_and_without_its_c
     }
     let answer = gallery.view("top");
     assert!(missing(&answer).len() == 3 && !answer.text().contains("secret"), "{answer:?}");
+    let log = gallery.sidecar.log();
+    assert!(log.contains("a view can't be ranked") && !log.contains("secret"), "{log}");
     gallery.rest.answer(|_| lasting("[]"));
     for key in ["garbage", "scalar", "scalars"] {
         gallery.delete(key);
