@@ -540,8 +540,8 @@ fn a_view_has_bounds_and_what_is_within_them_the_rules_take() {
         let object = shop_with(BEHIND_ALL, &to);
         assert_eq!(Binding::parse(&object).is_ok(), good, "{views}");
         // The bounds themselves are the schema's, which the API server holds.
-        let ruled = validate_compiled(&rules, &json(&object), None).is_ok();
-        assert!(ruled || !good, "{views}");
+        let passes = validate_compiled(&rules, &json(&object), None).is_ok();
+        assert!(passes || !good, "{views}");
     }
 }
 

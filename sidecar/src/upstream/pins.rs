@@ -131,7 +131,7 @@ impl Pins {
         };
         let mut pins = self.lock();
         if let Some(pin) = pins.get_mut(key)
-            && pin.is_concerned(&put)
+            && put.is_for_views()
         {
             // First: from here on nobody takes what was pinned for what is.
             let version = self.version.fetch_add(1, Ordering::SeqCst);
@@ -145,7 +145,7 @@ impl Pins {
     pub fn adopt(&self, key: &str, entry: Arc<Entry>, due: Tick, room: (&Allowance, u64), now: Tick) {
         let mut pins = self.lock();
         let put = Put::Stored(entry, due);
-        if let Some(pin) = pins.get_mut(key).filter(|pin| pin.held.is_none() && pin.is_concerned(&put)) {
+        if let Some(pin) = pins.get_mut(key).filter(|pin| pin.held.is_none() && put.is_for_views()) {
             let version = self.version.fetch_add(1, Ordering::SeqCst);
             pin.change(put, version, room, now);
         }
@@ -164,14 +164,11 @@ impl Pins {
         keys.filter_map(|key| Some(pins.get(key)?.held.as_ref()?.entry.weight())).sum()
     }
 
-    /// What is held of each of these keys, and the version of that.
-    pub fn look<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k str>,
-    ) -> (Vec<(&'k str, Result<Pinned, Absent>)>, u64) {
+    /// What is held of each of these keys, in their order, and the version of that.
+    pub fn look<'k>(&self, keys: impl Iterator<Item = &'k str>) -> (Vec<Result<Pinned, Absent>>, u64) {
         let pins = self.lock();
         let not_yet = || Absent { why: Why::NotFetched.to_string(), next: Tick::default() };
-        let found = keys.map(|key| (key, pins.get(key).map_or_else(|| Err(not_yet()), Pin::look))).collect();
+        let found = keys.map(|key| pins.get(key).map_or_else(|| Err(not_yet()), Pin::look)).collect();
         (found, self.version.load(Ordering::SeqCst))
     }
 
@@ -222,6 +219,18 @@ impl Pins {
     }
 }
 
+// === impl Put ===
+
+impl Put {
+    /// What was fetched for an application's `Accept`, and may be another answer for another one, isn't what views ask for.
+    fn is_for_views(&self) -> bool {
+        match self {
+            Self::Stored(entry, _) => entry.origin.as_ref().is_some_and(|origin| origin.answers(None)),
+            Self::NotStored | Self::Deleted => true,
+        }
+    }
+}
+
 // === impl Pin ===
 
 impl Default for Pin {
@@ -231,14 +240,6 @@ impl Default for Pin {
 }
 
 impl Pin {
-    /// What was fetched for an application's `Accept`, and may be another answer for another one, isn't what views ask for.
-    fn is_concerned(&self, put: &Put) -> bool {
-        match put {
-            Put::Stored(entry, _) => entry.origin.as_ref().is_some_and(|origin| origin.answers(None)),
-            Put::NotStored | Put::Deleted => true,
-        }
-    }
-
     fn change(&mut self, put: Put, version: u64, (allowance, memory): (&Allowance, u64), now: Tick) {
         let before =
             self.held.take().map(|held| (held.entry.etag.clone(), status(&held.entry), held.content));

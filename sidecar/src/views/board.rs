@@ -29,7 +29,7 @@ pub struct Board {
 }
 
 /// How fresh all answers of a view are together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Standing {
     /// The life of the one that is fresh for the shortest time.
     first: Life,
@@ -103,10 +103,10 @@ impl View {
         let (mut missing, mut next) = (Vec::new(), now);
         let (mut entries, mut contents) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
         let mut standing: Option<Standing> = None;
-        for (key, pinned) in found {
+        for (key, pinned) in self.spec.keys.iter().zip(found) {
             let mut miss = |absent: Absent| {
                 next = next.max(absent.next);
-                missing.push(Missing { key: key.into(), why: absent.why });
+                missing.push(Missing { key: key.clone(), why: absent.why });
             };
             let Pinned { entry, content } = match pinned {
                 Ok(pinned) => pinned,
@@ -125,7 +125,7 @@ impl View {
                 }
             };
             let own = Standing { first: life, oldest: life, stale };
-            standing = Some(standing.map_or(own.clone(), |all| all.and(own, now)));
+            standing = Some(standing.map_or(own, |all| all.and(own, now)));
             entries.push(entry);
             contents.push(content);
         }
@@ -146,7 +146,7 @@ impl View {
         let board = Board {
             version: gathered.version,
             contents: gathered.contents.clone(),
-            standing: gathered.standing.clone(),
+            standing: gathered.standing,
             shown: Arc::clone(&board.shown),
         };
         Some(self.show(board))

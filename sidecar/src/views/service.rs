@@ -35,14 +35,14 @@ async fn gathered(service: &Arc<Service>, view: &Arc<View>, now: Tick) -> Result
     if let Some(board) = view.known(&view.gather(now)?, room(service)) {
         return Ok(board);
     }
-    let (ranker, of) = (Arc::clone(service), Arc::clone(view));
+    let (on, of) = (Arc::clone(service), Arc::clone(view));
     let ranked = service.runtime().spawn(async move {
         // One at a time: who comes second finds what the first has ranked, unless it has changed again.
         let _one = of.ranking.lock().await;
         let now = Tick::now();
-        of.gather(now).map(|gathered| match of.known(&gathered, room(&ranker)) {
+        of.gather(now).map(|gathered| match of.known(&gathered, room(&on)) {
             Some(board) => board,
-            None => rank(&ranker, &of, gathered),
+            None => rank(&on, &of, gathered),
         })
     });
     // It ends with the process alone.
@@ -109,13 +109,12 @@ fn fetch_due(service: &Arc<Service>, catalog: &Catalog, upstream: &Arc<Upstream>
 /// Ranks what has changed; whether the view is whole.
 fn look(service: &Service, view: &View, now: Tick) -> bool {
     let Ok(gathered) = view.gather(now) else { return false };
-    let board = match view.known(&gathered, room(service)) {
-        Some(board) => board,
-        None => {
-            // Somebody who reads does it already.
-            let Ok(_one) = view.ranking.try_lock() else { return true };
-            rank(service, view, gathered)
-        }
-    };
-    board.top(view).is_ok()
+    if let Some(board) = view.known(&gathered, room(service)) {
+        return board.top(view).is_ok();
+    }
+    match view.ranking.try_lock() {
+        Ok(_one) => rank(service, view, gathered).top(view).is_ok(),
+        // Somebody who reads does it already.
+        Err(_) => true,
+    }
 }

@@ -37,12 +37,7 @@ fn entry(body: &str, number: Number, accept: Option<&'static str>) -> Arc<Entry>
         asked: 0.into(),
         failed: 0.into(),
     };
-    let value = Value {
-        body: Bytes::copy_from_slice(body.as_bytes()),
-        content_type: "application/json".into(),
-        absent: false,
-        coded: None,
-    };
+    let value = Value::new(Bytes::copy_from_slice(body.as_bytes()), "application/json".into());
     Arc::new(Entry::of_upstream(value, 1, origin, Tick(0), Tick(20_000), Arc::default()))
 }
 
@@ -57,7 +52,7 @@ fn put(pins: &Pins, allowance: &Allowance, key: &str, put: Put, now: Tick) {
 }
 
 fn why(pins: &Pins, key: &str) -> String {
-    pins.look([key].into_iter()).0.remove(0).1.unwrap_err().why
+    pins.look([key].into_iter()).0.remove(0).unwrap_err().why
 }
 
 fn body(pins: &Pins, key: &str) -> Option<Bytes> {
@@ -88,7 +83,7 @@ fn what_is_pinned_is_held_until_something_takes_its_place() {
 #[test]
 fn the_version_tells_of_each_change_and_the_content_only_of_another_one() {
     let (pins, allowance) = pinned(&["a"]);
-    let content = |pins: &Pins| pins.look(["a"].into_iter()).0.remove(0).1.unwrap().content;
+    let content = |pins: &Pins| pins.look(["a"].into_iter()).0.remove(0).unwrap().content;
     let mut versions = vec![pins.version()];
     let mut contents = Vec::new();
     for body in ["1", "1", "2", "1"] {

@@ -34,7 +34,8 @@ fn no_view_shows_what_was_void_or_goes_back() {
     let count = Arc::new(AtomicU64::new(1));
     let counted = Arc::clone(&count);
     // With fillings, so that ranking takes a while.
-    let filling = (0..500).map(|n| format!(",{{\"key\":\"filling\",\"n\":0,\"m\":{n}}}")).collect::<String>();
+    let filling: Vec<_> = (0..500).map(|n| format!("{{\"key\":\"filling\",\"n\":0,\"m\":{n}}}")).collect();
+    let filling = format!(",{}", filling.join(","));
     let view = [
         ("top", "a, b", ", orderBy: /n, limit: 2"),
         ("low", "a, b", ", orderBy: /m, filter: [{pointer: /n, atLeast: 1}]"),
