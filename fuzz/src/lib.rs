@@ -21,6 +21,7 @@ pub mod recorded;
 mod redis_url;
 mod reply;
 mod upstream;
+mod views;
 
 pub use bound::Bound;
 
@@ -52,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "redis-url", run: redis_url::run, seeds: redis_url::seeds, longest: 512 },
     Target { name: "reply", run: reply::run, seeds: reply::seeds, longest: 8 << 10 },
     Target { name: "upstream", run: upstream::run, seeds: upstream::seeds, longest: 4 << 10 },
+    Target { name: "views", run: views::run, seeds: views::seeds, longest: 4 << 10 },
 ];
 
 /// The target of this name.

@@ -109,7 +109,8 @@ fn what_is_fetched_late_is_served_stale_where_the_cache_would_serve_it() {
 #[test]
 fn what_has_ended_is_not_shown_where_the_cache_would_not_serve_it() {
     let gallery = Gallery::open("", TOP, |request| match request.target.as_str() {
-        "/a" => Reply::json("{\"n\":1}").header("Cache-Control", "max-age=2"),
+        // It is kept for longer, to be revalidated.
+        "/a" => Reply::json("{\"n\":1}").header("Cache-Control", "max-age=2").header("ETag", "\"x\""),
         _ => lasting("{\"n\":2}"),
     });
     gallery.until_whole("top");
