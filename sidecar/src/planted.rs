@@ -124,6 +124,8 @@ pub(crate) enum Bug {
     OldNameKept,
     /// What was removed from a stream before its first entry isn't ranked with what is left.
     ReplayUnranked,
+    /// The snapshot that a stream begins with goes on in the epoch before it, though it comes after reading began.
+    BeginningInEpoch,
     /// A stream is read from its first entry on, whatever is missing in between.
     HolesIgnored,
     /// Rows of the snapshot that a stream begins with stay, whatever stands where they have NULL.

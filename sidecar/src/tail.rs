@@ -317,9 +317,14 @@ impl<S: Shelf> Tail<S> {
             for (id, fields) in entries {
                 self.continuity.advance(&stream, id)?;
                 let mut change = deletes.read(role, &fields);
-                match self.replay.see(&mut change) {
+                match self.replay.see(id, &mut change) {
                     Follows::Nothing => {}
-                    Follows::Beginning(at) => self.accounts.begin_after(at),
+                    Follows::Beginning { at, began } => {
+                        if began {
+                            self.announce(Break::SnapshotBegan, false, now.tick);
+                        }
+                        self.accounts.begin_after(at);
+                    }
                     Follows::Floor(version) => self.engine.rank(&plan.caches, version),
                     Follows::NullsReplaced => self.engine.distrust_images(&plan.caches, now.tick),
                 }

@@ -39,8 +39,14 @@ enum Before {
 pub(super) enum Follows {
     /// Nothing but what the entry says.
     Nothing,
-    /// It is a row of the snapshot that the stream begins with, of this place in the log.
-    Beginning(RowVersion),
+    /// It is a row of the snapshot that the stream begins with, of this place in the log; `began` if it is the first, and
+    /// came after reading began: what was filled before may be from before the snapshot.
+    Beginning {
+        /// The place.
+        at: RowVersion,
+        /// Whether what was filled so far is void.
+        began: bool,
+    },
     /// No image up to this place is hydrated.
     Floor(RowVersion),
     /// What was taken for rows has defaults where they have NULL.
@@ -60,10 +66,10 @@ impl Replay {
     }
 
     /// Learns what an entry tells, before it is applied.
-    pub(super) fn see(&mut self, change: &mut Change<'_>) -> Follows {
+    pub(super) fn see(&mut self, id: EntryId, change: &mut Change<'_>) -> Follows {
         match self.before {
             Before::Ranked => Follows::Nothing,
-            Before::Nothing { snapshot } => self.see_first(snapshot, change),
+            Before::Nothing { snapshot } => self.see_first(snapshot, id, change),
             Before::Removed => self.see_left(change),
         }
     }
@@ -74,7 +80,7 @@ impl Replay {
         if planted(Bug::ReplayUnranked) { Follows::Nothing } else { Follows::Floor(floor) }
     }
 
-    fn see_first(&mut self, snapshot: Option<RowVersion>, change: &mut Change<'_>) -> Follows {
+    fn see_first(&mut self, snapshot: Option<RowVersion>, id: EntryId, change: &mut Change<'_>) -> Follows {
         if let Change::Row(row) = change
             && let RowChange { op: Op::Read, origin: Origin::Snapshot { .. }, version, .. } = **row
         {
@@ -86,7 +92,8 @@ impl Replay {
             };
             row.origin = Origin::Beginning;
             self.before = Before::Nothing { snapshot: Some(version) };
-            return Follows::Beginning(version);
+            let began = snapshot.is_none() && !self.is_old(id) && !planted(Bug::BeginningInEpoch);
+            return Follows::Beginning { at: version, began };
         }
         if snapshot.is_none() {
             // Nothing tells what there was before: the stream may have been made anew.
@@ -127,6 +134,10 @@ mod tests {
         position::{Commit, EntryId, RowVersion},
     };
 
+    /// An entry that was there when reading began, and one that wasn't.
+    const OLD: EntryId = EntryId { ms: 1, n: 0 };
+    const NEW: EntryId = EntryId { ms: 2, n: 0 };
+
     fn lsn(lsn: u64) -> RowVersion {
         RowVersion::Postgres { lsn }
     }
@@ -161,25 +172,33 @@ mod tests {
 
     #[test]
     fn a_whole_stream_begins_with_its_snapshot() {
-        let mut replay = Replay::begin(EntryId::default(), true);
+        let mut replay = Replay::begin(OLD, true);
         for _ in 0..2 {
             let mut first = read(Some(lsn(10)));
-            assert_eq!(replay.see(&mut first), Follows::Beginning(lsn(10)));
+            assert_eq!(replay.see(OLD, &mut first), Follows::Beginning { at: lsn(10), began: false });
             assert_eq!(origin(&first), Origin::Beginning);
         }
-        assert_eq!(replay.see(&mut written(12, None, true)), Follows::Nothing);
+        assert_eq!(replay.see(OLD, &mut written(12, None, true)), Follows::Nothing);
         let mut later = read(Some(lsn(10)));
-        assert_eq!(replay.see(&mut later), Follows::Nothing, "the log has begun");
+        assert_eq!(replay.see(OLD, &mut later), Follows::Nothing, "the log has begun");
         assert_eq!(origin(&later), Origin::Snapshot { first: false });
+    }
+
+    #[test]
+    fn what_was_filled_before_a_snapshot_that_comes_is_void_with_its_first_row() {
+        let mut replay = Replay::begin(OLD, true);
+        let mut see = |id| replay.see(id, &mut read(Some(lsn(10))));
+        assert_eq!(see(NEW), Follows::Beginning { at: lsn(10), began: true });
+        assert_eq!(see(NEW), Follows::Beginning { at: lsn(10), began: false });
     }
 
     #[test]
     fn another_snapshot_is_none_of_it() {
         for (first, other) in [(Some(lsn(10)), Some(lsn(11))), (None, None)] {
-            let mut replay = Replay::begin(EntryId::default(), true);
-            replay.see(&mut read(first));
+            let mut replay = Replay::begin(OLD, true);
+            replay.see(OLD, &mut read(first));
             let mut next = read(other);
-            assert_eq!(replay.see(&mut next), Follows::Nothing);
+            assert_eq!(replay.see(OLD, &mut next), Follows::Nothing);
             assert_eq!(origin(&next), Origin::Snapshot { first: false });
             assert_eq!(replay.before, Before::Ranked);
         }
@@ -188,17 +207,17 @@ mod tests {
     #[test]
     fn the_first_event_of_the_log_tells_of_nulls() {
         let begun = || {
-            let mut replay = Replay::begin(EntryId::default(), true);
-            replay.see(&mut read(Some(lsn(10))));
+            let mut replay = Replay::begin(OLD, true);
+            replay.see(OLD, &mut read(Some(lsn(10))));
             replay
         };
-        assert_eq!(begun().see(&mut written(12, None, false)), Follows::NullsReplaced);
+        assert_eq!(begun().see(OLD, &mut written(12, None, false)), Follows::NullsReplaced);
         let mark = Mark { nulls_kept: Some(false), ..Mark::default() };
-        assert_eq!(begun().see(&mut Change::Message(mark)), Follows::NullsReplaced);
-        assert_eq!(begun().see(&mut Change::Other), Follows::Nothing);
-        let mut empty = Replay::begin(EntryId::default(), true);
+        assert_eq!(begun().see(OLD, &mut Change::Message(mark)), Follows::NullsReplaced);
+        assert_eq!(begun().see(OLD, &mut Change::Other), Follows::Nothing);
+        let mut empty = Replay::begin(OLD, true);
         assert_eq!(
-            empty.see(&mut written(12, Some(9), false)),
+            empty.see(OLD, &mut written(12, Some(9), false)),
             Follows::Floor(lsn(11)),
             "there was no snapshot"
         );
@@ -206,26 +225,34 @@ mod tests {
 
     #[test]
     fn what_was_removed_is_ranked_by_the_commits_before_what_is_left() {
-        let begin = || Replay::begin(EntryId::default(), false);
+        let begin = || Replay::begin(OLD, false);
         let mut replay = begin();
-        assert_eq!(replay.see(&mut written(20, None, true)), Follows::Floor(lsn(20)), "it tells of none");
         assert_eq!(
-            replay.see(&mut written(30, Some(40), true)),
+            replay.see(OLD, &mut written(20, None, true)),
+            Follows::Floor(lsn(20)),
+            "it tells of none"
+        );
+        assert_eq!(
+            replay.see(OLD, &mut written(30, Some(40), true)),
             Follows::Floor(lsn(40)),
             "a long transaction"
         );
-        assert_eq!(replay.see(&mut written(50, Some(45), true)), Follows::Nothing);
+        assert_eq!(replay.see(OLD, &mut written(50, Some(45), true)), Follows::Nothing);
         assert_eq!(
-            begin().see(&mut written(50, Some(45), true)),
+            begin().see(OLD, &mut written(50, Some(45), true)),
             Follows::Floor(lsn(49)),
             "or of its own one"
         );
         let end = End { commit: Some(Commit::Postgres { lsn: 60, xid: None }), events: Vec::new() };
         let mut end = Change::Transaction(Transaction { id: TransactionId(1), gtid: None, end: Some(end) });
-        assert_eq!(begin().see(&mut end), Follows::Floor(lsn(60)));
+        assert_eq!(begin().see(OLD, &mut end), Follows::Floor(lsn(60)));
         let binlog = |offset, row| RowVersion::Binlog { server: 1, file: 2, offset, row };
         let mut first = row(Op::Update, Origin::Log, Some(binlog(7, 0)), Mark::default());
-        assert_eq!(begin().see(&mut first), Follows::Floor(binlog(6, u64::MAX)));
-        assert_eq!(begin().see(&mut read(Some(lsn(70)))), Follows::Nothing, "a snapshot's rows rank nothing");
+        assert_eq!(begin().see(OLD, &mut first), Follows::Floor(binlog(6, u64::MAX)));
+        assert_eq!(
+            begin().see(OLD, &mut read(Some(lsn(70)))),
+            Follows::Nothing,
+            "a snapshot's rows rank nothing"
+        );
     }
 }

@@ -36,6 +36,6 @@ mod stampede;
 mod streams;
 mod tls;
 mod upstream;
-mod warm;
 mod views;
+mod warm;
 mod wishes;

@@ -35,7 +35,7 @@ fn position(tail: &mut Tail, plan: &Plan, removed: u64, entries: &[RawEntry]) {
     let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
     let length = entries.len() as u64;
     let state = StreamState {
-        last: entries.last().map_or(EntryId { ms: 900, n: 0 }, |(id, _)| *id),
+        last: entries.last().map_or(EntryId::default(), |(id, _)| *id),
         added: removed + length,
         length,
         before: entries.first().map_or(EntryId::default(), |(id, _)| id.before()),
@@ -126,6 +126,22 @@ fn a_stream_that_is_whole_tells_all_rows() {
     entries.push(written(4, 2, 40, Some(30)));
     let (tail, _) = warm(0, entries);
     assert_eq!((held(&tail, &[1, 2, 3]), breaks(&tail)), (vec![0; 3], vec![Break::TransactionsMissed]));
+}
+
+#[test]
+fn a_snapshot_that_comes_after_reading_began_voids_what_was_filled_before() {
+    let (mut tail, plan) = warm(0, Vec::new());
+    let lease = |tail: &Tail| {
+        let catalog = catalog(tail);
+        let cache = Arc::clone(&catalog.caches["images"]);
+        (cache.fence.last().seq, cache)
+    };
+    let (before, cache) = lease(&tail);
+    read(&mut tail, &plan, vec![snapshot(1, 1, 10), snapshot(2, 2, 10)]);
+    assert!(!cache.fence.holds(before), "a row that was deleted meanwhile has no event");
+    assert_eq!((held(&tail, &[1, 2]), breaks(&tail)), (vec![1, 2], vec![Break::SnapshotBegan]));
+    read(&mut tail, &plan, vec![written(3, 2, 20, None)]);
+    assert_eq!(held(&tail, &[1, 2]), [1, 3]);
 }
 
 #[test]
