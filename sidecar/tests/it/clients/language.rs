@@ -12,15 +12,11 @@ use freshet_e2e::{
     cluster::checkout,
     command::{program, show},
     process::Child,
-    wheel::Node,
+    wheel::{Node, libraries},
 };
 
 /// What puts a project's libraries into one folder.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
-
-/// What pip installs packages with: into a folder of our own, from files that run as they are.
-const PIP: &[&str] =
-    &["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--root-user-action", "ignore"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Language {
@@ -93,11 +89,7 @@ impl Language {
         Ok(match self {
             Self::Python | Self::PythonAsync => {
                 let requirements = clients().join("python/example/requirements.txt");
-                let inputs = Inputs::new().path(&requirements)?;
-                let libraries = artefact("client-python-example", &inputs, |folder| {
-                    let mut pip = program("python3");
-                    show(pip.args(PIP).arg("--target").arg(folder).arg("--requirement").arg(&requirements))
-                })?;
+                let libraries = libraries("client-python-example", &requirements)?;
                 let path = std::env::join_paths([clients().join("python/src"), libraries])?;
                 python("example/products.py").env("PYTHONPATH", path)
             }
