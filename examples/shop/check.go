@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
 	"strconv"
+
+	freshet "github.com/freshet-dev/freshet/clients/go"
 )
 
 // The sidecar asks here what the shop would fill for a key, and compares it with what is cached: `audit` in the binding.
@@ -22,15 +25,15 @@ func (s *Shop) check(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	value, err := s.load(r.Context(), cache, id)
-	if err != nil {
-		log.Printf("check %s/%s: %v", cache, key, err)
-		http.Error(w, "the database can't be read", http.StatusBadGateway)
-		return
-	}
-	if value == nil {
+	if errors.Is(err, freshet.ErrAbsent) {
 		// A 404 alone is what a wrong path answers.
 		w.Header().Set("Freshet-Absent", "?1")
 		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	if err != nil {
+		log.Printf("check %s/%s: %v", cache, key, err)
+		http.Error(w, "the database can't be read", http.StatusBadGateway)
 		return
 	}
 	w.Header().Set("Content-Type", jsonType)

@@ -2,4 +2,10 @@ module github.com/freshet-dev/freshet/examples/shop
 
 go 1.25.0
 
-require github.com/lib/pq v1.12.3
+require (
+	github.com/freshet-dev/freshet/clients/go v0.0.0
+	github.com/lib/pq v1.12.3
+)
+
+// Without this line, and with a version in the one above, the folder builds by itself.
+replace github.com/freshet-dev/freshet/clients/go => ../../clients/go

@@ -5,10 +5,13 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"log"
-	"strconv"
 	"time"
+
+	freshet "github.com/freshet-dev/freshet/clients/go"
 )
+
+// The media type of JSON values.
+const jsonType = "application/json"
 
 // Read is one read and where it came from.
 type Read struct {
@@ -22,9 +25,10 @@ type Read struct {
 	stored bool
 }
 
-// Shop reads through the cache.
+// Shop reads through the cache. Each replica has a sidecar of its own and knows of no other: all of them follow the same
+// changes.
 type Shop struct {
-	cache    *Cache
+	cache    *freshet.Client
 	database *sql.DB
 }
 
@@ -46,13 +50,16 @@ func (s *Shop) Product(ctx context.Context, id int) (Read, error) {
 func (s *Shop) Row(ctx context.Context, id int) (Read, error) {
 	const query = `SELECT row_to_json(product) FROM inventory.product WHERE id = $1`
 	start := time.Now()
-	answer, err := s.cache.Get(ctx, "product-rows", strconv.Itoa(id))
-	if err == nil && answer.Hit {
-		return Read{Source: "cache", Micros: micros(start), Product: answer.Value}, nil
+	answer := s.cache.Get(ctx, "product-rows", freshet.Columns(id))
+	if answer.Found {
+		return read(answer, answer.Bytes, start), nil
 	}
 	// Rows come from the change stream alone: this read stores nothing.
 	value, err := s.selectJSON(ctx, query, id)
-	return Read{Source: "database", Micros: micros(start), Product: value}, err
+	if err != nil && !errors.Is(err, freshet.ErrAbsent) {
+		return Read{}, err
+	}
+	return read(answer, value, start), nil
 }
 
 // Page reads a category with its products: computed from two tables, so any change of either makes it anew.
@@ -60,45 +67,40 @@ func (s *Shop) Page(ctx context.Context, category int) (Read, error) {
 	return s.through(ctx, "pages", category)
 }
 
-// Get, on a miss load, and Put with the lease. Whatever happens to the cache, the caller gets a value.
+// What is cached, or else what the database has, which is cached then. Whatever happens to the cache, the caller gets a
+// value.
 func (s *Shop) through(ctx context.Context, cache string, id int) (Read, error) {
-	key, start := strconv.Itoa(id), time.Now()
-	answer, err := s.cache.Get(ctx, cache, key)
-	if err != nil {
-		log.Printf("%s/%s: without the cache: %v", cache, key, err)
-	}
-	if answer.Hit {
-		return Read{Source: "cache", Micros: micros(start), Product: answer.Value}, nil
-	}
-	// The snapshot of this read begins after the lease was given: that is what makes storing it safe.
-	value, err := s.load(ctx, cache, id)
-	if err != nil {
+	start := time.Now()
+	load := func(ctx context.Context, _ *freshet.Fill) ([]byte, error) { return s.load(ctx, cache, id) }
+	// The database's own JSON, byte by byte.
+	codec := freshet.WithCodec(freshet.Bytes(jsonType))
+	value, answer, err := freshet.GetOrLoad(ctx, s.cache, cache, freshet.Columns(id), load, codec)
+	if err != nil && !errors.Is(err, freshet.ErrAbsent) {
 		return Read{}, err
 	}
-	read := Read{Source: "database", Product: value}
-	if answer.Lease != "" {
-		read.stored, err = s.cache.Put(ctx, cache, key, answer.Lease, value)
-		if err != nil {
-			log.Printf("%s/%s: not stored: %v", cache, key, err)
-		}
-	}
-	read.Micros = micros(start)
-	return read, nil
+	return read(answer, value, start), nil
 }
 
-// What a cache would be filled with, nil where there is no row.
+// What a cache would be filled with, or ErrAbsent.
 func (s *Shop) load(ctx context.Context, cache string, id int) ([]byte, error) {
 	return s.selectJSON(ctx, queries[cache], id)
 }
 
-// One JSON value, nil where there is no row.
+// One JSON value, or ErrAbsent where there is no row.
 func (s *Shop) selectJSON(ctx context.Context, query string, id int) ([]byte, error) {
 	var value []byte
 	err := s.database.QueryRowContext(ctx, query, id).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
+		return nil, freshet.ErrAbsent
 	}
 	return value, err
 }
 
-func micros(since time.Time) int64 { return time.Since(since).Microseconds() }
+func read(answer freshet.Answer, value []byte, start time.Time) Read {
+	source := "database"
+	if answer.Found {
+		source = "cache"
+	}
+	micros := time.Since(start).Microseconds()
+	return Read{Source: source, Micros: micros, Product: value, stored: answer.Stored == "stored"}
+}

@@ -93,10 +93,10 @@ fn archive_of(label: &str, name: &str, binary: &Path) -> Result<PathBuf> {
     Ok(kept.join("image.tar"))
 }
 
-/// The example app's program, built by Go from `examples/shop` (20 s) unless it is there already.
+/// The example app's program, built by Go from `examples/shop` and the client (20 s) unless it is there already.
 pub fn shop_binary() -> Result<PathBuf> {
     let module = checkout().join("examples/shop");
-    let inputs = Inputs::new().path(&module)?;
+    let inputs = Inputs::new().path(&module)?.path(checkout().join("clients/go"))?;
     let kept = artefact("freshet-example-shop", &inputs, |into| {
         let mut go = program("go");
         go.current_dir(&module).args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);

@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use anyhow::{Result, ensure};
 use freshet_e2e::{
     cluster::shop_binary,
+    command::{VERB, output, program, said},
     process::{
         Child, Debezium, Port, Postgres, Redis, Sidecar,
         debezium::Settings,
@@ -16,6 +17,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::shop::{Shop, executable};
+
+/// How many replicas there are where there are several, and how often what they show changes.
+const REPLICAS: usize = 4;
+const COMMITS: usize = 10;
 
 /// How long anything may take that waits for two looks of the audit and a heartbeat.
 const LATER: Duration = Duration::from_mins(1);
@@ -38,6 +43,28 @@ fn schema() -> String {
     rest.split_once("  20-debezium.sh").unwrap().0.to_owned()
 }
 
+/// Its database, and what brings changes from there.
+fn pipeline() -> (Postgres, Redis, Debezium) {
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    postgres.execute(&schema()).unwrap();
+    let settings = Settings::default().table("inventory.product").table("inventory.category");
+    let debezium = Debezium::start(settings, &postgres, &redis).unwrap();
+    (postgres, redis, debezium)
+}
+
+/// Its binding, for a replica whose program is asked for what it would fill at this port.
+fn binding(redis: &Redis, checks: &Port) -> String {
+    let binding = with(&example("shop/00-binding.yaml"), "redis://redis:6379", &redis.url());
+    with(&binding, "127.0.0.1:8081", &checks.address().to_string())
+}
+
+/// How its program reaches the database.
+fn database(postgres: &Postgres) -> [(&'static str, String); 4] {
+    let port = postgres.port().to_string();
+    let user = "postgres".to_owned();
+    [("PGHOST", "127.0.0.1".to_owned()), ("PGPORT", port), ("PGUSER", user.clone()), ("PGDATABASE", user)]
+}
+
 /// The example's program, beside a sidecar.
 struct App {
     child: Child,
@@ -47,11 +74,22 @@ struct App {
 }
 
 impl App {
-    fn spawn(checks: Port, listen_for_checks: &str, environment: &[(&str, &str)]) -> Self {
+    fn start(sidecar: &Sidecar, postgres: &Postgres, checks: Port) -> Self {
+        let mut environment = database(postgres).to_vec();
+        let socket = sidecar.folder().join("freshet.sock");
+        environment.push(("FRESHET_SOCKET", socket.to_str().unwrap().to_owned()));
+        let address = checks.address().to_string();
+        let mut app = Self::spawn(checks, &address, &environment);
+        let ready = Target::Tcp(app.api.address());
+        app.child.await_ready(LATER, || http::get(&ready, "/ready").map(drop)).unwrap();
+        app
+    }
+
+    fn spawn(checks: Port, listen_for_checks: &str, environment: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let api = Port::free().unwrap();
         let mut command = Child::command(shop_binary().unwrap());
-        command.envs(environment.iter().copied()).env("SHOP_CHECK", listen_for_checks);
+        command.envs(environment.iter().cloned()).env("SHOP_CHECK", listen_for_checks);
         command.env("SHOP_LISTEN", api.address().to_string());
         let child = Child::spawn("shop", command, &folder.path().join("log")).unwrap();
         Self { child, api, checks, _folder: folder }
@@ -95,29 +133,13 @@ struct Stage {
 
 impl Stage {
     fn open() -> Self {
-        let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
-        postgres.execute(&schema()).unwrap();
-        let settings = Settings::default().table("inventory.product").table("inventory.category");
-        let debezium = Debezium::start(settings, &postgres, &redis).unwrap();
+        let (postgres, redis, debezium) = pipeline();
         let checks = Port::free().unwrap();
-        let binding = with(&example("shop/00-binding.yaml"), "redis://redis:6379", &redis.url());
-        let binding = with(&binding, "127.0.0.1:8081", &checks.address().to_string());
-        let binding = with(&binding, "sample: 100%", "sample: 100%\n    delay: 2s");
+        let binding = with(&binding(&redis, &checks), "sample: 100%", "sample: 100%\n    delay: 2s");
         // Debezium stands still here for as long as the test takes for something.
         let binding = with(&binding, "maxStaleness: 10s", "maxStaleness: 2m");
         let shop = Shop::with(redis, Sidecar::builder(executable(), &binding));
-        let (socket, port) = (shop.sidecar.folder().join("freshet.sock"), postgres.port().to_string());
-        let environment = [
-            ("PGHOST", "127.0.0.1"),
-            ("PGPORT", &port),
-            ("PGUSER", "postgres"),
-            ("PGDATABASE", "postgres"),
-            ("FRESHET_SOCKET", socket.to_str().unwrap()),
-        ];
-        let address = checks.address().to_string();
-        let mut app = App::spawn(checks, &address, &environment);
-        let ready = Target::Tcp(app.api.address());
-        app.child.await_ready(LATER, || http::get(&ready, "/ready").map(drop)).unwrap();
+        let app = App::start(&shop.sidecar, &postgres, checks);
         Self { app, shop, debezium, postgres }
     }
 
@@ -275,4 +297,56 @@ fn finds_a_lost_change_and_a_wrong_fill(stage: &mut Stage) {
     assert_eq!(log.matches("a wrong value was served").count(), 2, "{log}");
     assert_eq!(stage.shop.epoch(), 1, "nothing else has noticed");
     assert_eq!(stage.app.cached("/product/1")["price"], "0.50");
+}
+
+/// No replica knows of another, and each shows what is committed: what `shop measure` waits for.
+#[test]
+fn every_replica_shows_every_commit() {
+    let (postgres, redis, _debezium) = pipeline();
+    let mut replicas = Vec::new();
+    for _ in 0..REPLICAS {
+        let checks = Port::free().unwrap();
+        let mut sidecar = Sidecar::builder(executable(), &binding(&redis, &checks)).start().unwrap();
+        sidecar
+            .until("a replica is fresh", LATER, |sidecar| {
+                let status = sidecar.status()?;
+                ensure!(status["sources"]["cdc"]["state"] == "Fresh", "{status}");
+                Ok(())
+            })
+            .unwrap();
+        replicas.push((App::start(&sidecar, &postgres, checks), sidecar));
+    }
+    let measure = |replicas: &[(App, Sidecar)]| -> Vec<Value> {
+        let mut command = program(shop_binary().unwrap());
+        command.envs(database(&postgres)).args(["measure", "-runs", &COMMITS.to_string(), "-id", "1"]);
+        command.args(replicas.iter().map(|(app, _)| format!("http://{}", app.api.address())));
+        serde_json::from_str(&output(&mut command).unwrap()).unwrap()
+    };
+    let figures = measure(&replicas);
+    assert_eq!(figures.len(), REPLICAS);
+    // That it was shown is what holds; how long it took says more of the machine.
+    eprintln!("from commit to fresh: {figures:?}");
+
+    // One that has no cache any more reads the database, and the others go on.
+    let (app, sidecar) = replicas.last_mut().unwrap();
+    sidecar.kill().unwrap();
+    postgres.execute("UPDATE inventory.product SET name = 'quince' WHERE id = 2").unwrap();
+    let (source, product) = app.read("/product/2").unwrap();
+    assert_eq!((source.as_str(), &product["name"]), ("database", &"quince".into()));
+    assert_eq!(app.read("/product/999").unwrap(), ("database".to_owned(), Value::Null));
+    assert_eq!(measure(&replicas[..REPLICAS - 1]).len(), REPLICAS - 1);
+    reads_once(&postgres, &redis);
+}
+
+/// What a Job does: beside a sidecar that starts with it, it fills once and reads that.
+fn reads_once(postgres: &Postgres, redis: &Redis) {
+    let binding = with(&binding(redis, &Port::free().unwrap()), "readLag: 100ms", "readLag: 0s");
+    let sidecar = Sidecar::builder(executable(), &binding).spawn().unwrap();
+    let mut once = program(shop_binary().unwrap());
+    once.args(["once", "1"]).envs(database(postgres));
+    once.env("FRESHET_SOCKET", sidecar.folder().join("freshet.sock"));
+    let said = said(&mut once, None, VERB).unwrap();
+    assert!(said.status.success(), "{}", said.errors);
+    assert_eq!(said.errors.matches(", stored").count(), 1, "filled once: {}", said.errors);
+    assert!(said.errors.lines().last().unwrap().contains("product 1: cache"), "{}", said.errors);
 }
