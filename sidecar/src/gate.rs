@@ -92,7 +92,8 @@ impl Gate {
     }
 }
 
-/// Why the caches aren't all vouched for by what was read since the start: of each source that isn't, its name and why.
+/// Why the caches aren't all vouched for by what was read since the start: of each source that isn't its name and why, and
+/// the views that aren't whole.
 fn unsynced(catalog: Option<&Catalog>, now: Tick) -> Vec<String> {
     let Some(catalog) = catalog else { return vec!["there is no binding yet".to_owned()] };
     let why = |feed: &Arc<Feed>| {
@@ -101,7 +102,12 @@ fn unsynced(catalog: Option<&Catalog>, now: Tick) -> Vec<String> {
         let synced = state == "Fresh" && evidence.proven.is_some();
         (!synced).then(|| format!("{}: {state}", feed.spec.name))
     };
-    catalog.feeds.iter().filter_map(|(feed, _)| why(feed)).collect()
+    let sources = catalog.feeds.iter().filter_map(|(feed, _)| why(feed));
+    let views = catalog.views.values().filter(|view| view.whole_since().is_none());
+    let mut missing: Vec<_> =
+        sources.chain(views.map(|view| format!("view {}: incomplete", view.spec.name))).collect();
+    missing.sort();
+    missing
 }
 
 #[cfg(test)]

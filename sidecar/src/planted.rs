@@ -122,14 +122,10 @@ pub(crate) enum Bug {
     NewNameIgnored,
     /// What a row was found by stays when the row changes.
     OldNameKept,
-    /// What was removed from a stream before its first entry isn't ranked with what is left.
-    ReplayUnranked,
     /// The snapshot that a stream begins with goes on in the epoch before it, though it comes after reading began.
     BeginningInEpoch,
     /// A stream is read from its first entry on, whatever is missing in between.
     HolesIgnored,
-    /// Rows of the snapshot that a stream begins with stay, whatever stands where they have NULL.
-    SnapshotTrusted,
     // Of the order in which threads do things.
     /// A fill asks the history under one hold of the lock and writes the store under another.
     FillInTwoHolds,

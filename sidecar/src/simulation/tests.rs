@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 58] = [
+const BUGS: [(Bug, u64); 60] = [
     (Bug::SilenceTrusted, 1_068_652),
     (Bug::NamedIgnored, 1_049_755),
     (Bug::StalenessIgnored, 170),
@@ -72,6 +72,8 @@ const BUGS: [(Bug, u64); 58] = [
     (Bug::TagKeepsLeases, 534),
     (Bug::NewNameIgnored, 89),
     (Bug::OldNameKept, 114),
+    (Bug::HolesIgnored, 5205),
+    (Bug::BeginningInEpoch, 3755),
 ];
 
 /// Runs in which a bug must be found, from its seed on: more than one, so that a change elsewhere moves no bug out of

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 use freshet_e2e::process::{
-    Debezium, Postgres, Redis, Sidecar, SidecarBuilder,
+    Debezium, Postgres, Redis, Reply, RestServer, Sidecar, SidecarBuilder,
     debezium::Settings,
     http::{self, Response},
     until,
@@ -173,4 +173,29 @@ fn the_start_waits_until_all_is_read_or_its_deadline() {
         let (status, said) = builder().flag(flag).flag(wrong).refused().unwrap();
         assert!(status.code() == Some(2) && said.contains(wrong), "{said}");
     }
+}
+
+#[test]
+fn the_start_waits_for_views_that_are_not_whole() {
+    crate::openapi::watch();
+    let rest = RestServer::start(|_| Reply::new(500, "")).unwrap();
+    let text = format!(
+        "apiVersion: freshet.dev/v1alpha1
+kind: CacheBinding
+metadata: {{name: shop}}
+spec:
+  caches:
+  - {{name: api, upstream: {{url: '{}'}}}}
+  views:
+  - {{name: top, cache: api, keys: [items], orderBy: /n}}
+  sidecar: {{startGate: Synced}}",
+        rest.url()
+    );
+    let mut sidecar = Sidecar::builder(executable(), &text).spawn().unwrap();
+    rest.until_count(1).unwrap();
+    let waiting = admin(&sidecar, "/startupz");
+    assert_eq!((waiting.status, waiting.text()), (503, "view top: incomplete\n".to_owned()));
+    rest.answer(|_| Reply::json("[{\"n\":1}]").header("cache-control", "max-age=60"));
+    sidecar.await_started().unwrap();
+    assert_eq!(sidecar.get("/v1/views/top").unwrap().text(), "[{\"n\":1}]");
 }
