@@ -93,17 +93,17 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// The CEL rule of such a text.
-pub(crate) fn rest_rule(this: &str) -> String {
+/// The CEL rules of such a text: two, since the API server counts what one may cost at most.
+pub(crate) fn rest_rules(this: &str) -> [String; 2] {
     // Double quotes: a single one is among the characters.
     let whole = "^([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})+$";
     let segments = "^[^/?]+(/[^/?]+)*([?].*)?$";
     let slashes = "^[^?]*%(2[fF]|5[cC])";
     let dots = "^([^/?]+/)*([.]|%2[eE]){1,2}((;|%3[bB])[^/?]*)?([/?]|$)";
-    format!(
-        "{this}.matches(\"{whole}\") && {this}.matches(\"{segments}\") && !{this}.matches(\"{slashes}\") && \
-         !{this}.matches(\"{dots}\")"
-    )
+    [
+        format!("{this}.matches(\"{whole}\") && {this}.matches(\"{segments}\")"),
+        format!("!{this}.matches(\"{slashes}\") && !{this}.matches(\"{dots}\")"),
+    ]
 }
 
 fn is_well_formed(text: &str) -> bool {

@@ -30,7 +30,8 @@ pub struct View {
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 1024)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
-        validation = Rule::new(format!("self.all(k, {})", crate::rest::rest_rule("k"))).message(crate::binding::VIEW_KEY_FORM)
+        validation = Rule::new(format!("self.all(k, {})", crate::rest::rest_rules("k")[0])).message(crate::binding::VIEW_KEY_FORM),
+        validation = Rule::new(format!("self.all(k, {})", crate::rest::rest_rules("k")[1])).message(crate::binding::VIEW_KEY_FORM)
     )]
     pub keys: Vec<String>,
     /// A JSON pointer (RFC 6901) to what an item is ordered by, such as `/stars`; empty: the item itself.
