@@ -126,6 +126,35 @@ pub(crate) enum Bug {
     BeginningInEpoch,
     /// A stream is read from its first entry on, whatever is missing in between.
     HolesIgnored,
+    /// A row that was read is stored under what it is found by, whoever has been found by that since.
+    NameUnfenced,
+    /// A row's image takes the place of what was found by its names since.
+    NameGoesBack,
+    /// A row that is stored under what it is found by stays there when it changes.
+    NameAlone,
+    /// The keys of a batch are read one by one.
+    BatchInManyHolds,
+    /// A value that comes from another cache lives as if it had just been made.
+    AgeForgotten,
+    /// A value that comes from another cache is said to have just been made.
+    AgeUntold,
+    // Of upstreams.
+    /// A fetch that was under way when its key was deleted stores what it brings.
+    FlightOutlivesDelete,
+    /// Who asks after a key was deleted waits for a fetch that was under way then.
+    DeletedFlightJoined,
+    /// An answer takes the place of one that a later fetch has brought.
+    OlderAnswerStored,
+    /// Who takes only what the upstream says now waits for a fetch that was under way.
+    ReloadJoins,
+    /// How long an answer was under way doesn't count as its age.
+    DelayForgotten,
+    /// An answer is served while it is fetched anew for as long as when that fails.
+    WindowsMixedUp,
+    /// An answer that depends on `Accept` answers any.
+    VaryForgotten,
+    /// What has just landed is given to whoever was about to fetch it, however young that was to be.
+    LandedForAnyone,
     // Of the order in which threads do things.
     /// A fill asks the history under one hold of the lock and writes the store under another.
     FillInTwoHolds,

@@ -10,7 +10,8 @@
 //! No stream and no lease concerns them: what is stored is what the upstream has answered, for as long as it and the
 //! binding say. What keeps an older answer from taking a newer one's place, or from coming back after a DELETE, is
 //! [`flights`]. [`rest`], [`life`], [`limiter`], [`pages`], [`judge`], [`schedule`], [`pins`] and [`flights`] are functions of their
-//! arguments; [`client`] alone knows the network, [`fetch`] puts requests together, and [`service`] does the rest, on a
+//! arguments; `reading` and `answers` stand between them and the store, and wait for nothing, so that the simulator has them,
+//! too; [`client`] alone knows the network, [`fetch`] puts requests together, and [`service`] does the rest, on a
 //! thread of its own, so that no handshake and no large body delays an answer.
 
 use std::sync::{
@@ -23,9 +24,14 @@ use freshet_crds::binding::UpstreamSpec;
 use hyper::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{catalog::CacheStats, clock::Tick};
+use crate::{
+    catalog::CacheStats,
+    clock::Tick,
+    planted::{Bug, planted},
+};
 
 pub mod allowance;
+pub(crate) mod answers;
 pub mod client;
 pub mod departure;
 pub mod failure;
@@ -36,6 +42,7 @@ pub mod life;
 pub mod limiter;
 pub mod pages;
 pub mod pins;
+pub(crate) mod reading;
 mod refresh;
 pub mod schedule;
 pub mod served;
@@ -88,7 +95,7 @@ pub struct Upstream {
 }
 
 /// What those wait for who have joined a fetch.
-type Flight = watch::Receiver<Option<Landing>>;
+pub(crate) type Flight = watch::Receiver<Option<Landing>>;
 
 /// What is known of an upstream's answer beside what all entries have.
 #[derive(Debug)]
@@ -199,7 +206,7 @@ impl Origin {
     /// Whether it answers requests with this `Accept`.
     #[must_use]
     pub fn answers(&self, accept: Option<&Bytes>) -> bool {
-        !self.varies || self.accept.as_ref() == accept
+        !self.varies || self.accept.as_ref() == accept || planted(Bug::VaryForgotten)
     }
 
     /// When fetching it anew has failed last, if it has since it came, and the kind of failure.

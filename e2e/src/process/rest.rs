@@ -36,6 +36,7 @@ pub struct Reply {
     bytes: Vec<u8>,
     status: Option<(u16, Vec<(String, String)>)>,
     gate: Option<Gate>,
+    body_gate: Option<Gate>,
     end: End,
 }
 
@@ -105,7 +106,8 @@ impl Reply {
     /// An answer with this status and text.
     #[must_use]
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: body.into(), status: Some((status, Vec::new())), gate: None, end: End::Open }
+        let status = Some((status, Vec::new()));
+        Self { bytes: body.into(), status, gate: None, body_gate: None, end: End::Open }
     }
 
     /// 200 with JSON.
@@ -117,7 +119,7 @@ impl Reply {
     /// These bytes and nothing else; then the connection is closed.
     #[must_use]
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), status: None, gate: None, end: End::Closed }
+        Self { bytes: bytes.into(), status: None, gate: None, body_gate: None, end: End::Closed }
     }
 
     /// Adds a header.
@@ -136,6 +138,13 @@ impl Reply {
         self
     }
 
+    /// Holds its body back until the gate is open; its head comes at once.
+    #[must_use]
+    pub fn body_behind(mut self, gate: &Gate) -> Self {
+        self.body_gate = Some(gate.clone());
+        self
+    }
+
     /// Closes the connection behind it.
     #[must_use]
     pub fn closing(mut self) -> Self {
@@ -150,8 +159,8 @@ impl Reply {
         self
     }
 
-    fn written(&self) -> Vec<u8> {
-        let Some((status, headers)) = &self.status else { return self.bytes.clone() };
+    fn head(&self) -> Vec<u8> {
+        let Some((status, headers)) = &self.status else { return Vec::new() };
         let mut head = format!("HTTP/1.1 {status} X\r\n");
         for (name, value) in headers {
             head.extend([name, ": ", value, "\r\n"]);
@@ -160,9 +169,7 @@ impl Reply {
             head.extend(["Content-Length: ", &self.bytes.len().to_string(), "\r\n"]);
         }
         head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(&self.bytes);
-        bytes
+        head.into_bytes()
     }
 }
 
@@ -319,7 +326,15 @@ fn converse(shared: &Shared, stream: TcpStream, tls: Option<Arc<rustls::ServerCo
         if let Some(gate) = &reply.gate {
             gate.pass();
         }
-        stream.get_mut().write_all(&reply.written())?;
+        let mut written = reply.head();
+        if let Some(gate) = &reply.body_gate {
+            stream.get_mut().write_all(&written)?;
+            stream.get_mut().flush()?;
+            written.clear();
+            gate.pass();
+        }
+        written.extend_from_slice(&reply.bytes);
+        stream.get_mut().write_all(&written)?;
         stream.get_mut().flush()?;
         match reply.end {
             End::Open => {}

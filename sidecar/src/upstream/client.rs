@@ -61,7 +61,7 @@ pub struct Answer {
     pub head: HeaderMap,
     /// Its body, as it is.
     pub body: Bytes,
-    /// How long its head took to come.
+    /// How long it took to come, its body included.
     pub delay: Duration,
 }
 
@@ -170,7 +170,6 @@ pub async fn ask(
             Failure::Failed(text) if was_closed(&error) => Failure::Closed(text),
             failure => failure,
         })?;
-    let delay = began.elapsed();
     let (parts, body) = answer.into_parts();
     if parts.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(Failure::Failed("it answers with a Content-Encoding, which wasn't asked for".into()));
@@ -184,6 +183,8 @@ pub async fn ask(
             }
             Broken::Hyper(error) => failed(&error, spec),
         })?;
+    // What its head says it said before its body came.
+    let delay = began.elapsed();
     Ok(Answer { status: parts.status, head: parts.headers, body, delay })
 }
 

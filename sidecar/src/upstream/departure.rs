@@ -1,12 +1,9 @@
 //! A fetch from its departure to what it has come to: stored, passed on, or failed.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::{HeaderMap, StatusCode};
+use hyper::StatusCode;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -16,15 +13,10 @@ use super::{
     fetch::{Change, Fetched, Wish, fetch},
     flights::Number,
     judge::SERVER_ERROR,
-    life::{self, Keep, Life},
-    pins::Put,
-    schedule::Due,
-    service::{Asker, PAUSE, Service},
+    life::Life,
+    service::{Asker, Service},
 };
-use crate::{
-    clock::{Now, Tick},
-    entry::{Entry, Value},
-};
+use crate::{clock::Tick, entry::Entry};
 
 /// What a fetch has come to.
 pub type Landing = Result<Arc<Landed>, Failure>;
@@ -67,83 +59,25 @@ impl Departure {
         let change = fetch(&upstream, service.mounts(), service.room(), &wish, most).await;
         upstream.fetches.durations.count(began.elapsed());
         let accept = wish.accept.clone();
-        let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
-        let landing = match (change, &stored, origin) {
-            (Ok(Change::New(answer)), _, _) => Ok(self.land(answer, accept, None)),
-            (Ok(Change::None { head, age, at }), Some(entry), Some(origin)) => {
-                let answer = renewed(entry, origin, &head, age, at, &upstream);
-                Ok(self.land(answer, accept, Some(entry)))
+        let landing = match change {
+            Ok(Change::New(answer)) => Ok(self.land(answer, accept, false)),
+            Ok(Change::None { head, age, at }) => {
+                let renewed =
+                    stored.and_then(|entry| upstream.renewed(&entry, &head, age, at, rand::random()));
+                let nothing = || Failure::Failed("it answers 304, and nothing is stored".into());
+                renewed.ok_or_else(nothing).map(|answer| self.land(answer, accept, true))
             }
-            (Ok(Change::None { .. }), _, _) => {
-                Err(Failure::Failed("it answers 304, and nothing is stored".into()))
-            }
-            (Err(failure), _, _) => Err(failure),
+            Err(failure) => Err(failure),
         };
         self.note(&landing);
         landing
     }
 
-    /// Stores an answer, if it may be; `same` is what was stored if the upstream has said that it is still so.
-    fn land(&mut self, answer: Fetched, accept: Option<Bytes>, same: Option<&Arc<Entry>>) -> Arc<Landed> {
-        let upstream = &self.upstream;
-        let end = answer.life.end(!answer.validators.is_empty(), &upstream.terms);
-        let keeps = matches!(answer.keep, Keep::Yes | Keep::ByAccept) && end > answer.life.received;
-        let mut landed = Landed {
-            status: answer.status,
-            content_type: answer.content_type.clone(),
-            body: answer.body.clone(),
-            life: answer.life,
-            stored: false,
-            revalidated: same.is_some(),
-        };
-        let origin = Origin {
-            status: answer.status.as_u16(),
-            life: answer.life,
-            says: answer.says,
-            validators: answer.validators,
-            accept,
-            varies: answer.keep == Keep::ByAccept,
-            number: self.number,
-            asked: 0.into(),
-            failed: 0.into(),
-        };
-        let value = Value::new(answer.body, answer.content_type);
-        let spread = rand::random();
-        let refresh = upstream.spec.refresh.and_then(|every| answer.life.refresh(every, spread));
-        let due = answer.life.due(upstream.spec.refresh, spread, PAUSE);
-        let entry = keeps.then(|| {
-            Entry::of_upstream(
-                value,
-                self.key.len(),
-                origin,
-                answer.life.received,
-                end,
-                Arc::clone(&upstream.stats),
-            )
-        });
-        let mut flights = upstream.flights();
+    /// Stores an answer, if it may be.
+    fn land(&mut self, answer: Fetched, accept: Option<Bytes>, revalidated: bool) -> Arc<Landed> {
         self.has_landed = true;
-        let good = flights.land(&self.key, self.number, answer.keep != Keep::Beside);
-        if good {
-            landed.stored = entry.is_some();
-            let put = entry.map_or(Put::NotStored, |entry| Put::Stored(Arc::new(entry), due));
-            self.service.put(upstream, &self.key, put);
-        }
-        drop(flights);
-        if landed.stored {
-            upstream.stats.stored.fetch_add(1, Ordering::Relaxed);
-            if let Some(at) = refresh {
-                let mut schedule = upstream.schedule();
-                schedule.add(Due { at, number: self.number, key: self.key.clone() });
-                schedule.tidy(upstream.stats.entries.load(Ordering::Relaxed), |due| {
-                    let entry = self.service.engine().answer(upstream.id, &due.key);
-                    entry.and_then(|entry| entry.origin.as_ref().map(|o| o.number)) == Some(due.number)
-                });
-            }
-        } else if !good && answer.keep != Keep::Beside {
-            upstream.stats.fenced.fetch_add(1, Ordering::Relaxed);
-        }
-        Arc::new(landed)
+        let (place, when) = ((&*self.key, self.number), (Tick::now(), rand::random()));
+        Arc::new(self.upstream.land(self.service.keeper(), place, answer, accept, revalidated, when))
     }
 
     /// Counts what has become of it, and notes a failure where it is stored what may be served instead.
@@ -185,12 +119,7 @@ impl Departure {
             }
             return;
         };
-        let stored = self.service.engine().answer(upstream.id, &self.key);
-        for entry in stored.into_iter().chain(upstream.pins.entry(&self.key)) {
-            if let Some(origin) = entry.origin.as_deref() {
-                origin.note_failure(now, kind);
-            }
-        }
+        upstream.note_failed(self.service.keeper(), &self.key, now, kind);
         if upstream.fetches.note_failure(now, why.clone()) {
             warn!(cache, why, "the upstream fails; the same again is only counted");
         }
@@ -200,37 +129,11 @@ impl Departure {
 impl Drop for Departure {
     fn drop(&mut self) {
         if !self.has_landed {
-            self.upstream.flights().land(&self.key, self.number, false);
+            self.upstream.crash(&self.key, self.number);
         }
         if matches!(self.asker, Asker::Nobody { .. }) {
             self.service.landed.notify_one();
         }
-    }
-}
-
-/// What is stored, with the life that a 304 gives it.
-fn renewed(
-    entry: &Entry,
-    origin: &Origin,
-    head: &HeaderMap,
-    age: Duration,
-    at: Now,
-    upstream: &Upstream,
-) -> Fetched {
-    let says = origin.says.renewed(head, at.wall_ms);
-    let keep = match (origin.varies, life::forbids(head)) {
-        (_, true) => Keep::No,
-        (true, _) => Keep::ByAccept,
-        (false, _) => Keep::Yes,
-    };
-    Fetched {
-        status: origin.status(),
-        content_type: entry.content_type.clone(),
-        body: entry.body.clone(),
-        keep,
-        says,
-        life: Life::of(&says, age, at.tick, &upstream.terms, rand::random()),
-        validators: origin.validators.renewed(head),
     }
 }
 

@@ -125,7 +125,7 @@ impl Validators {
 // === impl Fetched ===
 
 impl Fetched {
-    fn new(answer: Answer, at: Now, terms: &Terms) -> Self {
+    pub(super) fn new(answer: Answer, at: Now, terms: &Terms) -> Self {
         let Answer { status, head, body, delay } = answer;
         let says = Says::read(&head, at.wall_ms);
         Self {

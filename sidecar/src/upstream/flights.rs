@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use crate::planted::{Bug, planted};
+
 /// The number of a fetch, counted from the cache's definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub u64);
@@ -65,8 +67,12 @@ impl<T> Flights<T> {
     /// Keeps every fetch of a key that has begun from storing, and newcomers from waiting for it.
     pub fn void(&mut self, key: &str) {
         if let Some(under_way) = self.keys.get_mut(key) {
-            under_way.voided = self.last;
-            under_way.joinable.clear();
+            if !planted(Bug::FlightOutlivesDelete) {
+                under_way.voided = self.last;
+            }
+            if !planted(Bug::DeletedFlightJoined) {
+                under_way.joinable.clear();
+            }
         }
     }
 
@@ -74,7 +80,8 @@ impl<T> Flights<T> {
     /// something to store.
     pub fn land(&mut self, key: &str, number: Number, storing: bool) -> bool {
         let Some(under_way) = self.keys.get_mut(key) else { return false };
-        let good = storing && number > under_way.voided && number > under_way.stored;
+        let newest = number > under_way.stored || planted(Bug::OlderAnswerStored);
+        let good = storing && number > under_way.voided && newest;
         if good {
             under_way.stored = number;
         }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Origin, failure::Failure};
-use crate::clock::Tick;
+use crate::{
+    clock::Tick,
+    planted::{Bug, planted},
+};
 
 /// What a reader will accept.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +75,9 @@ pub fn judge(stored: Option<&Origin>, wants: &Wants, now: Tick) -> Verdict {
     if origin.life.is_fresh(now) {
         return Verdict::Serve;
     }
-    if now < origin.life.while_revalidate {
+    let windows =
+        if planted(Bug::WindowsMixedUp) { origin.life.if_error } else { origin.life.while_revalidate };
+    if now < windows {
         return Verdict::ServeStale("stale-while-revalidate");
     }
     match origin.failed() {
@@ -90,7 +95,7 @@ pub fn may_serve_on_error(origin: &Origin, wants: &Wants, now: Tick) -> bool {
 }
 
 /// The kind of failure that stands for a 5xx.
-pub(super) const SERVER_ERROR: usize = Failure::KINDS.len();
+pub(crate) const SERVER_ERROR: usize = Failure::KINDS.len();
 
 /// What a failure is called in `Cache-Status`.
 #[must_use]

@@ -17,6 +17,7 @@ use hyper::{
 use crate::{
     clock::{Tick, millis},
     lifetime::Bounds,
+    planted::{Bug, planted},
 };
 
 /// What an answer's head says of its life.
@@ -161,6 +162,7 @@ fn directives(head: &HeaderMap) -> impl Iterator<Item = (String, Option<String>)
 /// How old an answer is that comes after `delay`: its `Age`, and the time it may have been under way.
 #[must_use]
 pub fn age(head: &HeaderMap, delay: Duration) -> Duration {
+    let delay = if planted(Bug::DelayForgotten) { Duration::ZERO } else { delay };
     text(head, &AGE).map_or(Duration::ZERO, |age| delta(age.trim())) + delay
 }
 

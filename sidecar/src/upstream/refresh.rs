@@ -8,17 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{
-    Upstream,
-    schedule::Due,
-    service::{PAUSE, Service},
-};
+use super::{Upstream, service::Service};
 use crate::{catalog::Catalog, clock::Tick, views};
 
 /// How often it is looked at which answers are due.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long after a refresh that has failed it is tried again, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Service {
     /// Fetches anew what is in use and due, for as long as the process lives.
@@ -43,17 +39,8 @@ impl Service {
     /// As many as have a place; the others wait for the next look.
     fn refresh_due(self: &Arc<Self>, catalog: &Catalog, upstream: &Arc<Upstream>, now: Tick) {
         while let Some(place) = upstream.place(now) {
-            let Some(due) = upstream.schedule().next(now) else { return };
-            let entry = self.engine().answer(upstream.id, &due.key);
-            let origin = entry.as_deref().and_then(|entry| entry.origin.as_deref());
-            let Some(origin) = origin.filter(|origin| origin.number == due.number && origin.was_asked())
-            else {
-                continue;
-            };
-            // Should it fail, it is tried again; should it succeed, this is of no use.
-            let pause = (upstream.spec.refresh.unwrap_or_default() / 10).clamp(PAUSE, LONGEST_PAUSE);
-            upstream.schedule().add(Due { at: now + pause, ..due.clone() });
-            self.begin_in_background(catalog, upstream, &due.key, origin.accept.as_ref(), place);
+            let Some((key, accept)) = upstream.due(self.engine(), now) else { return };
+            self.begin_in_background(catalog, upstream, &key, accept, place);
         }
     }
 }

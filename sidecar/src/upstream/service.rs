@@ -9,23 +9,24 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
 };
 
 use super::{
-    Flight, MOST_FETCHES, Upstream,
+    Flight, Upstream,
     allowance::Allowance,
+    answers::{Boarding, For, Keeper, Ticket},
     client::Room,
-    departure::{Departure, Landed, Landing},
+    departure::{Departure, Landing},
     failure::Failure,
     fetch::Wish,
-    judge::{Forward, SERVER_ERROR, Verdict, Wants, judge, may_serve_on_error, name},
+    judge::Wants,
     limiter::Urgency,
-    pins::Put,
+    reading::Begun,
     rest::Rest,
     served::{Refused, Served},
 };
-use crate::{catalog::Catalog, clock::Tick, engine::Engine, entry::Entry, mounts::Mounts};
+use crate::{catalog::Catalog, clock::Tick, engine::Engine, mounts::Mounts};
 
 /// How long after a failed fetch of an answer the next one in the background begins at the earliest.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -47,11 +48,8 @@ pub struct Service {
 
 /// For whom something is fetched.
 pub(super) enum Asker {
-    /// For a reader, who waits for it; `join` if a fetch that began before will do.
-    Reader {
-        /// Whether it will.
-        join: bool,
-    },
+    /// For a reader, who waits for it.
+    Reader,
     /// For nobody who waits, in one of the places that there are for this.
     Nobody {
         /// Given back when the fetch has ended.
@@ -93,18 +91,9 @@ impl Service {
         &self.allowance
     }
 
-    /// What is stored of a key, or held because a view needs it; first what answers this `Accept`.
-    pub(super) fn stored(
-        &self,
-        upstream: &Upstream,
-        key: &str,
-        accept: Option<&Bytes>,
-    ) -> Option<Arc<Entry>> {
-        let answers = |entry: &Arc<Entry>| entry.origin.as_ref().is_some_and(|origin| origin.answers(accept));
-        match self.engine.answer(upstream.id, key) {
-            Some(entry) if answers(&entry) => Some(entry),
-            stored => upstream.pins.entry(key).filter(answers).or(stored),
-        }
+    /// Where answers are kept.
+    pub(super) fn keeper(&self) -> Keeper<'_> {
+        Keeper { engine: &self.engine, allowance: &self.allowance }
     }
 
     pub(super) fn mounts(&self) -> &Mounts {
@@ -123,82 +112,30 @@ impl Service {
         rest: Rest<'_>,
         wants: &Wants,
     ) -> Result<Served, Refused> {
-        let stats = &upstream.stats;
         let now = Tick::now();
-        let stored = self.stored(upstream, rest.as_str(), wants.accept.as_ref());
-        let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
-        let forward = match (judge(origin, wants, now), &stored, origin) {
-            (Verdict::Serve, Some(entry), Some(origin)) => {
-                stats.hits.fetch_add(1, Ordering::Relaxed);
-                origin.note_asked();
-                return Ok(Served::hit(entry, origin, now, None));
-            }
-            (Verdict::ServeStale(detail), Some(entry), Some(origin)) => {
-                stats.stale_hits.fetch_add(1, Ordering::Relaxed);
-                origin.note_asked();
-                let may_try = origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE);
-                if let Some(place) = upstream.place(now).filter(|_| may_try) {
-                    self.begin_in_background(catalog, upstream, rest.as_str(), wants.accept.as_ref(), place);
+        let forward = match upstream.begin(self.keeper(), rest.as_str(), wants, now) {
+            Begun::Served { served, refresh } => {
+                if let Some(place) = refresh.then(|| upstream.place(now)).flatten() {
+                    self.begin_in_background(catalog, upstream, rest.as_str(), wants.accept.clone(), place);
                 }
-                return Ok(Served::hit(entry, origin, now, Some(detail)));
+                return Ok(served);
             }
-            (Verdict::Fetch(forward), _, _) => forward,
-            // What is served is stored.
-            _ => Forward::UriMiss,
+            Begun::Refused(refused) => return Err(refused),
+            Begun::Waits(forward) => forward,
         };
-        stats.misses.fetch_add(1, Ordering::Relaxed);
-        if wants.only_if_cached {
-            return Err(Refused::NotCached(forward));
-        }
         let (landing, collapsed) = self.fetch(catalog, upstream, rest.as_str(), wants).await;
-        let now = Tick::now();
-        let on_error = || {
-            let (entry, origin) = (stored.as_ref()?, origin?);
-            may_serve_on_error(origin, wants, now).then_some((entry, origin))
-        };
-        match landing {
-            Ok(landed)
-                if landed.status.is_server_error()
-                    && let Some((entry, origin)) = on_error() =>
-            {
-                stats.stale_hits.fetch_add(1, Ordering::Relaxed);
-                Ok(Served::hit(entry, origin, now, Some(name(SERVER_ERROR))))
-            }
-            Ok(landed) => Ok(Served::fetched(&landed, forward, collapsed, now)),
-            Err(failure) => match on_error() {
-                Some((entry, origin)) => {
-                    stats.stale_hits.fetch_add(1, Ordering::Relaxed);
-                    Ok(Served::hit(entry, origin, now, Some(failure.as_str())))
-                }
-                None => Err(Refused::Failed(forward, failure)),
-            },
-        }
+        upstream.end(self.keeper(), rest.as_str(), wants, forward, (landing, collapsed), Tick::now())
     }
 
     /// Drops what is stored of a key, and keeps fetches that are under way from storing it anew.
     pub fn delete(&self, upstream: &Upstream, rest: Rest<'_>) {
-        self.void(upstream, rest.as_str());
+        upstream.void(self.keeper(), rest.as_str(), Tick::now());
         // Whoever asks may have found the cache before it was defined anew.
         let current =
             self.engine.catalog().and_then(|catalog| catalog.upstreams.get(&upstream.spec.name).cloned());
         if let Some(current) = current.filter(|current| current.id != upstream.id) {
-            self.void(&current, rest.as_str());
+            current.void(self.keeper(), rest.as_str(), Tick::now());
         }
-    }
-
-    fn void(&self, upstream: &Upstream, key: &str) {
-        let mut flights = upstream.flights();
-        flights.void(key);
-        self.put(upstream, key, Put::Deleted);
-        drop(flights);
-    }
-
-    /// Changes what is stored of a key, under the lock of the upstream's flights: nothing else does.
-    pub(super) fn put(&self, upstream: &Upstream, key: &str, put: Put) {
-        upstream.pins.change(key, put, (&self.allowance, self.memory()), Tick::now(), |entry| match entry {
-            Some(entry) => self.engine.keep_answer(upstream.id, key, entry),
-            None => self.engine.drop_answer(upstream.id, key),
-        });
     }
 
     /// Pins these keys of an upstream and no others: what is stored of those that weren't before is held from now on.
@@ -233,12 +170,9 @@ impl Service {
             let until = Tick::now() + PAUSE;
             return (Err(Failure::Limited(until, "too many readers wait for upstreams")), false);
         };
-        let accept = wants.accept.as_ref();
         let mut again = false;
         loop {
-            // Who takes only what the upstream says now can't take what was asked before.
-            let asker = Asker::Reader { join: !wants.reload };
-            let (flight, joined) = match self.join_or_begin(catalog, upstream, key, accept, asker) {
+            let (flight, joined) = match self.join_or_begin(catalog, upstream, key, wants, Asker::Reader) {
                 Ok(flight) => flight,
                 Err(landing) => return (landing, false),
             };
@@ -256,11 +190,12 @@ impl Service {
         catalog: &Catalog,
         upstream: &Arc<Upstream>,
         key: &str,
-        accept: Option<&Bytes>,
+        accept: Option<Bytes>,
         place: OwnedSemaphorePermit,
     ) {
         let asker = Asker::Nobody { _place: place };
-        if let Ok((_, false)) = self.join_or_begin(catalog, upstream, key, accept, asker) {
+        let wants = Wants { accept, ..Wants::default() };
+        if let Ok((_, false)) = self.join_or_begin(catalog, upstream, key, &wants, asker) {
             upstream.fetches.in_background.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -271,40 +206,20 @@ impl Service {
         catalog: &Catalog,
         upstream: &Arc<Upstream>,
         key: &str,
-        accept: Option<&Bytes>,
+        wants: &Wants,
         asker: Asker,
     ) -> Result<(Flight, bool), Landing> {
-        let join = !matches!(asker, Asker::Reader { join: false });
-        let is_reader = matches!(asker, Asker::Reader { .. });
-        let mut flights = upstream.flights();
-        if let Some(flight) = flights.join(key, accept).filter(|_| join) {
-            return Ok((flight.clone(), true));
-        }
-        // Under the lock: what has just landed is seen here, or its fetch was joined.
-        let stored = self.stored(upstream, key, accept);
-        let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
-        if let (Some(entry), Some(origin)) = (&stored, origin)
-            && join
-            && origin.answers(accept)
-            && origin.life.is_fresh(Tick::now())
-            && is_reader
-        {
-            return Err(Ok(Arc::new(Landed::of(entry, origin, false))));
-        }
-        if flights.running() >= MOST_FETCHES {
-            let until = Tick::now() + PAUSE;
-            return Err(Err(Failure::Limited(until, "too many fetches are under way")));
-        }
-        let (told, flight) = watch::channel(None);
-        let number = flights.begin(key, accept.cloned(), flight.clone());
-        drop(flights);
-        let meant = origin.filter(|origin| origin.answers(accept));
-        let wish = Wish {
-            rest: key.into(),
-            accept: accept.cloned(),
-            validators: meant.map(|origin| origin.validators.clone()).unwrap_or_default(),
-            urgency: if is_reader { Urgency::Awaited } else { Urgency::Background },
+        let (whom, urgency) = match asker {
+            Asker::Reader => (For::Reader, Urgency::Awaited),
+            Asker::Nobody { .. } => (For::Nobody, Urgency::Background),
         };
+        let ticket = match upstream.board(self.keeper(), key, wants, whom, Tick::now())? {
+            Boarding::Joined(flight) => return Ok((flight, true)),
+            Boarding::Begun(ticket) => ticket,
+        };
+        let wish =
+            Wish { rest: key.into(), accept: wants.accept.clone(), validators: ticket.validators(), urgency };
+        let Ticket { number, told, flight, stored } = ticket;
         let most = upstream.spec.max_bytes.unwrap_or(catalog.sidecar.max_value);
         let departure = Departure {
             service: Arc::clone(self),
@@ -314,8 +229,6 @@ impl Service {
             has_landed: false,
             asker,
         };
-        let is_meant = meant.is_some();
-        let stored = stored.filter(|_| is_meant);
         self.runtime.spawn(async move {
             told.send_replace(Some(departure.fly(wish, stored, most).await));
         });

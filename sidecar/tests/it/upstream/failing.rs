@@ -1,6 +1,10 @@
 //! What the application sees of an upstream that is slow, fails, lies about its length, sends garbage or leads elsewhere.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use freshet_e2e::process::{Gate, Reply, RestServer, Sidecar};
 
@@ -248,6 +252,45 @@ fn until_how(front: &Front, path: &str, wanted: &str) {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn who_has_waited_for_a_fetch_that_failed_gets_what_is_stored_by_then() {
+    for deleted in [false, true] {
+        let (gate, first) = (Gate::default(), AtomicBool::new(true));
+        let front =
+            Front::open(", staleIfError: 1h", |_| Reply::json("old").header("Cache-Control", "max-age=0"));
+        front.get("a");
+        let behind = gate.clone();
+        front.rest.answer(move |_| {
+            if first.swap(false, Ordering::SeqCst) {
+                Reply::new(502, "").behind(&behind)
+            } else {
+                Reply::json("new").header("Cache-Control", "max-age=100")
+            }
+        });
+        let early = thread::scope(|scope| {
+            let early = scope.spawn(|| front.get("a"));
+            front.rest.until_count(2).unwrap();
+            if deleted {
+                front.delete("a");
+            } else {
+                let newest = front.get_with("a", &[("Cache-Control", "no-cache")]);
+                assert_eq!(newest.text(), "new");
+            }
+            gate.open();
+            early.join().unwrap()
+        });
+        if deleted {
+            assert_eq!(
+                how(&early),
+                "fwd=stale; fwd-status=502",
+                "the application didn't want the old one any more"
+            );
+        } else {
+            assert_eq!((how(&early).as_str(), early.text().as_str()), ("hit", "new"));
+        }
+    }
 }
 
 #[test]

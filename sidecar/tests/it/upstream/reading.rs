@@ -6,8 +6,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
+use anyhow::ensure;
 use freshet_e2e::process::{Gate, Reply, Request, http::Connection, until};
 
 use super::{Front, how, manifest, problem, ttl};
@@ -208,7 +210,30 @@ fn ages_count_from_when_the_upstream_made_the_answer() {
     assert!((58..=60).contains(&ttl(&answer)), "{answer:?}");
     let only = [("Cache-Control", "max-age=30")];
     assert_eq!(how(&front.get_with("a", &only)), "fwd=request; fwd-status=200; stored");
+    assert_eq!(front.rest.count(), 2, "what is stored is too old for that");
     assert_eq!(how(&front.get_with("a", &[("Cache-Control", "max-age=90")])), "hit");
+}
+
+#[test]
+fn how_long_an_answer_takes_to_come_counts_as_its_age() {
+    let gate = Gate::default();
+    let front = Front::open("", {
+        let gate = gate.clone();
+        move |_| Reply::json("1").header("Cache-Control", "max-age=100").body_behind(&gate)
+    });
+    thread::scope(|scope| {
+        let answer = scope.spawn(|| front.get("a"));
+        front.rest.until_count(1).unwrap();
+        let asked = Instant::now();
+        until("a second has passed", SOON, || {
+            ensure!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
+            Ok(())
+        })
+        .unwrap();
+        gate.open();
+        assert_eq!(answer.join().unwrap().header("age"), Some("1"));
+    });
+    assert!(ttl(&front.get("a")) <= 99);
 }
 
 #[test]
