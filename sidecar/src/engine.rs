@@ -189,7 +189,7 @@ impl<S: Shelf> Engine<S> {
         on.iter().for_each(On::be_used);
         let last = |void: Void, on: &On| void.later(on.last(&core.history));
         let others = on.iter().fold(Void::default(), last);
-        let admitted = if good && watched && !overtaken {
+        let admit = |history: &mut History, row, others| {
             cache.feed.with_commits(|commits| {
                 let read = coherence::Read {
                     lease: lease.seq,
@@ -200,8 +200,11 @@ impl<S: Shelf> Engine<S> {
                     commits,
                     others,
                 };
-                core.history.admit(&cache.fence, lease.row, read)
+                history.admit(&cache.fence, row, read)
             })
+        };
+        let admitted = if good && watched && !overtaken {
+            admit(&mut core.history, lease.row, others)
         } else {
             Err(Fenced)
         };
@@ -213,11 +216,14 @@ impl<S: Shelf> Engine<S> {
         };
         core.loaders.end(lease.row);
         core.history.note_fill(lease.row, lease.number);
+        let read = |history: &mut History, row| admit(history, row, Void::default());
+        let names = self.admit_names(&mut core, cache, &lease, &value, names, read);
         if planted(Bug::FillInTwoHolds) {
             drop(core);
             core = self.core();
         }
-        let life = Lifetime::aged(age, bounds(cache, lease.row, max_age).duration(), now.wall_ms);
+        let grown = if planted(Bug::AgeForgotten) { Duration::ZERO } else { age };
+        let life = Lifetime::aged(grown, bounds(cache, lease.row, max_age).duration(), now.wall_ms);
         let remaining = life.remaining(now.wall_ms);
         let expires = expiry(now.tick, remaining, admission.hold_off);
         let on = core.marks.depend(on);
@@ -229,7 +235,7 @@ impl<S: Shelf> Engine<S> {
             expires,
             Arc::clone(&cache.stats),
         )
-        .aged(age);
+        .aged(if planted(Bug::AgeUntold) { Duration::ZERO } else { age });
         if expires > now.tick {
             self.store_names(&mut core, cache, lease.row, &entry, &names);
             self.store.load().insert(cache.id, key.as_str(), entry);
@@ -383,6 +389,9 @@ impl<S: Shelf> Engine<S> {
                 if cache.feed.is_straggling() {
                     return refuse(cache, Refusal::NotNewer);
                 }
+                let decide =
+                    |history: &mut History, name| history.image(&cache.fence, name, version, commit_ms, skew);
+                let names = self.newest_names(core, cache, names, decide);
                 let body = Bytes::copy_from_slice(image.as_bytes());
                 let value = Value::new(body, Bytes::from_static(ROW_TYPE.as_bytes()));
                 let expires = expiry(now.tick, bounds(cache, row, None).duration(), None);

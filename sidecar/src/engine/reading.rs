@@ -45,9 +45,18 @@ impl<S: Shelf> Engine<S> {
         wanted: Wanted<'_>,
         now: Tick,
     ) -> Vec<Answer> {
+        if planted(Bug::BatchInManyHolds) {
+            return keys.into_iter().map(|key| self.read(None, catalog, cache, key, wanted, now)).collect();
+        }
         let mut core = self.core();
         let read = |key| self.read(Some(&mut core), catalog, cache, key, wanted, now);
         keys.into_iter().map(read).collect()
+    }
+
+    /// Whether somebody is changing something, or reading many keys.
+    #[cfg(test)]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.core.is_locked()
     }
 
     /// Reads a key, with the lock that a lease takes if it is held already.

@@ -143,6 +143,7 @@ mod depends;
 mod hold_off;
 mod images;
 mod lifetimes;
+mod names;
 mod shares;
 mod sweeping;
 

@@ -84,6 +84,11 @@ impl AtomicUsize {
 }
 
 impl<T> Mutex<T> {
+    /// Whether it is held, by this thread or another.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self.0.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
     pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         point();
         if Schedule::current() != Schedule::Shuttle {
