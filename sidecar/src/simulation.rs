@@ -7,6 +7,7 @@
 //! ```text
 //! database ─► debezium ─► redis ─► follower ─► Tail ─► Engine ◄─ clients
 //!     └──────────────────── snapshots of it ──────────────────────┘
+//!                             a REST service ─► Upstream ─┘└─── readers
 //! ```
 //!
 //! Every write has a number, every value says which writes it shows, and the checker knows of every change when it was
@@ -39,16 +40,33 @@
 //! - **behind**, **position** (promises 5 and 6; I5): a hit reflects the position that its reader asks for, and the one that
 //!   it claims; a fill's position never makes good what it hasn't seen; those of places in the log never go back.
 //! - **loader**: nobody is told that somebody else loads unless somebody does, whose value would be taken, for 10 s.
-//! - **directives**, **expired**, **mixed up**: a hit is one that the request allows, that hasn't ended, of its own key.
+//! - **directives**, **expired**, **age**, **mixed up**: a hit is one that the request allows, that hasn't ended, of its own
+//!   key. A value that came from another cache with an age is as old as it says, and doesn't outlive the original.
+//! - A batch is read at one instant: each of its answers is judged by what has been applied when the last key was read, and
+//!   whatever can get in between two keys does.
 //! - **recovery**, **quiet** (I2): when all faults have ended, every cache takes fills and serves them, and every hit equals
 //!   the database.
 //! - **bound** (I7): no memory holds more than it has room for. In one of four runs some have room for next to nothing:
 //!   rows share slots, commits, transactions and loaders are forgotten, and the books overflow. All other rules hold
 //!   there as everywhere: what is forgotten costs misses, refused fills and epochs, which no rule forbids.
 //!
-//! What arrives out of order within a batch is excused from **stale** until it arrives: no more can be known of it.
+//! In one of seven runs a REST service is read through. It changes, answers late and fails; what `upstream` does without the
+//! network runs for real, and each fetch is three steps: it begins, the service says something, that arrives. What is stored
+//! of it is served
+//!
+//! - **life**: at a time at which it is fresh by what the service said when it said it, or within the stale windows, and then
+//!   only while it is fetched or after a fetch has failed; with the age that it has (**age**).
+//! - **backwards**: not once a later fetch has stored. **deleted**: to nobody who asks after a delete if its fetch began
+//!   before. **definition**: not to readers of another definition of the cache.
+//! - **directives**, **mixed up**: to whom it is young enough for, and who asks for the same with the same `Accept` where it
+//!   depends on that. Who takes only what the service says now gets what was asked since.
+//! - **rest: told**, **rest: recovery**: who waits for a fetch is told what it has come to; when all faults have ended, what
+//!   is stored is what there is.
+//!
+//! What arrives out of order within a batch of entries is excused from **stale** until it arrives: no more can be known of it.
 
 mod account;
+mod batches;
 mod checker;
 mod clients;
 mod database;
@@ -59,6 +77,7 @@ mod loaders;
 mod losses;
 mod outside;
 mod redis;
+mod rest;
 mod setting;
 mod shelf;
 mod shrink;
@@ -66,6 +85,7 @@ mod sink;
 mod step;
 mod tally;
 mod tests;
+mod variations;
 mod world;
 
 /// `readLag` of the binding, in milliseconds: how far reads of the database lag behind commits, at most.

@@ -44,6 +44,8 @@ pub(crate) struct Verdict {
     pub(crate) image: bool,
     /// Whether its position in the log is known.
     pub(crate) placed: bool,
+    /// Whether it was filled under its row's key, and found by something else.
+    pub(crate) found: bool,
     /// How many changes of its place it shows.
     pub(crate) shows: usize,
 }

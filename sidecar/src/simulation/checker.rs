@@ -1,6 +1,6 @@
 //! What must hold at every answer, judged by what really happened.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use freshet_crds::Heartbeat;
 
@@ -8,13 +8,15 @@ use super::{
     CONTINUITY, LOSS, MAX_STALENESS, READ_LAG, SERVE_STALE,
     account::{Fate, Judge, Verdict},
     clients::Filled,
-    database::{Mark, Place, Table},
+    database::{Mark, Op, Place, Table},
     kinds::Kind,
     world::{START, World},
 };
 use crate::{
     clock::Tick,
     engine::{Hit, ROW_TYPE, Wanted},
+    image::Image,
+    key::Scalar,
 };
 
 /// A rule that was broken.
@@ -39,7 +41,7 @@ impl fmt::Display for Violation {
 impl Judge {
     /// A fill was taken: nothing it depends on was applied since its lease.
     pub(crate) fn stored(&self, world: &World, filled: &Filled) -> Result<(), Violation> {
-        let late = unseen(world, filled)
+        let late = unseen(world, filled, filled.kind, filled.key)
             .filter(|event| !self.fates[*event].is_known_only_to_be_lost())
             .find(|event| self.fates[*event].delivered.is_some_and(|(_, moment)| moment > filled.leased));
         late.map_or(Ok(()), |event| {
@@ -70,18 +72,21 @@ impl Judge {
         {
             return fault("starting", "a hit before any heartbeat was seen".to_owned());
         }
-        let place = kind.place(key);
+        let (place, row) = (kind.place(key), row_of(body));
         let (source, since, shows, superseding) = if let Some(n) = what.strip_prefix("fill/") {
             let filled = &world.fills[n.parse::<usize>().unwrap()];
-            if (filled.kind, filled.key) != (kind, key) || filled.body.as_deref().unwrap_or_default() != body
-            {
+            if !filled.is_of(kind, key) || filled.body.as_deref().unwrap_or_default() != body {
                 return fault("mixed up", format!("{what} was for {} {}", filled.kind.name(), filled.key));
             }
-            let page = kind == Kind::Page && world.now >= filled.stored + 8000;
-            if page || world.clock().tick >= entry.expires {
+            if world.now >= filled.ends || world.clock().tick >= entry.expires {
                 return fault("expired", format!("{what} is past its end"));
             }
-            let superseding: Vec<usize> = unseen(world, filled).collect();
+            let told = (hit.age, u64::try_from(hit.ttl).unwrap_or_default());
+            let age = world.now - filled.stored + filled.age;
+            if told.0 != age / 1000 || told.1 > (filled.ends - world.now) / 1000 {
+                return fault("age", format!("{what} is {age} ms old, and said to be {told:?}"));
+            }
+            let superseding: Vec<usize> = unseen(world, filled, kind, key).collect();
             let shows = world.db.changes(place) - world.db.since(place, &filled.snapshot).count();
             (Some(filled), filled.leased, shows, superseding)
         } else {
@@ -89,7 +94,9 @@ impl Judge {
             let Some(origin) = origin else {
                 return fault("image", format!("{body} was never the row"));
             };
-            let superseding: Vec<usize> = world.db.after(place, origin).collect();
+            let after = world.db.after(place, origin);
+            let superseding: Vec<usize> =
+                after.filter(|event| is_about(world, kind, key, row, *event)).collect();
             let shows = world.db.changes(place) - superseding.len();
             // A cache that starts warm may have it of a snapshot.
             let read = if world.setting.warm { self.snapshot_row } else { 0 };
@@ -98,6 +105,11 @@ impl Judge {
         for (rule, void) in [
             ("epoch", Some(&self.epoch)),
             ("deleted", self.deletes.get(&(kind, key))),
+            // What a row is found by goes with the row.
+            (
+                "deleted",
+                row.filter(|_| kind == Kind::Lookup).and_then(|row| self.deletes.get(&(Kind::Found, row))),
+            ),
             ("definition", self.definitions.get(&kind)),
             ("unreadable", kind.tables().iter().filter_map(|table| self.unreadable.get(table)).max()),
         ] {
@@ -127,7 +139,8 @@ impl Judge {
                 format!("{what} was followed before by what was read at a later position"),
             );
         }
-        Ok(Verdict { image: source.is_none(), placed, shows })
+        let found = source.is_some_and(|filled| filled.kind != kind);
+        Ok(Verdict { image: source.is_none(), placed, found, shows })
     }
 
     /// The time through which everything is said to have been applied.
@@ -234,12 +247,17 @@ fn is_excused(world: &World, fate: &Fate) -> bool {
 
 /// A hit is one that was asked for.
 pub(crate) fn directives(
+    world: &World,
     wanted: Wanted<'_>,
     hit: &Hit,
     now: Tick,
     through: Option<Tick>,
 ) -> Result<(), Violation> {
-    let old = wanted.max_age.is_some_and(|age| hit.entry.age(now) > age);
+    let age = fill_of(world, hit).map_or_else(
+        || hit.entry.age(now),
+        |filled| Duration::from_millis(world.now - filled.stored + filled.age),
+    );
+    let old = wanted.max_age.is_some_and(|most| age > most);
     let unproven =
         wanted.max_staleness.is_some_and(|most| through.is_none_or(|through| now.since(through) > most));
     if wanted.reload || old || unproven {
@@ -248,15 +266,22 @@ pub(crate) fn directives(
     Ok(())
 }
 
+/// The fill that made a hit's value, if one did.
+fn fill_of<'w>(world: &'w World, hit: &Hit) -> Option<&'w Filled> {
+    let n = std::str::from_utf8(&hit.entry.content_type).ok()?.strip_prefix("fill/")?;
+    world.fills.get(n.parse::<usize>().ok()?)
+}
+
 /// Nothing goes on any more, and everything has been applied: a hit shows the newest there is.
 pub(crate) fn quiet(world: &World, kind: Kind, key: u8, hit: &Hit) -> Result<(), Violation> {
     let what = std::str::from_utf8(&hit.entry.content_type).unwrap();
     let missed = if let Some(n) = what.strip_prefix("fill/") {
-        unseen(world, &world.fills[n.parse::<usize>().unwrap()]).next()
+        unseen(world, &world.fills[n.parse::<usize>().unwrap()], kind, key).next()
     } else {
         let body = std::str::from_utf8(&hit.entry.body).unwrap();
         let place = kind.place(key);
-        world.db.origin(place, body).and_then(|origin| world.db.after(place, origin).next())
+        let about = |event: &usize| is_about(world, kind, key, row_of(body), *event);
+        world.db.origin(place, body).and_then(|origin| world.db.after(place, origin).find(about))
     };
     missed.map_or(Ok(()), |event| {
         let text = format!("{} {key}: {what} misses {}", kind.name(), tell(world, event));
@@ -269,10 +294,29 @@ fn slack(world: &World) -> u64 {
     u64::try_from(world.setting.ahead).unwrap_or(0)
 }
 
-/// The changes that a fill doesn't show.
-fn unseen<'a>(world: &'a World, filled: &'a Filled) -> impl Iterator<Item = usize> + 'a {
-    let places: [Option<Place>; 2] = [Some(filled.kind.place(filled.key)), filled.kind.place_too(filled.key)];
-    places.into_iter().flatten().flat_map(|place| world.db.since(place, &filled.snapshot))
+/// The changes that a fill doesn't show to who asks for this.
+fn unseen<'a>(world: &'a World, filled: &'a Filled, kind: Kind, key: u8) -> impl Iterator<Item = usize> + 'a {
+    let places: [Option<Place>; 2] = [Some(kind.place(key)), kind.place_too(key)];
+    let row = filled.body.as_deref().and_then(row_of);
+    let missed = places.into_iter().flatten().flat_map(|place| world.db.since(place, &filled.snapshot));
+    missed.filter(move |event| is_about(world, kind, key, row, *event))
+}
+
+/// Whether a change of a place is one of what a value with this row shows there. That another row isn't found any more by
+/// what this one was says nothing new: that it was found by that is what the value misses.
+fn is_about(world: &World, kind: Kind, key: u8, row: Option<u8>, event: usize) -> bool {
+    let change = &world.db.events[event];
+    let is_of_row = matches!(change.op, Op::Create | Op::Update | Op::Delete);
+    let leaves = is_of_row && change.after.as_ref().is_none_or(|after| after.code != key);
+    kind != Kind::Lookup || !leaves || row == Some(change.key)
+}
+
+/// The row that a value is.
+fn row_of(body: &str) -> Option<u8> {
+    match Image::read(body)?.column("id") {
+        Ok(Scalar::Number(id)) => id.parse().ok(),
+        _ => None,
+    }
 }
 
 fn tell(world: &World, event: usize) -> String {

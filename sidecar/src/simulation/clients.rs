@@ -11,10 +11,12 @@ use super::{
     database::{KEYS, Mark, Snapshot},
     kinds::{Kind, Name},
     loaders::is_loading,
+    step::Said,
     world::{World, feed},
 };
 use crate::{
     catalog::Catalog,
+    clock::Tick,
     continuity::Break,
     dependencies::On,
     engine::{Answer, BadLease, Fill, Hit, Terms, Wanted},
@@ -46,6 +48,16 @@ pub(crate) struct Reading {
     mark: Option<Mark>,
 }
 
+/// What was asked, of whatever keys.
+struct Asked<'a> {
+    kind: Kind,
+    wanted: Wanted<'a>,
+    mark: Option<Mark>,
+    now: Tick,
+    /// Through when everything was said to have been applied.
+    through: Option<Tick>,
+}
+
 /// A fill that was taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Filled {
@@ -55,12 +67,24 @@ pub(crate) struct Filled {
     pub(crate) leased: u64,
     pub(crate) leased_at: u64,
     pub(crate) stored: u64,
+    /// When its life ends at the latest.
+    pub(crate) ends: u64,
+    /// How old it was then, in milliseconds.
+    pub(crate) age: u64,
     pub(crate) snapshot: Snapshot,
     pub(crate) body: Option<String>,
     pub(crate) mark: Option<Mark>,
+    /// What else the row is found by.
+    pub(crate) codes: Vec<u8>,
 }
 
 impl Filled {
+    /// Whether it is what is asked for.
+    pub(crate) fn is_of(&self, kind: Kind, key: u8) -> bool {
+        (self.kind, self.key) == (kind, key)
+            || (self.kind, kind) == (Kind::Found, Kind::Lookup) && self.codes.contains(&key)
+    }
+
     /// Whether it was read at a place of the log.
     pub(crate) fn is_placed(&self) -> bool {
         self.mark.as_ref().is_some_and(Mark::is_place)
@@ -75,7 +99,18 @@ impl World {
 
     /// Reads a key: a hit, a lease, or neither.
     fn look(&mut self, kind: Kind, key: u8, how: u8) -> Result<Option<Result<Hit, Pending>>, Violation> {
-        let Some((catalog, cache)) = self.cache(kind) else { return Ok(None) };
+        Ok(self.look_at(kind, &[key], how, |_| {})?.pop().flatten())
+    }
+
+    /// Reads keys of one cache at one instant, unless it is only one; `between` comes before each of them.
+    pub(super) fn look_at(
+        &mut self,
+        kind: Kind,
+        keys: &[u8],
+        how: u8,
+        mut between: impl FnMut(&mut Self),
+    ) -> Result<Vec<Option<Result<Hit, Pending>>>, Violation> {
+        let Some((catalog, cache)) = self.cache(kind) else { return Ok(Vec::new()) };
         let mark = self.wish(how);
         let position = mark.as_ref().map(|mark| mark.text.parse::<Position>().unwrap());
         let wanted = Wanted { min_position: position.as_ref(), ..wanted(how) };
@@ -84,12 +119,34 @@ impl World {
         let evidence =
             cache.feed.evidence(cache.attached.load(Ordering::Acquire), bound.map(|b| b.heartbeat));
         self.judge.applied_through(self, evidence.applied_through(bound))?;
-        match self.engine.get(&catalog, &cache, &kind.key(key), wanted, now) {
+        let through = evidence.applied_through(bound);
+        let names: Vec<Key> = keys.iter().map(|key| kind.key(*key)).collect();
+        let answers = if let [name] = names.as_slice() {
+            vec![self.engine.get(&catalog, &cache, name, wanted, now)]
+        } else {
+            let engine = Arc::clone(&self.engine);
+            let names = names.iter().inspect(|_| between(self));
+            engine.get_all(&catalog, &cache, names, wanted, now)
+        };
+        // Of a batch each is judged by what has been applied when the last was read.
+        let asked = Asked { kind, wanted, mark, now, through };
+        keys.iter().zip(answers).map(|(key, answer)| self.answered(*key, &asked, answer)).collect()
+    }
+
+    fn answered(
+        &mut self,
+        key: u8,
+        asked: &Asked<'_>,
+        answer: Answer,
+    ) -> Result<Option<Result<Hit, Pending>>, Violation> {
+        let Asked { kind, wanted, mark, now, through } = asked;
+        let kind = *kind;
+        match answer {
             Answer::Hit(hit) => {
                 self.say(|_| {
                     format!("{} {key}: hit {:?} {:?}", kind.name(), hit.entry.content_type, hit.detail)
                 });
-                directives(wanted, &hit, now, evidence.applied_through(bound))?;
+                directives(self, *wanted, &hit, *now, *through)?;
                 let verdict = self.judge.hit(self, kind, key, &hit, mark.as_ref())?;
                 self.judge.remember(kind, key, verdict);
                 self.tally.count("hit");
@@ -102,6 +159,9 @@ impl World {
                     self.tally.count("hit with a position");
                 }
                 self.tally.count(if verdict.image { "hit of an image" } else { "hit of a fill" });
+                if verdict.found {
+                    self.tally.count("hit of a row found");
+                }
                 if hit.detail == Some("hold-off") {
                     self.tally.count("hit in hold-off");
                 }
@@ -169,7 +229,7 @@ impl World {
     }
 
     /// Fills with what was read; whether it was stored.
-    pub(crate) fn fill(&mut self, pending: Pending, max_age: u64) -> Result<bool, Violation> {
+    pub(crate) fn fill(&mut self, pending: Pending, said: Said) -> Result<bool, Violation> {
         let Some((catalog, cache)) = self.cache(pending.kind) else { return Ok(false) };
         let Pending {
             kind,
@@ -196,27 +256,38 @@ impl World {
             absent: body.is_none(),
             ..Value::new(body.clone().unwrap_or_default().into(), format!("fill/{}", self.fills.len()).into())
         };
-        let max_age = (max_age < u64::MAX).then(|| Duration::from_millis(max_age));
         let position = mark.as_ref().map(|mark| mark.text.parse().unwrap());
         let Some(on) = self.on(&catalog, kind, key) else {
             self.say(|_| format!("{} {key}: names a table that nobody follows", kind.name()));
             return Ok(false);
         };
-        let mut on = on;
-        if let (Kind::Lookup, Some(body)) = (kind, &body) {
-            // As the API does it: the value says which row it is.
-            let id = Image::read(body).and_then(|row| match row.column("id") {
-                Ok(Scalar::Number(id)) => Some(id.to_owned()),
-                _ => None,
-            });
-            // What a redefinition made of a row is told by nothing but its number.
-            let Some(id) = id else { return Ok(false) };
-            on.push(self.engine.on_own_row(&cache, &Key::from_path(&id, None).unwrap()));
+        let (mut on, mut codes) = (on, Vec::new());
+        if let (Kind::Lookup | Kind::Found, Some(body)) = (kind, &body) {
+            // As the API does it: the value says which row it is, and what else it is found by.
+            let Some((id, code)) = Image::read(body).and_then(|row| {
+                let number = |name| match row.column(name) {
+                    Ok(Scalar::Number(number)) => number.parse::<u8>().ok(),
+                    _ => None,
+                };
+                number("id").zip(number("code"))
+            }) else {
+                return Ok(false);
+            };
+            match kind {
+                Kind::Lookup => on.push(self.engine.on_own_row(&cache, &key_of(id))),
+                _ => codes.push(code),
+            }
         }
+        let names = codes.iter().map(|code| Kind::Lookup.key(*code)).collect();
+        let max_age = (said.max_age < u64::MAX).then(|| Duration::from_millis(said.max_age));
+        let age = Duration::from_millis(said.age);
+        let ttl = kind.ttl(self.details.get(&kind.cache()).copied().unwrap_or_default());
+        let ends = (self.now + ttl.min(said.max_age)).saturating_sub(said.age);
         let depends = !on.is_empty();
-        let terms = Terms { max_age, position, on, ..Terms::default() };
+        let terms = Terms { max_age, age, position, on, names };
         let fill = Fill { lease, value, terms };
-        let filled = Filled { kind, key, leased, leased_at, stored: self.now, snapshot, body, mark };
+        let (stored, age) = (self.now, said.age);
+        let filled = Filled { kind, key, leased, leased_at, stored, ends, age, snapshot, body, mark, codes };
         let fenced = self.engine.fill(&catalog, &cache, &kind.key(key), fill, self.clock()).is_err();
         self.judge.loaded(kind, key, &token, !fenced);
         if fenced {
@@ -232,13 +303,19 @@ impl World {
         let place = kind.place(key);
         let shows = self.db.changes(place) - self.db.since(place, &filled.snapshot).count();
         // Whoever filled it has seen that much, hit or not.
-        self.judge.remember(kind, key, Verdict { image: false, placed: false, shows });
+        self.judge.remember(kind, key, Verdict { image: false, placed: false, found: false, shows });
         self.say(|w| format!("{} {key}: stored fill/{}", kind.name(), w.fills.len()));
         if filled.mark.is_some() {
             self.tally.count("stored with a position");
         }
         if depends {
             self.tally.count("stored with dependencies");
+        }
+        if filled.age > 0 {
+            self.tally.count("stored with an age");
+        }
+        if !filled.codes.is_empty() {
+            self.tally.count("stored with names");
         }
         self.fills.push(filled);
         self.tally.count("stored");
@@ -248,7 +325,7 @@ impl World {
     pub(crate) fn use_cache(&mut self, kind: Kind, key: u8, lag: u64, placed: u8) -> Result<(), Violation> {
         if let Some(mut pending) = self.get(kind, key, 0)? {
             self.read(&mut pending, lag, placed);
-            self.fill(pending, u64::MAX)?;
+            self.fill(pending, Said::NOTHING)?;
         }
         Ok(())
     }
@@ -275,7 +352,7 @@ impl World {
         self.judge.tick();
         // Who reads few entries at once takes a while to read all of a stream once more.
         self.flow(if self.setting.warm { 60_000 } else { 20_000 });
-        for kind in self.setting.kinds() {
+        for kind in self.setting.kinds().iter().copied() {
             for key in 0..KEYS {
                 let fillable = |(catalog, _): &(Arc<Catalog>, _)| self.on(catalog, kind, key).is_some();
                 if self.cache(kind).as_ref().is_none_or(|cache| !fillable(cache)) {
@@ -287,7 +364,7 @@ impl World {
                     Some(Ok(hit)) => hit,
                     Some(Err(mut pending)) => {
                         self.read(&mut pending, 0, 0);
-                        if !self.fill(pending, u64::MAX)? {
+                        if !self.fill(pending, Said::NOTHING)? {
                             return Err(Violation::new(
                                 "recovery",
                                 format!("{} {key} can't be filled", kind.name()),
@@ -314,8 +391,10 @@ impl World {
                 }
             }
         }
+        self.settle_rest()?;
         let stats = |kind: Kind| self.cache(kind).map(|(_, cache)| Arc::clone(&cache.stats));
-        let stats: Vec<_> = self.setting.kinds().into_iter().filter_map(stats).collect();
+        let caches = self.setting.kinds().iter().copied().filter(|kind| kind.cache() == *kind);
+        let stats: Vec<_> = caches.filter_map(stats).collect();
         for stats in stats {
             *self.tally.0.entry("hydrated").or_default() += stats.hydrated.load(Ordering::Relaxed);
         }

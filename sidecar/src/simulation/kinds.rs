@@ -1,9 +1,6 @@
 //! The caches that a run has: one of each kind of rule.
 
-use super::{
-    database::{Place, Table},
-    step::CACHES,
-};
+use super::database::{Place, Table};
 
 /// One thing that a fill says its value depends on.
 #[derive(Clone, Copy, Debug)]
@@ -31,18 +28,25 @@ pub(crate) enum Kind {
     Rows,
     /// The rows of [`Kind::Plain`], hydrated and found by another column.
     Lookup,
+    /// The same rows in the same cache, by their key.
+    Found,
     /// Something made of a whole table that the binding names and of another that each fill names, and of a tag.
     Mixed,
 }
 
 impl Kind {
     /// Those of a run, in which fills name what their values depend on or don't.
-    pub(crate) fn all(depends: bool) -> [Self; CACHES as usize] {
+    pub(crate) fn all(depends: bool) -> &'static [Self] {
         if depends {
-            [Self::Hydrated, Self::Lookup, Self::Rows, Self::Keyless, Self::Page, Self::Mixed]
+            &[Self::Hydrated, Self::Lookup, Self::Rows, Self::Keyless, Self::Page, Self::Mixed, Self::Found]
         } else {
-            [Self::Hydrated, Self::Plain, Self::ByCode, Self::Keyless, Self::Page, Self::Declared]
+            &[Self::Hydrated, Self::Plain, Self::ByCode, Self::Keyless, Self::Page, Self::Declared]
         }
+    }
+
+    /// What stands for its cache: two kinds of one cache are defined once.
+    pub(crate) fn cache(self) -> Self {
+        if self == Self::Found { Self::Lookup } else { self }
     }
 
     /// What a fill of this key names.
@@ -63,7 +67,7 @@ impl Kind {
             Self::Page => "page",
             Self::Declared => "declared",
             Self::Rows => "rows",
-            Self::Lookup => "lookup",
+            Self::Lookup | Self::Found => "lookup",
             Self::Mixed => "mixed",
         }
     }
@@ -77,30 +81,33 @@ impl Kind {
             Self::Keyless => "table: s.k, key: [{column: id}]",
             Self::Page => "dependsOn: [s.a, s.b]",
             Self::Declared => "table: s.b, key: [{column: id, type: Integer}], onChange: Hydrate",
-            Self::Lookup => {
+            Self::Lookup | Self::Found => {
                 "table: s.b, key: [{column: id, type: Integer}], onChange: Hydrate, lookups: [{column: code}]"
             }
             Self::Rows => "mayDependOn: [s.a, s.b], fillDependencies: Required",
             Self::Mixed => "dependsOn: [s.b]",
         };
-        // Pages live for less than a run does.
-        let ttl = match (self, other) {
-            (Self::Page, false) => "7s",
-            (Self::Page, true) => "8s",
-            (_, false) => "1h",
-            (_, true) => "2h",
-        };
         // Their shelves come and go with their definitions, and one of them changes all others'.
         let share = if self == Self::Plain && other { ", share: 30%" } else { "" };
         let warm = if warm && rest.contains("Hydrate") { ", warmStart: true" } else { "" };
-        format!("{{name: {}, {rest}, ttl: {ttl}{share}{warm}}}", self.name())
+        format!("{{name: {}, {rest}, ttl: {}s{share}{warm}}}", self.name(), self.ttl(other) / 1000)
+    }
+
+    /// How long its values live at most, in milliseconds. Pages live for less than a run does.
+    pub(crate) fn ttl(self, other: bool) -> u64 {
+        match (self, other) {
+            (Self::Page, false) => 7_000,
+            (Self::Page, true) => 8_000,
+            (_, false) => 3_600_000,
+            (_, true) => 7_200_000,
+        }
     }
 
     /// What a value of a key is about.
     pub(crate) fn place(self, key: u8) -> Place {
         match self {
             Self::Hydrated | Self::Rows => Place::Row(Table::A, key),
-            Self::Plain | Self::Declared => Place::Row(Table::B, key),
+            Self::Plain | Self::Declared | Self::Found => Place::Row(Table::B, key),
             Self::ByCode | Self::Lookup => Place::Code(key),
             Self::Keyless => Place::Row(Table::K, key),
             Self::Page => Place::Whole(Table::A),
@@ -127,7 +134,7 @@ impl Kind {
     pub(crate) fn tables(self) -> &'static [Table] {
         match self {
             Self::Hydrated => &[Table::A],
-            Self::Plain | Self::ByCode | Self::Declared | Self::Lookup => &[Table::B],
+            Self::Plain | Self::ByCode | Self::Declared | Self::Lookup | Self::Found => &[Table::B],
             Self::Keyless => &[Table::K],
             Self::Page | Self::Rows => &[Table::A, Table::B],
             Self::Mixed => &[Table::B, Table::K],

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 use freshet_e2e::random::Random;
 
-use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind, step::CACHES};
+use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind, rest};
 use crate::{
     bounds::{Memory, tests::Rooms},
     catalog::{Catalog, Newer},
@@ -31,6 +31,8 @@ pub(crate) struct Setting {
     pub(crate) depends: bool,
     /// Caches that hydrate start warm.
     pub(crate) warm: bool,
+    /// One more cache reads a REST service through.
+    pub(crate) reads_through: bool,
     /// Milliseconds that the database's clock is ahead.
     pub(crate) ahead: i64,
     pub(crate) debezium: Settings,
@@ -66,24 +68,30 @@ impl Setting {
             },
             bare_beats: !binlog && dice.one_in(6),
             depends: seed % 5 == 4,
+            reads_through: reads_through(seed),
             rooms: rooms(&mut dice),
         }
     }
 
     /// The caches that it has.
-    pub(crate) fn kinds(&self) -> [Kind; CACHES as usize] {
+    pub(crate) fn kinds(&self) -> &'static [Kind] {
         Kind::all(self.depends)
     }
 
     /// The cache of a step.
     pub(crate) fn kind(&self, n: u8) -> Kind {
-        self.kinds()[usize::from(n % CACHES)]
+        self.kinds()[usize::from(n) % self.kinds().len()]
     }
 
     /// Whether nothing is forgotten for want of room.
     pub(crate) fn has_ample_room(&self) -> bool {
         self.rooms.iter().all(Option::is_none)
     }
+}
+
+/// Whether a run has a REST service.
+pub(super) fn reads_through(seed: u64) -> bool {
+    seed % 7 == 3
 }
 
 /// In one of four runs, half of the memories are so small that they overflow. The books have room for a heartbeat, or a
@@ -118,9 +126,10 @@ pub(crate) fn catalog(
     });
     let caches: Vec<String> = setting
         .kinds()
-        .into_iter()
-        .filter(|kind| !absent.contains(kind))
-        .map(|kind| kind.definition(details.get(&kind).copied().unwrap_or_default(), setting.warm))
+        .iter()
+        .filter(|kind| kind.cache() == **kind && !absent.contains(kind))
+        .map(|kind| kind.definition(details.get(kind).copied().unwrap_or_default(), setting.warm))
+        .chain(setting.reads_through.then(rest::definition))
         .collect();
     let text = format!(
         "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{

@@ -2,7 +2,11 @@
 
 use freshet_e2e::random::Random;
 
-use super::database::{CODES, KEYS, VISIBLE};
+use super::{
+    database::{CODES, KEYS, VISIBLE},
+    rest::Act,
+    variations::varied,
+};
 
 /// One thing that happens. Numbers choose among what there is; what makes no sense at the time does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +157,30 @@ pub(crate) enum Step {
     },
     Fill {
         slot: u8,
-        max_age: u64,
+        said: Said,
+    },
+    /// Reads keys of one cache at one instant, by the bits of their numbers.
+    GetAll {
+        cache: u8,
+        keys: u8,
+        how: u8,
+    },
+    /// One read of the database for all leases that are held.
+    ReadAll {
+        lag: u64,
+        placed: u8,
+    },
+    /// Fills with all that was read.
+    FillAll {
+        said: Said,
+    },
+    /// A read of keys through the cache: get, and for those that miss read and fill.
+    UseAll {
+        cache: u8,
+        keys: u8,
+        lag: u64,
+        placed: u8,
+        said: Said,
     },
     /// A fill with a lease that isn't one for it.
     FillWrongly {
@@ -179,6 +206,9 @@ pub(crate) enum Step {
         key: u8,
     },
 
+    // A REST service, and who reads it through.
+    Rest(Act),
+
     // The sidecar.
     Press {
         all: bool,
@@ -191,6 +221,19 @@ pub(crate) enum Step {
         what: u8,
         cache: u8,
     },
+}
+
+/// What a fill says of its value's life, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// How long it may live from its beginning on.
+    pub(crate) max_age: u64,
+    /// How long ago that was, in whole seconds.
+    pub(crate) age: u64,
+}
+
+impl Said {
+    pub(crate) const NOTHING: Self = Self { max_age: u64::MAX, age: 0 };
 }
 
 /// Kinds of caches that a [`Step`] chooses from.
@@ -223,14 +266,13 @@ enum Kind {
 pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
     let mut dice = Random::new(seed ^ 0x5bd1_e995);
     let mut mood = Mood::Calm;
-    (0..count)
-        .map(|i| {
-            if i % 50 == 0 {
-                mood = dice.weighted(&[(4, Mood::Calm), (4, Mood::Busy), (1, Mood::Rough)]);
-            }
-            step(&mut dice, mood)
-        })
-        .collect()
+    let made = (0..count).map(|i| {
+        if i % 50 == 0 {
+            mood = dice.weighted(&[(4, Mood::Calm), (4, Mood::Busy), (1, Mood::Rough)]);
+        }
+        step(&mut dice, mood)
+    });
+    varied(seed, made)
 }
 
 fn step(dice: &mut Random, mood: Mood) -> Step {
@@ -332,7 +374,10 @@ fn application(dice: &mut Random, mood: Mood) -> Step {
         9..13 => Step::Get { slot, cache, key, how: dice.small(16) },
         13..26 if calm => Step::Use { cache, key, lag: lag(dice), placed: placed(dice) },
         13..19 => Step::Read { slot, lag: lag(dice), placed: placed(dice) },
-        19..26 => Step::Fill { slot, max_age: if dice.one_in(8) { dice.below(3000) } else { u64::MAX } },
+        19..26 => {
+            let max_age = if dice.one_in(8) { dice.below(3000) } else { u64::MAX };
+            Step::Fill { slot, said: Said { max_age, age: 0 } }
+        }
         26 if dice.one_in(8) => Step::FillForeign { slot },
         26 => Step::FillWrongly { slot, key },
         27 => Step::GiveUp { slot },

@@ -12,6 +12,7 @@ use super::{
     follower::Follower,
     kinds::Kind,
     redis::{Redis, Says, Stream},
+    rest::Rest,
     setting::{Setting, catalog},
     shelf::{self, MapShelf},
     sink::Sink,
@@ -50,7 +51,7 @@ pub(crate) struct World {
     /// Per kind of cache: the number of its definition, whether it is in the binding, and a detail of it.
     pub(crate) generations: BTreeMap<Kind, u64>,
     absent: Vec<Kind>,
-    details: BTreeMap<Kind, bool>,
+    pub(crate) details: BTreeMap<Kind, bool>,
     binding_epoch: u64,
     pub(crate) last_beat: u64,
     /// When the last answer of Redis was taken, and when one was last late or didn't reach the streams' ends, in running
@@ -59,6 +60,8 @@ pub(crate) struct World {
     late: u64,
     /// The position of the last hit that had one.
     pub(crate) carried: Option<Mark>,
+    /// A REST service, if there is one.
+    pub(crate) rest: Rest,
     pub(crate) tally: Tally,
     /// What happened, if somebody wants to know.
     pub(crate) log: Option<Vec<String>>,
@@ -68,7 +71,7 @@ impl World {
     pub(crate) fn new(setting: Setting) -> Self {
         let debezium = Debezium::new(setting.routed, setting.binlog, setting.ahead, setting.debezium);
         let engine = Arc::new(Engine::seeded(setting.seed));
-        let generations: BTreeMap<Kind, u64> = setting.kinds().into_iter().map(|kind| (kind, 0)).collect();
+        let generations: BTreeMap<Kind, u64> = setting.kinds().iter().map(|kind| (*kind, 0)).collect();
         engine.install(catalog(&setting, &[], &BTreeMap::new(), 0, None));
         let feed = feed(&engine);
         let mut world = Self {
@@ -92,6 +95,7 @@ impl World {
             answered: 0,
             late: 0,
             carried: None,
+            rest: Rest::default(),
             tally: Tally::default(),
             log: None,
             setting,
@@ -144,10 +148,13 @@ impl World {
                 self.read(&mut pending, lag, placed);
                 self.slots[usize::from(slot)] = Some(pending);
             }
-            Step::Fill { slot, max_age } => {
+            Step::Fill { slot, said } => {
                 if let Some(pending) = self.slots[usize::from(slot)].take_if(|p| p.read.is_some()) {
-                    self.fill(pending, max_age)?;
+                    self.fill(pending, said)?;
                 }
+            }
+            Step::GetAll { .. } | Step::ReadAll { .. } | Step::FillAll { .. } | Step::UseAll { .. } => {
+                self.batch(step)?;
             }
             Step::FillWrongly { slot, key } => {
                 if let Some(pending) = &self.slots[usize::from(slot)]
@@ -190,12 +197,13 @@ impl World {
                     let tagged = |kind: &Kind| !kind.names(key).is_empty();
                     self.setting
                         .kinds()
-                        .into_iter()
-                        .filter(tagged)
-                        .for_each(|kind| self.judge.void_tag(kind, key));
+                        .iter()
+                        .filter(|kind| tagged(kind))
+                        .for_each(|kind| self.judge.void_tag(*kind, key));
                     self.tally.count("tag");
                 }
             }
+            Step::Rest(act) => self.act(act)?,
             Step::Ask => self.follower.ask(self.clock()),
             Step::Serve => self.follower.serve(&self.redis),
             Step::Take => self.take(),
@@ -345,10 +353,12 @@ impl World {
         let feed = feed(&self.engine);
         self.follower = Follower::new(&self.engine, &feed, self.setting.count);
         self.judge.restart();
+        self.rest.restart();
         self.tally.count("sidecar restart");
     }
 
     fn reload(&mut self, what: u8, kind: Kind) {
+        let kind = kind.cache();
         match what {
             0 => *self.details.entry(kind).or_default() ^= true,
             // The page keeps two tables followed, whatever else there is.
@@ -358,7 +368,7 @@ impl World {
             _ => self.binding_epoch += 1,
         }
         for (k, generation) in &mut self.generations {
-            if *k == kind || what > 1 {
+            if k.cache() == kind || what > 1 {
                 *generation += 1;
                 self.judge.redefine(*k);
             }

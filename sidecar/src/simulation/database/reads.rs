@@ -39,7 +39,7 @@ impl Database {
                 Op::Redefine => {
                     let code =
                         seen.find_map(|e| self.events[*e].after.as_ref()).map_or(u8::MAX, |row| row.code);
-                    Some((code, format!("{{\"id\":{key},\"redefined\":{last}}}")))
+                    Some((code, format!("{{\"id\":{key},\"code\":{code},\"redefined\":{last}}}")))
                 }
                 _ => event.after.as_ref().map(|row| (row.code, row.json())),
             }

@@ -1,0 +1,71 @@
+//! What some runs have beside what all have, with dice of their own: all other runs stay what they are.
+
+use freshet_e2e::random::Random;
+
+use super::{
+    database::KEYS,
+    rest::Act,
+    setting::reads_through,
+    step::{CACHES, Said, Step},
+};
+
+/// The steps of a run, with what it has beside what all have: one of three runs has more kinds of fills and reads, and one
+/// of seven a REST service.
+pub(super) fn varied(seed: u64, steps: impl Iterator<Item = Step>) -> Vec<Step> {
+    let (mut rich, mut rest) = (Random::new(seed ^ 0xc2b2_ae35), Random::new(seed ^ 0x27d4_eb2f));
+    let richer = steps.map(|step| if seed.is_multiple_of(3) { richer(step, &mut rich) } else { step });
+    richer.map(|step| if reads_through(seed) { through(step, &mut rest) } else { step }).collect()
+}
+
+/// Requests of a REST service instead of some others.
+fn through(step: Step, dice: &mut Random) -> Step {
+    let reads = matches!(step, Step::Get { .. } | Step::Use { .. } | Step::Read { .. } | Step::Fill { .. });
+    if !reads || dice.one_in(2) {
+        return step;
+    }
+    let (key, trip) = (dice.small(3), dice.small(4));
+    let (how, head) = (dice.small(12), dice.small(255));
+    Step::Rest(match dice.below(20) {
+        0..6 => Act::Ask { key, how },
+        6..9 => Act::Through { key, how, head },
+        9..12 => Act::Say { trip, head },
+        12..15 => Act::Land { trip },
+        15 => Act::Fail { trip, how },
+        16..18 => Act::Change { key, gone: dice.one_in(6) },
+        18 if dice.one_in(2) => Act::Delete { key },
+        _ => Act::Refresh,
+    })
+}
+
+/// Batches, values that come from other caches, and rows by their key where they are found by another column, too.
+fn richer(step: Step, dice: &mut Random) -> Step {
+    // Those that are found by another column are often asked for by both.
+    let mut found = |cache| if dice.one_in(if cache == 1 { 2 } else { 6 }) { CACHES } else { cache };
+    let step = match step {
+        Step::Get { slot, cache, key, how } => Step::Get { slot, cache: found(cache), key, how },
+        Step::Use { cache, key, lag, placed } => Step::Use { cache: found(cache), key, lag, placed },
+        Step::Delete { cache, key } => Step::Delete { cache: found(cache), key },
+        other => other,
+    };
+    match step {
+        Step::Get { cache, how, .. } if dice.one_in(3) => Step::GetAll { cache, keys: keys(dice), how },
+        Step::Read { lag, placed, .. } if dice.one_in(3) => Step::ReadAll { lag, placed },
+        Step::Fill { .. } if dice.one_in(3) => Step::FillAll { said: said(dice) },
+        Step::Fill { slot, .. } if dice.one_in(2) => Step::Fill { slot, said: said(dice) },
+        Step::Use { cache, lag, placed, .. } if dice.one_in(4) => {
+            let said = if dice.one_in(2) { said(dice) } else { Said::NOTHING };
+            Step::UseAll { cache, keys: keys(dice), lag, placed, said }
+        }
+        other => other,
+    }
+}
+
+fn keys(dice: &mut Random) -> u8 {
+    1 + dice.small((1 << KEYS) - 1)
+}
+
+fn said(dice: &mut Random) -> Said {
+    let age = if dice.one_in(2) { 1000 * dice.below(6) } else { 0 };
+    let max_age = if dice.one_in(2) { dice.below(9000) } else { u64::MAX };
+    Said { max_age, age }
+}
