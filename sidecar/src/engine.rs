@@ -203,12 +203,9 @@ impl<S: Shelf> Engine<S> {
                 history.admit(&cache.fence, row, read)
             })
         };
-        let admitted = if good && watched && !overtaken {
-            admit(&mut core.history, lease.row, others)
-        } else {
-            Err(Fenced)
-        };
-        let Ok(admission) = admitted else {
+        let good = good && watched && !overtaken;
+        let admitted = good.then(|| admit(&mut core.history, lease.row, others));
+        let Some(Ok(admission)) = admitted else {
             core.loaders.give_up(&lease);
             self.bells.ring(lease.row);
             cache.stats.fenced.fetch_add(1, Ordering::Relaxed);
@@ -389,8 +386,7 @@ impl<S: Shelf> Engine<S> {
                 if cache.feed.is_straggling() {
                     return refuse(cache, Refusal::NotNewer);
                 }
-                let decide =
-                    |history: &mut History, name| history.image(&cache.fence, name, version, commit_ms, skew);
+                let decide = |h: &mut History, n| h.image(&cache.fence, n, version, commit_ms, skew);
                 let names = self.newest_names(core, cache, names, decide);
                 let body = Bytes::copy_from_slice(image.as_bytes());
                 let value = Value::new(body, Bytes::from_static(ROW_TYPE.as_bytes()));
