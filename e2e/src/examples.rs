@@ -1,6 +1,7 @@
 //! Examples on this machine without a cluster, as the tests and `cargo xtask example` use them.
 
 mod join_cache;
+mod rest_cache;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -9,18 +10,18 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cluster::checkout;
-use crate::process::{Child, Sidecar};
+use crate::process::Child;
 
 pub use join_cache::JoinCache;
+pub use rest_cache::RestCache;
 
-/// A program in Python beside a sidecar, with the client and these other libraries.
-fn python(program: &Path, sidecar: &Sidecar, libraries: &[PathBuf]) -> Result<Command> {
+/// A program in Python, with the client and these other libraries. Its environment has nothing of ours that a client looks at.
+fn python(program: &Path, libraries: &[PathBuf]) -> Result<Command> {
     let client = checkout().join("clients/python/src");
     let path = std::env::join_paths(std::iter::once(&client).chain(libraries))?;
     let mut command = Child::command("python3");
     // A warning is an error here, and nothing is written beside the sources.
     command.args([OsStr::new("-Werror"), program.as_os_str()]).env("PYTHONDONTWRITEBYTECODE", "1");
-    command.env("PYTHONPATH", path);
-    command.env("FRESHET_SOCKET", sidecar.folder().join("freshet.sock")).env_remove("FRESHET_URL");
+    command.env("PYTHONPATH", path).env_remove("FRESHET_SOCKET").env_remove("FRESHET_URL");
     Ok(command)
 }

@@ -62,7 +62,8 @@ impl JoinCache {
 
         let (folder, listen) = (tempfile::tempdir()?, Port::free()?);
         let modules = libraries("join-cache-libraries", &example.join("requirements.txt"))?;
-        let mut command = python(&example.join("catalogue.py"), &sidecar, &[modules])?;
+        let mut command = python(&example.join("catalogue.py"), &[modules])?;
+        command.env("FRESHET_SOCKET", sidecar.folder().join("freshet.sock"));
         command.env("DATABASE_URL", format!("mysql://root@127.0.0.1:{}/inventory", mariadb.port()));
         command.env("LISTEN", listen.address().to_string());
         let mut program = Child::spawn("catalogue.py", command, &folder.path().join("log"))?;

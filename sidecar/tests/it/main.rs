@@ -30,6 +30,7 @@ mod recordings;
 mod refused;
 mod reload;
 mod replica;
+mod rest_cache;
 mod sentinel;
 mod shares;
 mod shop;
