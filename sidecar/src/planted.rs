@@ -128,8 +128,6 @@ pub(crate) enum Bug {
     HolesIgnored,
     /// A row that was read is stored under what it is found by, whoever has been found by that since.
     NameUnfenced,
-    /// A row's image takes the place of what was found by its names since.
-    NameGoesBack,
     /// A row that is stored under what it is found by stays there when it changes.
     NameAlone,
     /// The keys of a batch are read one by one.
