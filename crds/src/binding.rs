@@ -221,8 +221,6 @@ pub struct SidecarSpec {
     pub max_value: u64,
     /// What the application's start waits for.
     pub start_gate: StartGate,
-    /// How long it waits at most for what is [`StartGate::Synced`].
-    pub start_deadline: Duration,
     /// How much the sidecar logs.
     pub log_level: LogLevel,
 }

@@ -73,7 +73,7 @@ fn run(args: Serve) -> ExitCode {
         engine: Arc::clone(&engine),
         binding: binding.clone(),
         connections: Arc::clone(&connections),
-        gate: Gate::new((args.start_gate, args.start_deadline), Tick::now()),
+        gate: Gate::new(args.start_gate, args.start_deadline, Tick::now()),
         set_level,
     };
     let mounts = Mounts { secrets: args.secrets.clone(), config_maps: args.config_maps.clone() };

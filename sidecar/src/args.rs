@@ -54,18 +54,18 @@ pub struct Serve {
     /// The folder of mounted ConfigMaps: a configMapKeyRef reads DIR/NAME/KEY.
     #[arg(long, env = "FRESHET_CONFIG_MAPS", value_name = "DIR")]
     pub config_maps: Option<PathBuf>,
-    /// What /startupz waits for: None, Listening or Synced; by default what the binding says.
-    #[arg(long, env = "FRESHET_START_GATE", value_name = "GATE", value_parser = start_gate)]
-    pub start_gate: Option<StartGate>,
-    /// How long it waits at most for Synced, as in 90s; by default what the binding says.
-    #[arg(long, env = "FRESHET_START_DEADLINE", value_name = "DURATION", value_parser = deadline)]
-    pub start_deadline: Option<Duration>,
+    /// What /startupz waits for: Listening or Synced. An operator sets it as the binding says.
+    #[arg(long, env = "FRESHET_START_GATE", default_value = "Listening", value_name = "GATE", value_parser = start_gate)]
+    pub start_gate: StartGate,
+    /// How long it waits at most for Synced.
+    #[arg(long, env = "FRESHET_START_DEADLINE", default_value = "1m", value_name = "DURATION", value_parser = deadline)]
+    pub start_deadline: Duration,
 }
 
 fn start_gate(text: &str) -> Result<StartGate, String> {
-    let known = [StartGate::None, StartGate::Listening, StartGate::Synced];
+    let known = [StartGate::Listening, StartGate::Synced];
     let found = known.into_iter().find(|gate| format!("{gate:?}").eq_ignore_ascii_case(text));
-    found.ok_or_else(|| "a gate is None, Listening or Synced".to_owned())
+    found.ok_or_else(|| "a gate is Listening or Synced".to_owned())
 }
 
 fn deadline(text: &str) -> Result<Duration, String> {

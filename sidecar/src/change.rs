@@ -110,6 +110,9 @@ pub struct RowChange<'a> {
     pub commit_ms: Option<u64>,
     /// How it came to be an event.
     pub origin: Origin,
+    /// Whether it was in its stream before reading began: its life is counted from its commit, not from now. Only who reads
+    /// the stream can tell.
+    pub is_old: bool,
     /// Its place among the log's transactions.
     pub mark: Mark,
 }

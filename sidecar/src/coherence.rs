@@ -382,7 +382,7 @@ impl History {
         above && newest
     }
 
-    /// Forgets what is known of a hydrating cache as a whole. What is known of its rows stays.
+    /// Forgets what is known of a hydrating cache as a whole, but for changes of all of it. What is known of its rows stays.
     pub fn forget_floor(&mut self, fence: &Fence) {
         fence.versions().forget();
     }

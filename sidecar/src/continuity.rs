@@ -200,6 +200,21 @@ impl Continuity {
         Ok(())
     }
 
+    /// Whether entries are gone that weren't read: more were added since than there are. What the server says must have been
+    /// taken in one transaction with a read that was counted, whether that reached the streams' ends or not.
+    pub fn check_unread<'a>(
+        &self,
+        mut states: impl Iterator<Item = (&'a str, Option<StreamState>)>,
+    ) -> Result<(), Break> {
+        let missed = states.any(|(name, state)| {
+            let unread = |state: StreamState| {
+                Some(state.added.checked_sub(self.cursors.get(name)?.added)? > state.length)
+            };
+            state.and_then(unread).unwrap_or(false)
+        });
+        if missed && !planted(Bug::CountIgnored) { Err(Break::EntriesMissed) } else { Ok(()) }
+    }
+
     /// Compares the server alone, before anything that it sends is believed.
     pub fn check_server(&self, server: &ServerIdentity) -> Result<(), Break> {
         match &self.server {

@@ -64,8 +64,10 @@ pub enum Effect<'a> {
         names: Vec<Key>,
         /// Its place in the database's log.
         version: RowVersion,
-        /// When it was committed: milliseconds since the Unix epoch.
+        /// When it was committed: milliseconds since the Unix epoch; 0 where that isn't known.
         commit_ms: u64,
+        /// Since when it lives, likewise; `None`: from now on.
+        since_ms: Option<u64>,
     },
     /// All values and leases of the cache are void.
     VoidCache {
@@ -227,7 +229,16 @@ fn row_in_cache<'a>(
         };
         match offer(row, cache, shared) {
             Ok(Some((image, version, commit_ms))) => {
-                effects.push(Effect::Hydrate { cache, key, image, names: found_by, version, commit_ms });
+                let since_ms = row.commit_ms.filter(|_| row.is_old);
+                effects.push(Effect::Hydrate {
+                    cache,
+                    key,
+                    image,
+                    names: found_by,
+                    version,
+                    commit_ms,
+                    since_ms,
+                });
             }
             Ok(None) => effects.extend(note(row, cache, key)),
             Err(why) => {

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::{
     audit::{Audit, Row},
-    catalog::{Cache, Catalog, Lookup, Shape},
+    catalog::{Cache, Catalog},
     change::{
         Change, SourceReason,
         TableReason::{self, Redefined, Truncated},
@@ -54,6 +54,7 @@ mod reading;
 mod sweeping;
 mod told;
 mod upstreams;
+mod voiding;
 
 use bells::Bells;
 use breaks::breaks;
@@ -374,7 +375,7 @@ impl<S: Shelf> Engine<S> {
                 }
             }
             Effect::Refuse { cache, why } => refuse(cache, why),
-            Effect::Hydrate { cache, key, image, names, version, commit_ms } => {
+            Effect::Hydrate { cache, key, image, names, version, commit_ms, since_ms } => {
                 let row = self.row(cache, &key);
                 if let Some(audit) = core.audit_of(cache) {
                     let digest = || digest(image.as_bytes());
@@ -386,14 +387,20 @@ impl<S: Shelf> Engine<S> {
                 if cache.feed.is_straggling() {
                     return refuse(cache, Refusal::NotNewer);
                 }
+                let age = Duration::from_millis(now.wall_ms.saturating_sub(since_ms.unwrap_or(now.wall_ms)));
+                let life = Lifetime::aged(age, bounds(cache, row, None).duration(), now.wall_ms);
+                let remaining = life.remaining(now.wall_ms);
+                if remaining.is_zero() {
+                    return;
+                }
                 let decide = |h: &mut History, n| h.image(&cache.fence, n, version, commit_ms, skew);
                 let names = self.newest_names(core, cache, names, decide);
                 let body = Bytes::copy_from_slice(image.as_bytes());
                 let value = Value::new(body, Bytes::from_static(ROW_TYPE.as_bytes()));
-                let expires = expiry(now.tick, bounds(cache, row, None).duration(), None);
+                let expires = expiry(now.tick, remaining, None);
                 let (seq, stats) = (core.history.seq(), Arc::clone(&cache.stats));
                 let read = Read { seq, position: None, hold_off: false, hydrated: true, on: None };
-                let entry = Entry::new(value, key.as_str().len(), read, now.tick, expires, stats);
+                let entry = Entry::new(value, key.as_str().len(), read, now.tick, expires, stats).aged(age);
                 self.store_names(core, cache, row, &entry, &names);
                 self.store.load().insert(cache.id, key.as_str(), entry);
                 core.loaders.end(row);
@@ -415,57 +422,6 @@ impl<S: Shelf> Engine<S> {
     pub fn statement(&self, feed: &Feed, gtid: Gtid, now: Tick) {
         let through = self.core().history.seq();
         feed.with_commits(|commits| commits.applied(Commit::Gtid(gtid), false, through, now));
-    }
-
-    fn reshape(&self, core: &mut Core, cache: &Cache, lookup: Option<&Lookup>, shape: Shape, now: Tick) {
-        match lookup {
-            Some(lookup) => lookup.set_shape(shape),
-            None => cache.set_shape(shape),
-        }
-        // Nothing was there before the first lease, and so there is nothing to void.
-        if cache.attached.load(Ordering::Acquire) {
-            self.void_cache(core, cache, None, now);
-        }
-    }
-
-    fn void_row(&self, core: &mut Core, cache: &Cache, key: &Key, now: Tick) {
-        let row = self.row(cache, key);
-        if cache.is_scope {
-            let seq = core.history.void_row(row, now);
-            if core.marks.void(row, seq) {
-                self.dirty.store(true, Ordering::Release);
-            }
-            self.note(core, cache, Some(key));
-            return;
-        }
-        if !planted(Bug::FenceOnlyCached) || self.store.load().get(cache.id, key.as_str()).is_some() {
-            let seq = core.history.void_row(row, now);
-            if !cache.lookups.is_empty() && !planted(Bug::OldNameKept) {
-                core.marks.void(row, seq);
-            }
-        }
-        core.loaders.end(row);
-        if !planted(Bug::VoidInTwoHolds) {
-            self.store.load().remove(cache.id, key.as_str());
-        }
-        if !key.is_lookup() {
-            core.audit_change(cache, row, key, now);
-            self.note(core, cache, Some(key));
-        }
-        self.bells.ring(row);
-    }
-
-    fn void_cache(&self, core: &mut Core, cache: &Cache, version: Option<RowVersion>, now: Tick) {
-        core.history.void_cache(&cache.fence, now);
-        if cache.spec.on_change == OnChange::Hydrate {
-            core.history.raise_floor(&cache.fence, version);
-            if let Some(audit) = &mut core.audit {
-                audit.voided(cache.id, version);
-            }
-        }
-        self.note(core, cache, None);
-        self.dirty.store(true, Ordering::Release);
-        self.bells.ring_all();
     }
 
     /// A row's hash; definitions of one name share it, so that a lease outlives no change of definition

@@ -317,6 +317,7 @@ fn data<'a>(
             Some("incremental") => Origin::Incremental,
             marked => Origin::Snapshot { first: marked == Some("first") },
         },
+        is_old: false,
         table,
         mark,
     })))
@@ -347,6 +348,7 @@ fn tombstone<'a>(role: &StreamRole, entry: &Entry<'a>) -> Result<Change<'a>, Unr
         version: None,
         commit_ms: None,
         origin: Origin::Log,
+        is_old: false,
         mark: Mark::default(),
     })))
 }

@@ -212,10 +212,9 @@ impl Feed {
         self.in_snapshot.store(false, Ordering::Release);
     }
 
-    /// Notes that the streams are read once more from what they still have: no heartbeat proves anything before it is
-    /// read again.
-    pub fn forget_heartbeats(&self) {
-        for beat in self.held.iter().chain(&self.heartbeats) {
+    /// Notes that the streams are read once more from what they still have: nothing is proven before it is read again.
+    pub fn forget_proofs(&self) {
+        for beat in self.held.iter().chain(&self.heartbeats).chain([&self.proven]) {
             beat.store(0, Ordering::Release);
         }
     }

@@ -1,5 +1,6 @@
 //! What an application's start waits for: a sidecar that listens, or one that has read up and vouches for every cache.
 //!
+//! Who injects the sidecar says which, for the kubelet's patience has to fit it: what the binding says later is for later pods.
 //! The gate opens once and stays open; at its deadline it opens all the same, since an application with a cold cache is
 //! better than none.
 
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use freshet_crds::{StartGate, binding};
+use freshet_crds::StartGate;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
@@ -22,8 +23,9 @@ use crate::{
 /// The gate of one sidecar.
 #[derive(Debug)]
 pub struct Gate {
-    /// What it waits for and how long, where that was said beside the binding.
-    given: (Option<StartGate>, Option<Duration>),
+    /// What it waits for, and how long at most.
+    waits: StartGate,
+    deadline: Duration,
     /// When the sidecar was started.
     began: Tick,
     opened: OnceLock<Opened>,
@@ -39,10 +41,10 @@ pub struct Opened {
 }
 
 impl Gate {
-    /// A gate that is shut; what isn't `given` the binding says.
+    /// A gate that is shut.
     #[must_use]
-    pub fn new(given: (Option<StartGate>, Option<Duration>), began: Tick) -> Self {
-        Self { given, began, opened: OnceLock::new() }
+    pub fn new(waits: StartGate, deadline: Duration, began: Tick) -> Self {
+        Self { waits, deadline, began, opened: OnceLock::new() }
     }
 
     /// Opens it if it is time; what is waited for, if not.
@@ -50,7 +52,7 @@ impl Gate {
         if let Some(opened) = self.opened.get() {
             return Ok(*opened);
         }
-        let (waits, deadline) = self.settings(catalog);
+        let Self { waits, deadline, .. } = *self;
         let missing = if waits == StartGate::Synced { unsynced(catalog, now) } else { Vec::new() };
         let in_time = missing.is_empty();
         if !in_time && now.since(self.began) < deadline {
@@ -72,7 +74,7 @@ impl Gate {
     /// What status tells of it.
     #[must_use]
     pub fn report(&self, catalog: Option<&Catalog>, now: Tick) -> Value {
-        let (waits, deadline) = self.settings(catalog);
+        let Self { waits, deadline, .. } = *self;
         let opened = self.try_open(catalog, now);
         json!({
             "gate": waits,
@@ -82,13 +84,6 @@ impl Gate {
             "afterMs": opened.as_ref().ok().map(|opened| millis(opened.at.since(self.began))),
             "waitsFor": opened.err(),
         })
-    }
-
-    fn settings(&self, catalog: Option<&Catalog>) -> (StartGate, Duration) {
-        let of_binding = catalog.map(|catalog| &catalog.sidecar);
-        let gate = self.given.0.or(of_binding.map(|sidecar| sidecar.start_gate)).unwrap_or_default();
-        let deadline = self.given.1.or(of_binding.map(|sidecar| sidecar.start_deadline));
-        (gate, deadline.unwrap_or(binding::START_DEADLINE))
     }
 }
 
@@ -121,13 +116,13 @@ mod tests {
 
     #[test]
     fn it_opens_at_its_deadline_and_stays_open() {
-        let second = Some(Duration::from_secs(1));
-        let gate = Gate::new((Some(StartGate::Synced), second), Tick(500));
+        let second = Duration::from_secs(1);
+        let gate = Gate::new(StartGate::Synced, second, Tick(500));
         assert_eq!(gate.try_open(None, Tick(1499)).unwrap_err(), ["there is no binding yet"]);
         let late = Opened { at: Tick(1500), in_time: false };
         assert_eq!(gate.try_open(None, Tick(1500)), Ok(late));
         assert_eq!(gate.try_open(None, Tick(1600)), Ok(late));
-        let open = Gate::new((Some(StartGate::Listening), second), Tick(500));
+        let open = Gate::new(StartGate::Listening, second, Tick(500));
         assert_eq!(open.try_open(None, Tick(500)), Ok(Opened { at: Tick(500), in_time: true }));
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     accounts::Accounts,
@@ -182,6 +182,15 @@ impl<S: Shelf> Tail<S> {
         pace::further(Self::look_back(role)?, seen.iter().map(|(_, fields)| fields.as_slice()))
     }
 
+    /// Learns how keys look from the newest entries of a stream that will be read from its first one on, before any is
+    /// hydrated under another shape.
+    pub fn preview(&mut self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
+        let Some(role) = plan.streams.get(stream).filter(|_| self.lacks_position(stream)) else { return };
+        for (_, fields) in entries {
+            self.engine.recall(&plan.tables, &envelope::read(role, fields), now);
+        }
+    }
+
     /// Learns from the newest entries up to where a stream will be positioned, oldest first: which tables it carries, how
     /// their keys look, and what the last numbers were. That it ever had any is enough to know that its table is there.
     pub fn recall(&mut self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
@@ -217,8 +226,12 @@ impl<S: Shelf> Tail<S> {
         if let Some((_, state)) = states.first().filter(|_| !self.is_positioned())
             && plan.starts_with_first(*state)
         {
-            self.replay_from(plan, state.unwrap_or_default());
+            let state = state.unwrap_or_default();
+            info!(entries = state.length, whole = state.is_whole(), "starting warm");
+            self.replay_from(plan, state);
             start = Start::First;
+        } else if plan.is_warm() && !self.is_positioned() {
+            warn!("starting cold: entries were deleted (XDEL) from among those that the stream still has");
         }
         // Without positions any server will do, and with them it is the one that they are of.
         let _ = self.continuity.attach(server, states, start);
@@ -229,7 +242,7 @@ impl<S: Shelf> Tail<S> {
     fn replay_from(&mut self, plan: &Plan, state: StreamState) {
         self.replay = Replay::begin(state.last, state.is_whole());
         self.newest = Versions::default();
-        self.feed.forget_heartbeats();
+        self.feed.forget_proofs();
         self.engine.unrank(&plan.caches);
     }
 
@@ -279,11 +292,12 @@ impl<S: Shelf> Tail<S> {
                 Some(state.as_ref()?.added.saturating_sub(self.continuity.cursors().get(name)?.added))
             });
             self.feed.with_report(|r| r.pending = pending.sum());
+            let states = || states.iter().map(|(name, state)| (name.as_str(), *state));
             if complete {
-                self.continuity.check(server, states.iter().map(|(name, state)| (name.as_str(), *state)))?;
+                self.continuity.check(server, states())?;
                 self.prove(whole_at);
             }
-            Ok(())
+            self.continuity.check_unread(states())
         });
         if let Err(why) = verdict {
             self.lose(why, now.tick);
@@ -325,7 +339,10 @@ impl<S: Shelf> Tail<S> {
                         }
                         self.accounts.begin_after(at);
                     }
-                    Follows::Floor(version) => self.engine.rank(&plan.caches, version),
+                    Follows::Floor(version) => {
+                        self.newest.see(version);
+                        self.engine.rank(&plan.caches, version);
+                    }
                     Follows::NullsReplaced => self.engine.distrust_images(&plan.caches, now.tick),
                 }
                 if let Some(fault) = change.fault()

@@ -16,7 +16,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
@@ -91,6 +91,8 @@ pub struct Upstream {
     flights: Mutex<Flights<Flight>>,
     schedule: Mutex<Schedule>,
     slots: Semaphore,
+    /// The most requests that a fetch has taken.
+    requests: AtomicU32,
     background: Arc<Semaphore>,
 }
 
@@ -144,6 +146,7 @@ impl Upstream {
             flights: Mutex::default(),
             schedule: Mutex::default(),
             slots: Semaphore::new(AT_ONCE),
+            requests: AtomicU32::new(1),
             background: Arc::new(Semaphore::new(IN_BACKGROUND)),
         }
     }
@@ -157,7 +160,22 @@ impl Upstream {
     /// When a fetch for which nobody waits may begin, as far as the rate and the upstream's word go.
     #[must_use]
     pub fn open_from(&self, now: Tick) -> Tick {
-        self.limiter().clone().take(self.spec.rate, Urgency::Background, now).err().unwrap_or(now)
+        self.ready(now).err().unwrap_or(now)
+    }
+
+    /// Whether there are tokens for a whole fetch for which nobody waits: with fewer, those of a list would be spent on its
+    /// first pages for ever. If not, when there is another one.
+    fn ready(&self, now: Tick) -> Result<(), Tick> {
+        // On a copy: the tokens are taken by who sends the requests.
+        let mut limiter = self.limiter().clone();
+        let most = self.spec.rate.map_or(1, |rate| rate.burst.saturating_sub(1).max(1));
+        let needed = self.requests.load(Ordering::Relaxed).clamp(1, most);
+        (0..needed).try_for_each(|_| limiter.take(self.spec.rate, Urgency::Background, now))
+    }
+
+    /// Notes that a fetch takes so many requests, its pages and redirects.
+    fn note_requests(&self, requests: u32) {
+        self.requests.fetch_max(requests, Ordering::Relaxed);
     }
 
     /// How many fetches are under way.
@@ -166,10 +184,9 @@ impl Upstream {
         self.flights().running()
     }
 
-    /// A place for a fetch for which nobody waits, if it would have a token, too, were it made now.
+    /// A place for a fetch for which nobody waits, if it would have its tokens, too, were it made now.
     pub(crate) fn place(&self, now: Tick) -> Option<OwnedSemaphorePermit> {
-        // On a copy: the token is taken by who sends the request.
-        self.limiter().clone().take(self.spec.rate, Urgency::Background, now).ok()?;
+        self.ready(now).ok()?;
         Arc::clone(&self.background).try_acquire_owned().ok()
     }
 

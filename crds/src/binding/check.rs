@@ -4,8 +4,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use super::{
     CacheSpec, ColumnSpec, FreshnessSpec, Invalid, JITTER_FORM, LEAST_RETENTION, MAX_JITTER, MAX_VALUE_FORM,
-    RETENTION_FORM, START_DEADLINE, SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS,
-    UrlSpec,
+    RETENTION_FORM, SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
 };
 use crate::{
     Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, StartGate,
@@ -277,13 +276,12 @@ impl Faults {
         if sidecar.start_deadline.is_some() && sidecar.start_gate != StartGate::Synced {
             self.add("spec.sidecar.startDeadline", refusals::DEADLINE_IS_OF_SYNCED);
         }
-        let start_deadline = sidecar.start_deadline.as_ref().map_or(START_DEADLINE, |text| {
-            self.duration("spec.sidecar.startDeadline", text, quantity::MOMENT, "1m")
-        });
+        if let Some(text) = &sidecar.start_deadline {
+            self.duration("spec.sidecar.startDeadline", text, quantity::MOMENT, "1m");
+        }
         SidecarSpec {
             max_value: max_value.unwrap_or_default(),
             start_gate: sidecar.start_gate,
-            start_deadline,
             log_level: sidecar.log_level,
         }
     }

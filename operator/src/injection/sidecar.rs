@@ -1,5 +1,7 @@
 //! The sidecar's container, its volumes, and what the application's containers get.
 
+use std::time::Duration;
+
 use freshet_crds::{ConfigMapKeyRef, SecretKeyRef, StartGate, names};
 use serde_json::{Value, json};
 
@@ -167,9 +169,14 @@ fn container(pod: &Value, shape: &Shape) -> Value {
         // The binding says the same, and may come later.
         let gate = format!("{:?}", shape.start_gate);
         env.push(json!({ "name": "FRESHET_START_GATE", "value": gate }));
-        env.push(json!({ "name": "FRESHET_START_DEADLINE", "value": format!("{}ms", deadline.as_millis()) }));
+        env.push(json!({ "name": "FRESHET_START_DEADLINE", "value": deadline_text(deadline) }));
     }
     container
+}
+
+/// A duration as the sidecar reads it: of milliseconds alone it takes no more than nine digits.
+fn deadline_text(deadline: Duration) -> String {
+    format!("{}s{}ms", deadline.as_secs(), deadline.subsec_millis())
 }
 
 /// The sidecar's resources, less those for which the pod as a whole has a budget: the API server refuses a pod whose

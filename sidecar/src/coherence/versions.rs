@@ -17,6 +17,8 @@ pub struct Versions(Vec<OfServer>);
 struct OfServer {
     /// Nothing up to this is hydrated: the cache was void as a whole at this place in the log.
     floor: Option<RowVersion>,
+    /// The same, by a change of all of it, which nothing takes back.
+    changed: Option<RowVersion>,
     /// The newest seen of any row.
     newest: RowVersion,
 }
@@ -31,7 +33,7 @@ impl Versions {
         let newest = match at.map(|at| self.0.remove(at)) {
             Some(known) if known.newest >= version => known,
             Some(known) => OfServer { newest: version, ..known },
-            None => OfServer { floor: None, newest: version },
+            None => OfServer { floor: None, changed: None, newest: version },
         };
         self.0.push(newest);
     }
@@ -57,9 +59,13 @@ impl Versions {
         }
     }
 
-    /// Forgets all of it: what is read next tells it again.
+    /// Forgets all but what changes have made void: what is read next tells it again.
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        let kept = |known: &OfServer| {
+            let floor = known.changed?;
+            Some(OfServer { floor: Some(floor), changed: Some(floor), newest: floor })
+        };
+        self.0 = self.0.iter().filter_map(kept).collect();
     }
 
     /// Remembers that the cache was void as a whole at this place in the log; without one, at the newest places that
@@ -72,10 +78,9 @@ impl Versions {
             return self.0.iter_mut().for_each(|known| known.floor = Some(known.newest));
         };
         self.see(version);
-        if let Some(known) = self.0.last_mut()
-            && known.floor.is_none_or(|floor| floor < version)
-        {
-            known.floor = Some(version);
+        if let Some(known) = self.0.last_mut() {
+            let later = |place: Option<RowVersion>| place.filter(|place| *place >= version).or(Some(version));
+            (known.floor, known.changed) = (later(known.floor), later(known.changed));
         }
     }
 }

@@ -140,9 +140,13 @@ impl Follower {
             for (stream, state) in &survey.states {
                 if let Some(state) = state.filter(|state| state.added > 0)
                     && self.tail.lacks_position(stream)
-                    && !plan.starts_with_first(Some(state))
                 {
-                    self.look_back(redis, plan, stream, state.last).await?;
+                    let entries = self.look_back(redis, plan, stream, state.last).await?;
+                    if plan.starts_with_first(Some(state)) {
+                        self.tail.preview(plan, stream, &entries, Tick::now());
+                    } else {
+                        self.tail.recall(plan, stream, &entries, Tick::now());
+                    }
                 }
             }
             self.tail.position(plan, survey, Tick::now());
@@ -154,14 +158,14 @@ impl Follower {
         Ok(())
     }
 
-    /// Learns from a stream's newest entries up to where it will be positioned.
+    /// A stream's newest entries up to where it will be positioned.
     async fn look_back(
-        &mut self,
+        &self,
         redis: &mut MultiplexedConnection,
         plan: &Plan,
         stream: &str,
         last: EntryId,
-    ) -> Result<(), SessionError> {
+    ) -> Result<Vec<RawEntry>, SessionError> {
         let mut entries: Vec<RawEntry> = Vec::new();
         let mut newest = last.to_string();
         while let Some(count) = Tail::<Store>::look_further_back(&plan.streams[stream], &entries) {
@@ -178,8 +182,7 @@ impl Follower {
         }
         // Oldest first, so that the newest has the last word.
         entries.reverse();
-        self.tail.recall(plan, stream, &entries, Tick::now());
-        Ok(())
+        Ok(entries)
     }
 
     /// Checks continuity: on a break the next [`Follower::position`] begins anew.

@@ -36,6 +36,11 @@ impl Plan {
         Some(Self { catalog, tables, streams, caches, warm })
     }
 
+    /// Whether some cache starts warm.
+    pub(crate) fn is_warm(&self) -> bool {
+        self.warm
+    }
+
     /// Whether the reading of a stream that stands so starts with the first entry that it has. Where entries are missing
     /// in between, what is left may be older than they were.
     pub(crate) fn starts_with_first(&self, state: Option<StreamState>) -> bool {

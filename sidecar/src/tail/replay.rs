@@ -67,6 +67,9 @@ impl Replay {
 
     /// Learns what an entry tells, before it is applied.
     pub(super) fn see(&mut self, id: EntryId, change: &mut Change<'_>) -> Follows {
+        if let Change::Row(row) = change {
+            row.is_old = self.is_old(id);
+        }
         match self.before {
             Before::Ranked => Follows::Nothing,
             Before::Nothing { snapshot } => self.see_first(snapshot, id, change),
@@ -152,6 +155,7 @@ mod tests {
             version,
             commit_ms: Some(1),
             origin,
+            is_old: false,
             mark,
         }))
     }

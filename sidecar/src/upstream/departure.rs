@@ -69,7 +69,7 @@ impl Departure {
             }
             Err(failure) => Err(failure),
         };
-        self.note(&landing);
+        self.note(&landing, wish.accept.is_none());
         landing
     }
 
@@ -80,8 +80,9 @@ impl Departure {
         Arc::new(self.upstream.land(self.service.keeper(), place, answer, accept, revalidated, when))
     }
 
-    /// Counts what has become of it, and notes a failure where it is stored what may be served instead.
-    fn note(&self, landing: &Landing) {
+    /// Counts what has become of it, and notes a failure where it is stored what may be served instead; `is_for_views` if
+    /// views would have asked the same.
+    fn note(&self, landing: &Landing, is_for_views: bool) {
         let (upstream, now) = (&self.upstream, Tick::now());
         let (outcome, why) = match landing {
             Ok(landed) if landed.status.is_server_error() => {
@@ -103,7 +104,8 @@ impl Departure {
             Ok(landed) => Some(format!("it answers {}", landed.status)),
             Err(_) => None,
         };
-        if let Some(why) = why.as_ref().map(|(_, why)| why.clone()).or(passed) {
+        // What fails for an application's `Accept` need not fail for views, which send none.
+        if let Some(why) = why.as_ref().map(|(_, why)| why.clone()).or(passed).filter(|_| is_for_views) {
             let why = if until.is_some() { why } else { format!("fetching it has failed: {why}") };
             upstream.pins.failed(&self.key, why, until, now);
         }

@@ -39,6 +39,9 @@ impl Failure {
         "upstream-limited",
     ];
 
+    /// The kind of [`Failure::Limited`].
+    pub const LIMITED: usize = 4;
+
     /// Its kind: an index into [`Failure::KINDS`].
     #[must_use]
     pub fn kind(&self) -> usize {
@@ -47,7 +50,7 @@ impl Failure {
             Self::Late(..) => 1,
             Self::TooLarge(_) => 2,
             Self::Redirect(_) => 3,
-            Self::Limited(..) => 4,
+            Self::Limited(..) => Self::LIMITED,
         }
     }
 

@@ -171,7 +171,7 @@ pub async fn fetch(
         }
     }
     let http = upstream.client.http(spec, mounts)?;
-    let mut fetch = Fetch { upstream, room, http, urgency: wish.urgency, headers, left: most, asked: false };
+    let mut fetch = Fetch { upstream, room, http, urgency: wish.urgency, headers, left: most, asked: 0 };
     loop {
         let (answer, place, led) = fetch.follow(place.clone(), uri.clone()).await?;
         if answer.status != StatusCode::NOT_MODIFIED {
@@ -213,8 +213,8 @@ struct Fetch<'a> {
     headers: HeaderMap,
     /// How many bytes may still come.
     left: u64,
-    /// Whether a request was sent.
-    asked: bool,
+    /// How many requests were sent.
+    asked: u32,
 }
 
 /// What the redirects that led to an answer say of it.
@@ -321,14 +321,18 @@ impl Fetch<'_> {
                 (limiter.take(self.upstream.spec.rate, self.urgency, now), limiter.held(now).is_some())
             };
             let Err(until) = taken else {
-                self.asked = true;
+                self.asked += 1;
+                self.upstream.note_requests(self.asked);
                 return Ok(());
             };
             let wait = until.since(now);
             if held {
                 return Err(Failure::Limited(until, "the upstream takes no more"));
             }
-            if !self.asked || wait > self.upstream.spec.timeout {
+            if self.asked > 0 {
+                self.upstream.note_requests(self.asked + 1);
+            }
+            if self.asked == 0 || wait > self.upstream.spec.timeout {
                 return Err(Failure::Limited(until, "the binding's rate is used up"));
             }
             sleep(wait).await;

@@ -17,7 +17,7 @@ use super::{
     allowance::Allowance,
     answers::{Boarding, For, Keeper, Ticket},
     client::Room,
-    departure::{Departure, Landing},
+    departure::{Departure, Landed, Landing},
     failure::Failure,
     fetch::Wish,
     judge::Wants,
@@ -179,6 +179,8 @@ impl Service {
             match landed(flight).await {
                 // Perhaps one for which nobody waited, and that stood back: one reader's is next, which the others join.
                 Err(Failure::Limited(..)) if joined && !again => again = true,
+                // It was under way for longer than the reader takes: the next one is younger.
+                Ok(landed) if joined && !again && is_too_old(&landed, wants) => again = true,
                 landing => return (landing, joined),
             }
         }
@@ -234,6 +236,11 @@ impl Service {
         });
         Ok((flight, false))
     }
+}
+
+/// Whether an answer that others have asked for is older than a reader takes.
+fn is_too_old(landed: &Landed, wants: &Wants) -> bool {
+    wants.max_age.is_some_and(|most| landed.life.age(Tick::now()) > most)
 }
 
 /// What becomes of a fetch. A fetcher that ends unexpectedly has ended, too.

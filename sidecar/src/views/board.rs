@@ -11,7 +11,8 @@ use crate::{
     entry::Entry,
     upstream::{
         allowance::Taken,
-        judge::{Verdict, Wants, judge},
+        failure::Failure,
+        judge::{Verdict, Wants, judge, may_serve_on_error, name},
         life::Life,
         pins::{Absent, Pinned},
     },
@@ -103,6 +104,8 @@ impl View {
         let (mut missing, mut next) = (Vec::new(), now);
         let (mut entries, mut contents) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
         let mut standing: Option<Standing> = None;
+        // Whoever asked the cache now would be told that nothing may be asked, and be given what has ended.
+        let limited = self.upstream.open_from(now) > now;
         for (key, pinned) in self.spec.keys.iter().zip(found) {
             let mut miss = |absent: Absent| {
                 next = next.max(absent.next);
@@ -119,6 +122,9 @@ impl View {
             let (life, stale) = match (judge(origin, &wants, now), origin) {
                 (Verdict::Serve, Some(origin)) => (origin.life, None),
                 (Verdict::ServeStale(why), Some(origin)) => (origin.life, Some(why)),
+                (Verdict::Fetch(_), Some(origin)) if limited && may_serve_on_error(origin, &wants, now) => {
+                    (origin.life, Some(name(Failure::LIMITED)))
+                }
                 _ => {
                     miss(self.upstream.pins.outlook(key));
                     continue;

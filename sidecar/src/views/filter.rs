@@ -6,7 +6,7 @@ use freshet_crds::{
     binding::{ConditionSpec, Test},
     json_pointer::JsonPointer,
 };
-use jiff::Timestamp;
+use jiff::SignedDuration;
 
 use super::{
     decimal::Decimal,
@@ -32,7 +32,7 @@ enum Check {
 struct Operand {
     text: Box<str>,
     number: Option<Decimal>,
-    time: Option<Timestamp>,
+    time: Option<SignedDuration>,
 }
 
 // === impl Filter ===

@@ -1,7 +1,7 @@
 //! What items are ordered by.
 
 use freshet_crds::OrderAs;
-use jiff::Timestamp;
+use jiff::{SignedDuration, civil::DateTime};
 use serde_json::value::RawValue;
 
 use super::decimal::Decimal;
@@ -12,7 +12,7 @@ pub enum Rank {
     /// A number, exactly.
     Number(Decimal),
     /// An instant, to the nanosecond.
-    Time(Timestamp),
+    Time(SignedDuration),
     /// A text, by its code points.
     Text(Box<str>),
 }
@@ -60,10 +60,12 @@ impl Rank {
     }
 }
 
-/// The instant that a text of RFC 3339's form means: date, time and offset, with at most nine decimals of a second.
+/// The instant that a text of RFC 3339's form means, since the Unix epoch: date, time and offset, with at most nine decimals
+/// of a second. The years 0000 to 9999, whole: their ends are often written for ever and never.
 #[must_use]
-pub fn time(text: &str) -> Option<Timestamp> {
-    // What else jiff reads as an instant, names of time zones and dates without dashes, is no time here.
+pub fn time(text: &str) -> Option<SignedDuration> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    // What else jiff reads as a date with a time isn't of this form.
     let bytes = text.as_bytes();
     let is_form = bytes.len() >= 20
         && b"dddd-dd-ddTdd:dd:dd".iter().zip(bytes).all(|(form, byte)| match form {
@@ -71,18 +73,29 @@ pub fn time(text: &str) -> Option<Timestamp> {
             b'T' => matches!(byte, b'T' | b't'),
             other => byte == other,
         });
-    let offset = bytes.get(19..).filter(|_| is_form)?;
-    let offset = match offset.strip_prefix(b".") {
+    let behind = bytes.get(19..).filter(|_| is_form)?;
+    let digits = match behind.strip_prefix(b".") {
         Some(fraction) => {
             let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
-            fraction.get(digits..).filter(|_| (1..=9).contains(&digits))?
+            Some(digits).filter(|digits| (1..=9).contains(digits))? + 1
         }
-        None => offset,
+        None => 0,
     };
-    let is_offset = matches!(offset, b"Z" | b"z")
-        || matches!(offset, [b'+' | b'-', hours @ .., b':', a, b]
-            if hours.len() == 2 && hours.iter().chain([a, b]).all(u8::is_ascii_digit));
-    text.parse().ok().filter(|_| is_offset)
+    let (local, offset) = (text.get(..19 + digits)?, behind.get(digits..)?);
+    let number = |tens: &u8, ones: &u8| {
+        let digit = |byte: &u8| byte.is_ascii_digit().then(|| i64::from(byte - b'0'));
+        Some(digit(tens)? * 10 + digit(ones)?)
+    };
+    let minutes = match offset {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), a, b, b':', c, d] => {
+            let (hours, minutes) = (number(a, b).filter(|n| *n < 24)?, number(c, d).filter(|n| *n < 60)?);
+            (hours * 60 + minutes) * if *sign == b'-' { -1 } else { 1 }
+        }
+        _ => return None,
+    };
+    let local: DateTime = local.parse().ok()?;
+    Some(local.duration_since(EPOCH) - SignedDuration::from_mins(minutes))
 }
 
 #[cfg(test)]
@@ -110,6 +123,12 @@ mod tests {
         }
         assert!(time("2024-02-29T23:59:59.999999999Z") < time("2024-03-01T00:00:00+00:00"));
         assert!(time("2024-06-01T10:00:00+02:00") < time("2024-06-01T09:00:00+00:00"));
+        assert!(time("9999-12-30T00:00:00Z") < time("9999-12-31T23:59:59.999999999Z"));
+        assert!(time("9999-12-31T23:59:59-23:59") > time("9999-12-31T23:59:59Z"));
+        assert!(
+            time("0000-01-01T00:00:00+23:59")
+                .is_some_and(|time| Some(time) < self::time("0000-01-01T00:00:00Z"))
+        );
         for text in [
             "",
             "2024",
@@ -124,6 +143,8 @@ mod tests {
             "2024-02-29T12:00:00.1234567890Z",
             "2024-02-29T12:00:00+0100",
             "2024-02-29T12:00:00+01",
+            "2024-02-29T12:00:00+24:00",
+            "2024-02-29T12:00:00+01:60",
             "2024-02-29T12:00:00+01:00[Europe/Paris]",
             "2024-02-29T12:00:00Z ",
             "2024-02-29T12:00:00\u{e9}",

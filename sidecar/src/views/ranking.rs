@@ -1,11 +1,20 @@
 //! The top of what several JSON texts hold: a function of these and of what the binding says, wherever they come from.
 
+use std::{cmp::Ordering, fmt};
+
 use bytes::Bytes;
 use freshet_crds::{Order, binding::ViewSpec};
+use serde::{
+    Deserializer as _,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::{filter::Filter, ordering::Rank, pointer::find};
 use crate::entry::Digest;
+
+/// Items that are looked at before those that aren't of the top are let go, where the limit is less: half of them.
+const SPARE: usize = 1024;
 
 /// Why a text has no items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,26 +57,6 @@ pub fn rank<'a>(
     filter: &Filter,
     texts: impl IntoIterator<Item = Option<&'a [u8]>>,
 ) -> Result<Ranked, Vec<(usize, Unfit)>> {
-    let (mut candidates, mut unfit) = (Vec::new(), Vec::new());
-    for (at, text) in texts.into_iter().enumerate() {
-        let Some(text) = text else { continue };
-        match items(text, !spec.order_by.is_root()) {
-            Ok(items) => candidates.extend(
-                items.into_iter().enumerate().filter(|(_, item)| filter.takes(item.get())).map(
-                    |(i, item)| {
-                        let value = find(item.get(), spec.order_by.steps());
-                        let rank = value.and_then(|value| Rank::read(value, spec.order_as));
-                        Candidate { rank, place: (at, i), json: item.get() }
-                    },
-                ),
-            ),
-            Err(why) => unfit.push((at, why)),
-        }
-    }
-    if !unfit.is_empty() {
-        return Err(unfit);
-    }
-    let all = candidates.len();
     let order = |a: &Candidate<'_>, b: &Candidate<'_>| {
         let ranks = match (&a.rank, &b.rank) {
             (Some(a), Some(b)) if spec.order == Order::Descending => b.cmp(a),
@@ -77,29 +66,90 @@ pub fn rank<'a>(
         };
         ranks.then(a.place.cmp(&b.place))
     };
-    if all > spec.limit && spec.limit > 0 {
-        candidates.select_nth_unstable_by(spec.limit - 1, order);
-        candidates.truncate(spec.limit);
+    // A list has more items than there is memory for what is known of each: those that can't be of the top are let go.
+    let most = spec.limit.max(SPARE) * 2;
+    let (mut candidates, mut unfit, mut all) = (Vec::new(), Vec::new(), 0);
+    for (at, text) in texts.into_iter().enumerate() {
+        let Some(text) = text else { continue };
+        let read = each_item(text, !spec.order_by.is_root(), |i, json| {
+            if !filter.takes(json) {
+                return;
+            }
+            let value = find(json, spec.order_by.steps());
+            let rank = value.and_then(|value| Rank::read(value, spec.order_as));
+            all += 1;
+            if candidates.len() == most {
+                keep_top(&mut candidates, spec.limit, order);
+            }
+            candidates.push(Candidate { rank, place: (at, i), json });
+        });
+        if let Err(why) = read {
+            unfit.push((at, why));
+        }
     }
+    if !unfit.is_empty() {
+        return Err(unfit);
+    }
+    keep_top(&mut candidates, spec.limit, order);
     candidates.sort_unstable_by(order);
     Ok(Ranked::of(all, &candidates))
 }
 
-/// The items of one text: the elements of an array, or an object itself. `within` if what they are ordered by is
-/// within them.
-fn items(text: &[u8], within: bool) -> Result<Vec<&RawValue>, Unfit> {
+/// Keeps the first `limit` in this order, in any order.
+fn keep_top<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    limit: usize,
+    order: impl Fn(&Candidate<'a>, &Candidate<'a>) -> Ordering,
+) {
+    if candidates.len() > limit && limit > 0 {
+        candidates.select_nth_unstable_by(limit - 1, order);
+        candidates.truncate(limit);
+    }
+}
+
+/// Calls `each` with the items of one text, one after the other, and their places: the elements of an array, or an object
+/// itself. `within` if what they are ordered by is within them.
+fn each_item<'a>(text: &'a [u8], within: bool, mut each: impl FnMut(usize, &'a str)) -> Result<(), Unfit> {
     let whole: &RawValue = serde_json::from_slice(text).map_err(|_| Unfit::NotJson)?;
     match whole.get().as_bytes().first() {
-        Some(b'{') => Ok(vec![whole]),
+        Some(b'{') => each(0, whole.get()),
         Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(whole.get()).map_err(|_| Unfit::NotJson)?;
-            let is_scalar = |item: &&RawValue| !item.get().starts_with(['{', '[']);
-            match items.iter().position(is_scalar).filter(|_| within) {
-                Some(at) => Err(Unfit::Element(at)),
-                None => Ok(items),
+            let mut scalar = None;
+            let elements = Elements(|i, item: &'a RawValue| {
+                if within && !item.get().starts_with(['{', '[']) {
+                    scalar.get_or_insert(i);
+                } else if scalar.is_none() {
+                    each(i, item.get());
+                }
+            });
+            let mut json = serde_json::Deserializer::from_str(whole.get());
+            json.deserialize_seq(elements).map_err(|_| Unfit::NotJson)?;
+            if let Some(at) = scalar {
+                return Err(Unfit::Element(at));
             }
         }
-        _ => Err(Unfit::Scalar),
+        _ => return Err(Unfit::Scalar),
+    }
+    Ok(())
+}
+
+/// Visits the elements of an array without keeping them.
+struct Elements<F>(F);
+
+impl<'a, F: FnMut(usize, &'a RawValue)> Visitor<'a> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        let mut at = 0;
+        while let Some(element) = elements.next_element()? {
+            (self.0)(at, element);
+            at += 1;
+        }
+        Ok(())
     }
 }
 

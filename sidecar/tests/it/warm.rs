@@ -187,11 +187,11 @@ spec:
   caches:
   - {{name: api, upstream: {{url: '{}'}}}}
   views:
-  - {{name: top, cache: api, keys: [items], orderBy: /n}}
-  sidecar: {{startGate: Synced}}",
+  - {{name: top, cache: api, keys: [items], orderBy: /n}}",
         rest.url()
     );
-    let mut sidecar = Sidecar::builder(executable(), &text).spawn().unwrap();
+    let builder = Sidecar::builder(executable(), &text).env("FRESHET_START_GATE", "Synced");
+    let mut sidecar = builder.spawn().unwrap();
     rest.until_count(1).unwrap();
     let waiting = admin(&sidecar, "/startupz");
     assert_eq!((waiting.status, waiting.text()), (503, "view top: incomplete\n".to_owned()));

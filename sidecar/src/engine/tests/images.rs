@@ -82,6 +82,9 @@ fn images_from_before_the_streams_positions_are_no_news() {
     let bench = Bench::new(HYDRATED, "");
     let (_, cache) = bench.cache("rows");
     bench.engine.foresee([&cache], crate::position::RowVersion::Postgres { lsn: 200 });
+    // What is known by then counts.
+    cache.attached.store(false, std::sync::atomic::Ordering::Release);
+    bench.engine.attach([&cache], bench.now.tick);
     bench.change(7, 200, 0, "before");
     assert_eq!(bench.get("rows/7"), "miss");
     bench.change(7, 201, 0, "after");

@@ -12,6 +12,9 @@ use crate::{
     key::Key,
 };
 
+/// How long ago everything was committed, in milliseconds.
+const AGE: u64 = 60_000;
+
 const CACHES: &str = "{name: images, table: s.t, onChange: Hydrate, warmStart: true}";
 
 fn installed() -> Tail {
@@ -65,7 +68,8 @@ fn written(n: u64, id: u64, lsn: u64, preceding: Option<u64>) -> RawEntry {
 }
 
 fn event(n: u64, id: u64, op: &str, place: &str, transaction: &str) -> RawEntry {
-    let source = format!("{{\"db\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"ts_ms\":5,{place}}}");
+    let ts = Now::read().wall_ms - AGE;
+    let source = format!("{{\"db\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"ts_ms\":{ts},{place}}}");
     let value = format!(
         "{{\"after\":{{\"id\":{id},\"n\":{n}}},\"op\":\"{op}\",\"source\":{source},\"transaction\":{transaction}}}"
     );
@@ -104,6 +108,81 @@ fn refused(tail: &Tail, why: Refusal) -> u64 {
 
 fn breaks(tail: &Tail) -> Vec<Break> {
     tail.feed.with_report(|report| report.breaks.keys().copied().collect())
+}
+
+#[test]
+fn what_a_stream_still_tells_lives_from_its_commit_on() {
+    let (mut tail, plan) = warm(0, vec![snapshot(1, 1, 10)]);
+    let catalog = catalog(&tail);
+    let cache = &catalog.caches["images"];
+    let left = |tail: &Tail, id: &str| {
+        let key = Key::from_path(id, cache.shape().forms.as_deref()).unwrap();
+        let now = Tick::now();
+        let entry = tail.engine.current(cache, &key, now).unwrap();
+        (entry.age(now).as_secs(), entry.expires.since(now).as_secs())
+    };
+    read(&mut tail, &plan, vec![written(2, 2, 20, None)]);
+    let ((old, before), (new, after)) = (left(&tail, "1"), left(&tail, "2"));
+    assert!((60..70).contains(&old) && new < 10, "{old} s and {new} s");
+    // A life is shortened by lot, by a tenth at most.
+    assert!(before <= 3540 && after > 3200, "{before} s and {after} s are left");
+    install(&tail.engine, "stream: shop.cdc", &CACHES.replace("warmStart", "ttl: 1m, warmStart"));
+    let mut short = Tail::new(Arc::clone(&tail.engine), Arc::clone(&tail.feed));
+    let plan = short.plan().unwrap();
+    let entries = vec![snapshot(1, 1, 10), written(2, 2, 20, None)];
+    position(&mut short, &plan, 0, &entries);
+    read(&mut short, &plan, entries);
+    assert_eq!(held(&short, &[1, 2]), [0, 0], "their lives are over");
+}
+
+#[test]
+fn keys_that_look_otherwise_take_no_row_from_those_that_come() {
+    let text = |n, id: &str| {
+        let source = format!(
+            "{{\"db\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"ts_ms\":{},\"snapshot\":\"true\",\"lsn\":10}}",
+            Now::read().wall_ms
+        );
+        let value = format!("{{\"after\":{{\"id\":\"{id}\",\"n\":{n}}},\"op\":\"r\",\"source\":{source}}}");
+        entry(n, &format!("{{\"id\":\"{id}\"}}"), &value)
+    };
+    let (tail, _) = warm(0, vec![text(1, "ABCD"), text(2, "A-1"), text(3, "x y")]);
+    assert_eq!(refused(&tail, Refusal::NotNewer), 0);
+    assert!(count(&catalog(&tail).caches["images"].stats.entries) >= 1, "the last is there");
+}
+
+#[test]
+fn what_a_truncate_made_void_stays_so_after_a_loss_of_place() {
+    let (mut tail, plan) = warm(0, vec![written(1, 1, 20, Some(10)), written(2, 1, 30, Some(10))]);
+    let truncate =
+        "{\"op\":\"t\",\"source\":{\"db\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"lsn\":40,\"ts_ms\":1}}";
+    read(&mut tail, &plan, vec![entry(3, "default", truncate)]);
+    tail.lose(Break::ServerChanged, Tick(3));
+    let shorter = vec![written(1, 1, 20, Some(10)), written(2, 1, 30, Some(10))];
+    position(&mut tail, &plan, 0, &shorter);
+    read(&mut tail, &plan, shorter);
+    assert_eq!(held(&tail, &[1]), [0]);
+}
+
+#[test]
+fn a_stream_that_is_trimmed_while_it_is_read_is_noticed_at_once() {
+    let mut tail = installed();
+    let plan = tail.plan().unwrap();
+    let entries: Vec<_> = (1..=9).map(|n| snapshot(n, n, 10)).collect();
+    position(&mut tail, &plan, 0, &entries);
+    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+    let mut check = |length: u64, some: &[RawEntry]| {
+        let id = |ms| EntryId { ms, n: 0 };
+        let before = id(10 - length).before();
+        let state = StreamState { last: id(9), added: 9, length, before, removed: EntryId::default() };
+        let states = vec![("shop.cdc".to_owned(), Some(state))];
+        let survey = Survey { server: server.clone(), link: None, states };
+        let read = vec![("shop.cdc".to_owned(), some.to_vec())];
+        tail.check(&plan, &survey, read, 2, Tick(3), Now::read());
+        breaks(&tail)
+    };
+    assert_eq!(check(9, &entries[..2]), [], "seven are unread");
+    assert_eq!(check(5, &entries[2..4]), [], "five are unread, and there");
+    assert_eq!(check(2, &entries[4..6]), [Break::EntriesMissed]);
 }
 
 #[test]
