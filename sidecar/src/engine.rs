@@ -287,7 +287,6 @@ impl<S: Shelf> Engine<S> {
     ) -> Option<Break> {
         let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         let skew = catalog.freshness.clock_skew;
-        bump(&feed.stats.entries);
         match change {
             Change::Heartbeat(heartbeat) => {
                 let age = Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms));
@@ -327,6 +326,8 @@ impl<S: Shelf> Engine<S> {
             let of_feed = |cache: &&Arc<Cache>| std::ptr::eq(Arc::as_ptr(&cache.feed), feed);
             self.foresee(catalog.caches.values().filter(of_feed), *version);
         }
+        // Whoever sees that it was applied finds it done.
+        bump(&feed.stats.entries);
         // Last: a break voids what the change itself has made.
         breaks(feed, change)
     }
