@@ -203,3 +203,27 @@ fn a_rate_is_kept_to_and_its_last_token_left_to_readers() {
     .unwrap();
     assert_eq!((gallery.rest.count(), gallery.get("other", &[]).status), (1, 200));
 }
+
+/// With tokens for some of its pages only, they would be spent on the first ones over and over.
+#[test]
+fn a_list_is_fetched_when_there_are_tokens_for_all_of_its_pages() {
+    // A token comes every 1.5 s, which is longer than a page waits for one.
+    let upstream = ", paginate: {}, refresh: 1s, timeout: 1s, rate: {requests: 4, per: 6s}";
+    let gallery = Gallery::open(upstream, &[("top", "list", ", orderBy: /n")], |request| {
+        let next = match request.target.as_str() {
+            "/list" => "</list?page=2>; rel=next",
+            "/list?page=2" => "</list?page=3>; rel=next",
+            _ => return lasting("[{\"n\":3}]"),
+        };
+        lasting("[{\"n\":1}]").header("Link", next)
+    });
+    gallery.until_whole("top");
+    until("it is fetched twice more", SOON * 2, || {
+        let asked = gallery.asked("/list?page=3");
+        anyhow::ensure!(asked >= 3, "{asked} times");
+        Ok(())
+    })
+    .unwrap();
+    let (first, last) = (gallery.asked("/list"), gallery.asked("/list?page=3"));
+    assert!(first <= last + 1, "{first} were begun and {last} came to their end");
+}
