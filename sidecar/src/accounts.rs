@@ -15,7 +15,7 @@
 //!
 //! Nothing here does I/O or reads a clock.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     bounds::{Memory, room},
@@ -25,11 +25,12 @@ use crate::{
     position::{Commit, Gtid, RowVersion},
 };
 
+mod ended;
+
+use ended::Ended;
+
 /// Transactions that are kept until the books are settled, at most: while a backlog is read from several streams.
 pub const UNSETTLED: usize = 1 << 16;
-/// Transactions that are remembered once the books are settled after their end, so that what is replayed of them isn't
-/// counted again. Debezium's sink sends at most a batch again, of 2048 events unless set otherwise.
-const ENDED: usize = 1 << 12;
 /// MariaDB's domains that are followed, at most: there is one unless it has several primaries.
 pub const DOMAINS: usize = 64;
 
@@ -102,13 +103,6 @@ enum Entered {
     /// A begin was the first to come.
     Nobody,
     This(TransactionId),
-}
-
-/// The transactions that ended last.
-#[derive(Debug, Default)]
-struct Ended {
-    order: VecDeque<TransactionId>,
-    ids: HashSet<TransactionId>,
 }
 
 /// What settling the books has shown.
@@ -474,28 +468,6 @@ impl Numbers {
 
     fn lose(&mut self, why: Break) {
         self.lost.get_or_insert(why);
-    }
-}
-
-// === impl Ended ===
-
-impl Ended {
-    fn contains(&self, id: TransactionId) -> bool {
-        self.ids.contains(&id)
-    }
-
-    fn push(&mut self, id: TransactionId) {
-        if self.ids.insert(id) {
-            self.order.push_back(id);
-        }
-    }
-
-    /// Forgets the oldest, as far as there is no room for them.
-    fn trim(&mut self) {
-        let excess = self.order.len().saturating_sub(room(Memory::Ended, ENDED));
-        for oldest in self.order.drain(..excess) {
-            self.ids.remove(&oldest);
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Accounts, ENDED, Numbers, Settled, UNSETTLED};
+use super::{Accounts, Numbers, Settled, UNSETTLED, ended::ENDED};
 use crate::{
     change::{Change, End, TableId, Transaction, TransactionId},
     continuity::Break,
