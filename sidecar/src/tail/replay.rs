@@ -5,8 +5,8 @@
 //! event tells of the commits before it does that; and of a stream that still has every entry there is nothing to rank.
 //!
 //! Such a stream begins with a snapshot, unless Debezium was told to make none. What that read is the table as it was
-//! where the log goes on (its slot was made with the snapshot), and so its rows are images like any other. A snapshot
-//! that comes later isn't: a change that was delivered before it needn't have been visible to it.
+//! where the log goes on, if its slot was made with it, which no event tells: then its rows are images like any other. A
+//! snapshot that comes later isn't: a change that was delivered before it needn't have been visible to it.
 
 use crate::{
     change::{Change, End, Op, Origin, RowChange, Transaction},
