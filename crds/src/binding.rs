@@ -66,7 +66,7 @@ pub struct Binding {
     pub caches: Vec<CacheSpec>,
     /// The caches that read a REST service through.
     pub upstreams: Vec<UpstreamSpec>,
-    /// The views, each over one of `upstreams`; names are unique.
+    /// The views, each over one of `upstreams`, or over one of `caches` that hydrates and starts warm; names are unique.
     pub views: Vec<ViewSpec>,
     /// Bytes of cached data over all caches.
     pub memory: u64,
@@ -307,6 +307,12 @@ impl CacheSpec {
 // === impl Binding ===
 
 impl Binding {
+    /// The caches all rows of whose tables some view holds, each once.
+    pub fn ranked(&self) -> impl Iterator<Item = &CacheSpec> {
+        let over = |cache: &&CacheSpec| self.views.iter().any(|v| v.is_over_rows() && v.cache == cache.name);
+        self.caches.iter().filter(over)
+    }
+
     /// Checks everything that can be checked without a cluster. All faults are reported, not just the first.
     pub fn parse(object: &CacheBinding) -> Result<Self, Vec<Invalid>> {
         Self::parse_beside(object, &Newer::default())
@@ -353,9 +359,7 @@ impl Binding {
             faults.add("spec.views", "a binding has at most 16 views");
         }
         faults.unique("spec.views", spec.views.iter().map(|v| v.name.as_str()));
-        let with_upstream = spec.caches.iter().filter(|c| c.upstream.is_some()).map(|c| c.name.as_str());
-        let with_upstream = with_upstream.collect();
-        let views = spec.views.iter().filter_map(|v| faults.view(v, &upstreams, &with_upstream)).collect();
+        let views = spec.views.iter().filter_map(|v| faults.view(v, &spec.caches, &upstreams)).collect();
         let sidecar = faults.sidecar(&spec.sidecar, memory);
         faults.shares(&caches, &upstreams, memory, sidecar.max_value);
         let audit = spec.audit.as_ref().and_then(|audit| faults.audit(audit));

@@ -51,8 +51,11 @@ use crate::{Audit, Cache, CacheBindingStatus, Sidecar, View};
         .message(crate::refusals::WARM_NEEDS_HEARTBEAT),
     validation = Rule::new("!self.caches.exists(c, has(c.warmStart) && c.warmStart && self.sources.exists(s, (!has(c.source) || c.source == s.name) && has(s.redisStream) && has(s.redisStream.topicPrefix)))")
         .message(crate::refusals::WARM_NEEDS_STREAM),
-    validation = Rule::new("!has(self.views) || self.views.all(v, self.caches.exists(c, c.name == v.cache && has(c.upstream)))")
-        .message(crate::refusals::VIEW_NEEDS_UPSTREAM),
+    // With `warmStart` there is `onChange: Hydrate`, and with that a table, as the caches' own rules have it.
+    validation = Rule::new("!has(self.views) || self.views.all(v, self.caches.exists(c, c.name == v.cache && (has(c.upstream) || (has(c.warmStart) && c.warmStart))))")
+        .message(crate::refusals::VIEW_NEEDS_ALL),
+    validation = Rule::new("!has(self.views) || !self.views.exists(v, self.caches.exists(c, c.name == v.cache && has(c.upstream) != (has(v.keys) && v.keys.size() > 0)))")
+        .message(crate::refusals::VIEW_KEYS_OF_UPSTREAM),
     validation = Rule::new("!has(self.audit) || has(self.audit.check) || self.caches.exists(c, c.onChange == 'Hydrate')")
         .message(crate::binding::NOTHING_TO_AUDIT),
     validation = Rule::new(crate::quantity::if_sizes("self.sidecar.maxValue", "<=", "self.memory", "0"))
@@ -79,7 +82,7 @@ pub struct CacheBindingSpec {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub caches: Vec<Cache>,
-    /// The top of what named keys of an upstream cache hold, each under `/v1/views/<name>`.
+    /// The top of what named keys of an upstream cache hold, or of a table's rows, each under `/v1/views/<name>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]

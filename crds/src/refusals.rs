@@ -37,7 +37,10 @@ pub(crate) const LOOKUPS_NEED_KEY: &str =
     "lookups need the cache's key: a row that is filled by another column has to say which row it is";
 pub(crate) const VIEW_NAME_FORM: &str =
     "a view's name has lower-case letters, digits and dashes, and begins and ends with a letter or digit";
-pub(crate) const VIEW_NEEDS_UPSTREAM: &str = "a view is over a cache of the same binding that has an upstream: of other caches not all values need be there";
+pub(crate) const VIEW_NEEDS_ALL: &str = "a view is over a cache of the same binding that has an upstream, or onChange: Hydrate with warmStart: true: of other caches not all values need be there";
+pub(crate) const VIEW_KEYS_OF_UPSTREAM: &str = "over a cache with an upstream, a view names 1 to 64 keys, whose answers have its items; over a cache of rows it names none, since all rows of the table are its items";
+pub(crate) const VIEW_KEY_RESERVED: &str = "keys that begin with _ are taken by the API, and nobody could ask for this answer: write %5F for the first _";
+pub(crate) const VIEW_OF_COLUMNS: &str = "a view without keys has rows of a table, and each is an object: orderBy, and each pointer of a filter, begins with a column, such as /price";
 pub(crate) const VIEW_KEY_ALLOWED: &str =
     "the upstream's allow doesn't have this path: add a pattern for it, or leave the key out";
 pub(crate) const CONDITION_SAYS_NOTHING: &str =

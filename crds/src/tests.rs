@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{
     CacheBinding, Order, OrderAs,
-    binding::{Binding, StreamLayout, Test, UrlSpec},
+    binding::{Binding, StreamLayout, Test, UrlSpec, ViewSpec},
     manifest::{self, ReadError},
     quantity,
 };
@@ -111,6 +111,46 @@ spec:
     assert!(refused[0].to_string().contains("the upstream's allow doesn't have this path"), "{}", refused[0]);
     let unquoted = manifest::read(&text.replace("equals: 'false'", "equals: false")).unwrap_err().to_string();
     assert!(unquoted.contains("text in quotes such as"), "{unquoted}");
+}
+
+#[test]
+fn a_view_over_rows_is_of_columns_that_the_cache_has() {
+    let text = "apiVersion: freshet.dev/v1alpha1
+kind: CacheBinding
+metadata: {name: shop}
+spec:
+  sources: [{name: cdc, redisStream: {url: 'redis://redis', stream: shop.cdc}}]
+  freshness: {heartbeat: Database}
+  caches:
+  - {name: products, table: inventory.product, columns: [id, a/b, price], onChange: Hydrate, warmStart: true}
+  - {name: others, table: inventory.other, onChange: Hydrate, warmStart: true}
+  - {name: repos, upstream: {url: 'https://a'}}
+  views:
+  - {name: cheapest, cache: products, orderBy: /price, order: Ascending, filter: [{pointer: /a~1b, exists: true}]}
+  - {name: dearest, cache: products, orderBy: /price/amount, keys: []}
+  - {name: stars, cache: repos, keys: [a], orderBy: ''}";
+    let manifest = manifest::read(text).unwrap();
+    let binding = Binding::parse(&manifest.object).unwrap();
+    manifest.object.validate_cel().unwrap();
+    let over_rows: Vec<_> = binding.views.iter().map(ViewSpec::is_over_rows).collect();
+    assert_eq!(over_rows, [true, true, false]);
+    assert_eq!(binding.ranked().map(|cache| cache.name.as_str()).collect::<Vec<_>>(), ["products"]);
+    // Which columns there are in another list the CRD's rules can't look at: it would cost too much.
+    for (from, to, path) in [
+        ("orderBy: /price,", "orderBy: /Price,", "views[cheapest].orderBy: `Price`"),
+        ("/a~1b", "/a/b", "views[cheapest].filter[/a/b].pointer: `a`"),
+        ("/price/amount", "/", "views[dearest].orderBy: ``"),
+    ] {
+        let refused = Binding::parse(&manifest::read(&text.replace(from, to)).unwrap().object).unwrap_err();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        let refused = refused[0].to_string();
+        assert!(
+            refused.contains(path) && refused.contains("isn't among the cache's columns"),
+            "{to}: {refused}"
+        );
+    }
+    let all = manifest::read(&text.replace("columns: [id, a/b, price], ", "")).unwrap();
+    assert!(Binding::parse(&all.object).is_ok(), "all columns there are");
 }
 
 #[test]

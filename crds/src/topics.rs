@@ -6,6 +6,9 @@
 /// and `at_ms`, milliseconds since the Unix epoch.
 pub const HEARTBEAT_TABLE: &str = "freshet_heartbeat";
 
+/// The table that Debezium is asked for snapshots by: columns `id`, `type` and `data`, as Debezium's signals have them.
+pub const SIGNAL_TABLE: &str = "freshet_signal";
+
 /// The prefix of the logical messages that are heartbeats (Postgres).
 pub const HEARTBEAT_MESSAGES: &str = "freshet-hb";
 
@@ -35,6 +38,12 @@ pub fn of_messages(prefix: &str) -> String {
 #[must_use]
 pub fn of_transactions(prefix: &str) -> String {
     format!("{prefix}.transaction")
+}
+
+/// The topic of what Debezium tells of its snapshots.
+#[must_use]
+pub fn of_notifications(prefix: &str) -> String {
+    format!("{prefix}.notification")
 }
 
 /// The topic of Debezium's own heartbeats.

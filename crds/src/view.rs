@@ -1,4 +1,4 @@
-//! The wire types of `spec.views`: the top of what an upstream cache holds.
+//! The wire types of `spec.views`: the top of what an upstream cache holds, or of a table's rows.
 
 #![expect(unreachable_pub, reason = "the schema derive repeats each type in a private module")]
 
@@ -11,9 +11,14 @@ use serde::{
     de::{self, Deserializer},
 };
 
-/// The first items, in some order, of those that named keys of an upstream cache hold, as one JSON array.
+/// The first items, in some order, of those that named keys of an upstream cache hold, or of all rows of a table, as one
+/// JSON array.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.keys) && self.keys.size() > 0) || (self.orderBy != '' && (!has(self.filter) || self.filter.all(f, f.pointer != '')))")
+        .message(crate::refusals::VIEW_OF_COLUMNS)
+)]
 pub struct View {
     /// The name under which applications read it: `/v1/views/<name>`.
     #[schemars(length(min = 1, max = 63))]
@@ -22,16 +27,20 @@ pub struct View {
             .message(crate::refusals::VIEW_NAME_FORM)
     )]
     pub name: String,
-    /// The cache whose answers have the items: one of the binding's with an `upstream`.
+    /// The cache whose answers or rows are the items: one of the binding's with an `upstream`, or with `onChange: Hydrate`
+    /// and `warmStart: true`.
     #[schemars(length(min = 1, max = 63))]
     pub cache: String,
-    /// What follows the cache's name in a request's path, for each answer whose items it has. An answer that is an array has
-    /// its elements, one that is an object is an item itself. All are fetched and kept, whether anybody asks for them or not.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 1024)))]
+    /// Over a cache with an `upstream`, 1 to 64: what follows the cache's name in a request's path, for each answer whose
+    /// items it has. An answer that is an array has its elements, one that is an object is an item itself. All are fetched and
+    /// kept, whether anybody asks for them or not. Over a cache of rows none: all rows of the table are items, and are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
         validation = Rule::new(format!("self.all(k, {})", crate::rest::rest_rules("k")[0])).message(crate::binding::VIEW_KEY_FORM),
-        validation = Rule::new(format!("self.all(k, {})", crate::rest::rest_rules("k")[1])).message(crate::binding::VIEW_KEY_FORM)
+        validation = Rule::new(format!("self.all(k, {})", crate::rest::rest_rules("k")[1])).message(crate::binding::VIEW_KEY_FORM),
+        validation = Rule::new("self.all(k, !k.startsWith('_'))").message(crate::refusals::VIEW_KEY_RESERVED)
     )]
     pub keys: Vec<String>,
     /// A JSON pointer (RFC 6901) to what an item is ordered by, such as `/stars`; empty: the item itself.

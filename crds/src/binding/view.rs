@@ -6,14 +6,14 @@ pub(crate) const VIEW_KEY_FORM: &str = "a view's key is what follows the cache's
                                         segments, and encoded slashes, with a query perhaps; letters, digits, -._~!$&'()*+,;=:@ and percent-encoding, \
                                         at most 1024 bytes";
 
-/// The first items, in some order, of those that named keys of an upstream cache hold.
+/// The first items, in some order, of those that named keys of an upstream cache hold, or of all rows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewSpec {
     /// Its name.
     pub name: String,
-    /// The name of an upstream cache of the binding.
+    /// The name of a cache of the binding: one that has an upstream, or one that hydrates and starts warm.
     pub cache: String,
-    /// Keys of that cache, each of which may be asked of it; 1 to 64, and no two alike.
+    /// Of a cache with an upstream keys, each of which may be asked of it; 1 to 64, and no two alike. Of a cache of rows none.
     pub keys: Vec<Box<str>>,
     /// Where in an item is what it is ordered by.
     pub order_by: JsonPointer,
@@ -25,6 +25,14 @@ pub struct ViewSpec {
     pub limit: usize,
     /// What must hold of an item, all of it; at most 8.
     pub filter: Vec<ConditionSpec>,
+}
+
+impl ViewSpec {
+    /// Whether its items are a table's rows, and not what an upstream answers.
+    #[must_use]
+    pub fn is_over_rows(&self) -> bool {
+        self.keys.is_empty()
+    }
 }
 
 /// What must hold of a value within an item.

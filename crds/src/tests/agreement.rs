@@ -36,7 +36,48 @@ macro_rules! VIEW {
     };
 }
 
+/// All from the layout of the source on, in place of which come a cache that starts warm and views over its rows.
+const ALL_OF_ROWS: &str = "topicPrefix: shop
+  freshness:
+    maxStaleness: 10s
+    heartbeat: Debezium
+  caches:
+  - name: products
+    table: inventory.product
+    key: [{column: id}]
+    ttl: 10m
+  - name: pages
+    dependsOn: [inventory.product, inventory.category]
+  memory: 64Mi";
+
+/// A cache that starts warm and a view over its rows with further YAML.
+macro_rules! ROWS {
+    ($more:literal) => {
+        concat!(
+            "stream: shop.cdc\n  freshness: {heartbeat: Database}\n  caches:\n  - {name: pages, dependsOn: [a.b]}\n  ",
+            "- {name: cold, table: a.b, onChange: Hydrate}\n  ",
+            "- {name: products, table: a.b, onChange: Hydrate, warmStart: true}\n  views:\n  - ",
+            $more
+        )
+    };
+}
+
 const FIELDS: &[(&str, &str, &[&str])] = &[
+    (
+        ALL_OF_ROWS,
+        ROWS!("name: top\n    orderBy: /price\n    cache: "),
+        &["products", "cold", "pages", "nope", ""],
+    ),
+    (ALL_OF_ROWS, ROWS!("name: top\n    cache: products\n    orderBy: "), POINTERS),
+    (
+        ALL_OF_ROWS,
+        ROWS!(
+            "name: top\n    cache: products\n    orderBy: /a\n    filter:\n    - exists: true\n      pointer: "
+        ),
+        POINTERS,
+    ),
+    (ALL_OF_ROWS, ROWS!("name: top\n    cache: products\n    orderBy: /a\n    keys:\n    - "), &["a", "_"]),
+    (BEHIND_ALL, VIEW!("name: top\n    cache: repos\n    orderBy: "), &["", "/a"]),
     (
         BEHIND_ALL,
         VIEW!("cache: repos\n    keys: [a]\n    orderBy: ''\n    name: "),

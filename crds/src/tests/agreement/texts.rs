@@ -268,6 +268,12 @@ pub(super) const VIEW_KEYS: &[&str] = &[
     "a\n",
     "a/.a/..b",
     "a/%2e%2e%2e",
+    "_a",
+    "_",
+    "_by/a",
+    "a/_b",
+    "%5Fa",
+    "a?_b",
 ];
 pub(super) const POINTERS: &[&str] = &[
     "",
