@@ -39,6 +39,15 @@ impl Pipeline {
         for remark in self.remarks() {
             line(&format!("# {remark}"));
         }
+        if let Some(ranked) = &self.ranked {
+            line("");
+            line(&heading("Whenever a snapshot is wanted, by whoever may write to this table"));
+            line(
+                "# After a loss views over rows are whole again with the next snapshot. Debezium makes one while it runs, and the",
+            );
+            line("# log waits until it is through:");
+            line(&format!("#   {};", self.asks_for_snapshot(ranked)));
+        }
         let properties = self.properties();
         for part in Part::ALL {
             let mut here = properties.iter().filter(|property| property.part == part).peekable();

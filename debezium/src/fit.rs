@@ -84,6 +84,14 @@ impl Pipeline {
                 }
             }
         }
+        let mut ranked = Vec::new();
+        for cache in binding.ranked().filter(|cache| cache.source == index) {
+            let Some(table) = &cache.table else { continue };
+            let (_, table) = split(table, wanted.database)?;
+            if !ranked.contains(&table) {
+                ranked.push(table);
+            }
+        }
         let first = tables.first().ok_or_else(|| Unfit::NoTables(source.name.clone()))?;
         let heartbeat_database = first.split('.').next().unwrap_or_default().to_owned();
         within.sort_unstable();
@@ -115,6 +123,7 @@ impl Pipeline {
             routing,
             captured: Captured::These(tables),
             hydrated,
+            ranked: (!ranked.is_empty()).then_some(ranked),
             reads_values,
             heartbeat: Heartbeat::Both,
             beat: BEAT,

@@ -18,7 +18,7 @@ pub use fit::{Unfit, Wanted};
 pub use pipeline::{Captured, Database, Format, Heartbeat, Pipeline, Publication, Routing};
 pub use places::{DatabaseServer, PASSWORD, RedisServer};
 pub use settings::{Part, Property};
-pub use sql::{HEARTBEAT_SEQUENCE, heartbeat_table};
+pub use sql::{HEARTBEAT_SEQUENCE, heartbeat_table, signal_table};
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use freshet_crds::topics::HEARTBEAT_TABLE;
+use freshet_crds::topics::{HEARTBEAT_TABLE, SIGNAL_TABLE};
 
 use crate::places::{DatabaseServer, RedisServer};
 
@@ -80,13 +80,16 @@ pub struct Pipeline {
     pub captured: Captured,
     /// Those of the captured tables whose rows become cached values as events carry them.
     pub hydrated: Vec<String>,
+    /// Those of the hydrated tables all of whose rows views hold. Snapshots are told of in the streams then, and can be asked
+    /// for by [`Pipeline::signal_table`]. `None`: there are no such views, and neither is done.
+    pub ranked: Option<Vec<String>>,
     /// Whether more is taken from events than which row has changed: values, or columns that keys are made of.
     pub reads_values: bool,
     /// What proves that changes come through.
     pub heartbeat: Heartbeat,
     /// How often it does; at least a millisecond.
     pub beat: Duration,
-    /// The database of [`HEARTBEAT_TABLE`] (MariaDB).
+    /// The database of [`HEARTBEAT_TABLE`] and [`SIGNAL_TABLE`] (MariaDB).
     pub heartbeat_database: String,
     /// Who makes the publication (Postgres).
     pub publication: Publication,
@@ -126,13 +129,22 @@ impl Pipeline {
         matches!(self.heartbeat, Heartbeat::Database | Heartbeat::Both)
     }
 
-    /// The tables whose changes are captured, the heartbeat's among them; `None`: all.
+    /// Whether snapshots are told of, and can be asked for.
+    #[must_use]
+    pub fn tells_snapshots(&self) -> bool {
+        self.ranked.is_some()
+    }
+
+    /// The tables whose changes are captured, those of heartbeats and signals among them; `None`: all.
     #[must_use]
     pub fn tables(&self) -> Option<Vec<String>> {
         let Captured::These(tables) = &self.captured else { return None };
         let mut tables = tables.clone();
         if self.database == Database::MariaDb && self.queries() {
             tables.push(self.heartbeat_table());
+        }
+        if self.tells_snapshots() {
+            tables.push(self.signal_table());
         }
         Some(tables)
     }
@@ -141,6 +153,16 @@ impl Pipeline {
     #[must_use]
     pub fn heartbeat_table(&self) -> String {
         format!("{}.{}", self.heartbeat_database, HEARTBEAT_TABLE)
+    }
+
+    /// The table that a snapshot is asked for by, as events name it.
+    #[must_use]
+    pub fn signal_table(&self) -> String {
+        match self.database {
+            // Where the heartbeat's sequence is.
+            Database::Postgres => format!("public.{SIGNAL_TABLE}"),
+            Database::MariaDb => format!("{}.{SIGNAL_TABLE}", self.heartbeat_database),
+        }
     }
 }
 

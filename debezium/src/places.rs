@@ -2,7 +2,7 @@
 
 use freshet_crds::{binding::UrlSpec, redis_url::Place};
 
-use crate::Database;
+use crate::{Database, Part, Pipeline, Property, settings::List};
 
 /// What Debezium Server replaces by the database user's password, from its environment. No file has the password.
 pub const PASSWORD: &str = "${DEBEZIUM_PASSWORD}";
@@ -35,6 +35,99 @@ pub struct RedisServer {
     pub tls: bool,
     /// The user and the password, or where they are taken from.
     pub credentials: Option<(String, String)>,
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// The settings that say where database and Redis are, and where the server itself is.
+    #[must_use]
+    pub fn places(&self) -> Vec<Property> {
+        let mut list = List(Vec::new());
+        let sink = &self.sink;
+        list.add(
+            Part::Sink,
+            "debezium.sink.redis.address",
+            &sink.address,
+            "The Redis that the binding's source names.",
+        );
+        if sink.cluster {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.cluster.enabled",
+                "true",
+                "A Cluster: any of these nodes tells which one has the stream.",
+            );
+        }
+        if let Some(number) = sink.database {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.db.index",
+                &number.to_string(),
+                "Its database, as in the binding's URL.",
+            );
+        }
+        if let Some((user, password)) = &sink.credentials {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.user",
+                user,
+                "From the environment; without REDIS_USER it is Redis's default user.",
+            );
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.password",
+                password,
+                "From the environment: no file holds it.",
+            );
+        }
+        if sink.tls {
+            list.add(
+                Part::Sink,
+                "debezium.sink.redis.ssl.enabled",
+                "true",
+                "As rediss:// says. A CA of your own: debezium.sink.redis.ssl.truststore.path, .type and .password.",
+            );
+        }
+        let server = &self.source;
+        for (name, value, protects) in [
+            ("debezium.source.database.hostname", &server.host, "The primary: its log is what is followed."),
+            ("debezium.source.database.port", &server.port.to_string(), "Where that server listens."),
+        ] {
+            list.add(Part::Source, name, value, protects);
+        }
+        if self.database == Database::Postgres {
+            list.add(
+                Part::Source,
+                "debezium.source.database.dbname",
+                &server.name,
+                "The one database whose tables these are.",
+            );
+        }
+        list.add(
+            Part::Source,
+            "debezium.source.database.user",
+            &server.user,
+            "A role of Debezium's own: the grants are above.",
+        );
+        list.add(
+            Part::Source,
+            "debezium.source.database.password",
+            &server.password,
+            "From the environment: no file holds it.",
+        );
+        for (name, value, protects) in [
+            (
+                "quarkus.http.port",
+                "8080",
+                "Where probes ask for its health: /q/health/live and /q/health/ready.",
+            ),
+            ("quarkus.log.console.json", "false", "A log for people: one line per event, not one object."),
+        ] {
+            list.add(Part::Server, name, value, protects);
+        }
+        list.0
+    }
 }
 
 // === impl DatabaseServer ===

@@ -1,5 +1,7 @@
 //! The settings of Debezium Server, each with what it protects.
 
+use freshet_crds::topics;
+
 use crate::{Captured, Database, Format, Heartbeat, Pipeline, Publication, Routing};
 
 /// One setting.
@@ -30,6 +32,8 @@ pub enum Part {
     Changes,
     /// The proof that changes come through.
     Heartbeats,
+    /// What is told of snapshots, and how one is asked for.
+    Snapshots,
     /// What Debezium remembers.
     Memory,
     /// The server itself.
@@ -37,19 +41,20 @@ pub enum Part {
 }
 
 /// Properties under way.
-struct List(Vec<Property>);
+pub(crate) struct List(pub(crate) Vec<Property>);
 
 // === impl Part ===
 
 impl Part {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Sink,
         Self::Entries,
         Self::Routing,
         Self::Source,
         Self::Changes,
         Self::Heartbeats,
+        Self::Snapshots,
         Self::Memory,
         Self::Server,
     ];
@@ -64,6 +69,7 @@ impl Part {
             Self::Source => "From: the database",
             Self::Changes => "Which changes, and what of them",
             Self::Heartbeats => "Heartbeats",
+            Self::Snapshots => "Snapshots, which views over rows begin with",
             Self::Memory => "What Debezium remembers",
             Self::Server => "The server itself",
         }
@@ -82,95 +88,6 @@ impl Pipeline {
         all
     }
 
-    /// The settings that say where database and Redis are, and where the server itself is.
-    #[must_use]
-    pub fn places(&self) -> Vec<Property> {
-        let mut list = List(Vec::new());
-        let sink = &self.sink;
-        list.add(
-            Part::Sink,
-            "debezium.sink.redis.address",
-            &sink.address,
-            "The Redis that the binding's source names.",
-        );
-        if sink.cluster {
-            list.add(
-                Part::Sink,
-                "debezium.sink.redis.cluster.enabled",
-                "true",
-                "A Cluster: any of these nodes tells which one has the stream.",
-            );
-        }
-        if let Some(number) = sink.database {
-            list.add(
-                Part::Sink,
-                "debezium.sink.redis.db.index",
-                &number.to_string(),
-                "Its database, as in the binding's URL.",
-            );
-        }
-        if let Some((user, password)) = &sink.credentials {
-            list.add(
-                Part::Sink,
-                "debezium.sink.redis.user",
-                user,
-                "From the environment; without REDIS_USER it is Redis's default user.",
-            );
-            list.add(
-                Part::Sink,
-                "debezium.sink.redis.password",
-                password,
-                "From the environment: no file holds it.",
-            );
-        }
-        if sink.tls {
-            list.add(
-                Part::Sink,
-                "debezium.sink.redis.ssl.enabled",
-                "true",
-                "As rediss:// says. A CA of your own: debezium.sink.redis.ssl.truststore.path, .type and .password.",
-            );
-        }
-        let server = &self.source;
-        for (name, value, protects) in [
-            ("debezium.source.database.hostname", &server.host, "The primary: its log is what is followed."),
-            ("debezium.source.database.port", &server.port.to_string(), "Where that server listens."),
-        ] {
-            list.add(Part::Source, name, value, protects);
-        }
-        if self.database == Database::Postgres {
-            list.add(
-                Part::Source,
-                "debezium.source.database.dbname",
-                &server.name,
-                "The one database whose tables these are.",
-            );
-        }
-        list.add(
-            Part::Source,
-            "debezium.source.database.user",
-            &server.user,
-            "A role of Debezium's own: the grants are above.",
-        );
-        list.add(
-            Part::Source,
-            "debezium.source.database.password",
-            &server.password,
-            "From the environment: no file holds it.",
-        );
-        for (name, value, protects) in [
-            (
-                "quarkus.http.port",
-                "8080",
-                "Where probes ask for its health: /q/health/live and /q/health/ready.",
-            ),
-            ("quarkus.log.console.json", "false", "A log for people: one line per event, not one object."),
-        ] {
-            list.add(Part::Server, name, value, protects);
-        }
-        list.0
-    }
-
     /// The settings that don't depend on where database and Redis are.
     #[must_use]
     pub fn behaviour(&self) -> Vec<Property> {
@@ -180,6 +97,7 @@ impl Pipeline {
         self.connector(&mut list);
         self.changes(&mut list);
         self.heartbeats(&mut list);
+        self.snapshots(&mut list);
         self.memory(&mut list);
         list.0
     }
@@ -429,6 +347,37 @@ impl Pipeline {
         }
     }
 
+    fn snapshots(&self, list: &mut List) {
+        if !self.tells_snapshots() {
+            return;
+        }
+        let topic = topics::of_notifications(&self.prefix);
+        for (name, value, protects) in [
+            (
+                "debezium.source.notification.enabled.channels",
+                "sink",
+                "How many rows a snapshot had, told in the stream: without it no view over rows is ever whole.",
+            ),
+            (
+                "debezium.source.notification.sink.topic.name",
+                &topic,
+                "Routed like all else; Debezium doesn't start without a name.",
+            ),
+            (
+                "debezium.source.signal.enabled.channels",
+                "source",
+                "A snapshot can be asked for by SQL, while Debezium runs: the statement is above.",
+            ),
+            (
+                "debezium.source.signal.data.collection",
+                &self.signal_table(),
+                "The table that takes it, captured like the others: its rows are no cache's.",
+            ),
+        ] {
+            list.add(Part::Snapshots, name, value, protects);
+        }
+    }
+
     fn memory(&self, list: &mut List) {
         list.add(
             Part::Memory,
@@ -468,13 +417,13 @@ impl Pipeline {
 // === impl List ===
 
 impl List {
-    fn add(&mut self, part: Part, name: &'static str, value: &str, protects: &'static str) {
+    pub(crate) fn add(&mut self, part: Part, name: &'static str, value: &str, protects: &'static str) {
         self.0.push(Property { part, name, value: value.to_owned(), protects });
     }
 }
 
 /// A table's name as a regular expression that means it alone. Without backslashes, which the file's syntax and the
 /// replacing of `${…}` would both take for their own.
-fn pattern(table: &str) -> String {
+pub(crate) fn pattern(table: &str) -> String {
     table.replace('$', "[$]").replace('.', "[.]")
 }

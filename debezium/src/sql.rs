@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use freshet_crds::topics::HEARTBEAT_MESSAGES;
 
-use crate::{Captured, Database, Pipeline};
+use crate::{Captured, Database, Pipeline, settings::pattern};
 
 /// The sequence that numbers heartbeats (Postgres).
 pub const HEARTBEAT_SEQUENCE: &str = "CREATE SEQUENCE IF NOT EXISTS public.freshet_hb";
@@ -17,6 +17,14 @@ const MARIADB_NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 pub fn heartbeat_table(name: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {name} (id INT PRIMARY KEY, beat BIGINT NOT NULL, at_ms BIGINT NOT NULL)"
+    )
+}
+
+/// The statement that makes the table of this name for signals.
+#[must_use]
+pub fn signal_table(name: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {name} (id VARCHAR(42) PRIMARY KEY, type VARCHAR(32) NOT NULL, data TEXT)"
     )
 }
 
@@ -38,6 +46,23 @@ impl Pipeline {
                 self.quoted(&self.heartbeat_table())
             ),
         }
+    }
+
+    /// What asks Debezium, while it runs, to read these tables once more and then to go on with the log: a statement for
+    /// whoever may write to [`Pipeline::signal_table`], without its semicolon.
+    #[must_use]
+    pub fn asks_for_snapshot(&self, tables: &[String]) -> String {
+        let id = match self.database {
+            Database::Postgres => "gen_random_uuid()",
+            Database::MariaDb => "UUID()",
+        };
+        let signals = self.signal_table();
+        // Expressions, as in the list of what is captured, within JSON, within a text of SQL.
+        // The signals' own table has a row at least, by which it shows that the log goes on behind the snapshot.
+        let tables = tables.iter().chain([&signals]);
+        let tables: Vec<_> = tables.map(|table| format!("\"{}\"", pattern(table))).collect();
+        let data = format!("{{\"type\": \"blocking\", \"data-collections\": [{}]}}", tables.join(", "));
+        format!("INSERT INTO {} VALUES ({id}, 'execute-snapshot', '{data}')", self.quoted(&signals))
     }
 
     /// The statements for the database's owner, in order and without their semicolons, the password of Debezium's user
@@ -66,6 +91,11 @@ impl Pipeline {
             all.push(HEARTBEAT_SEQUENCE.into());
             all.push(format!("GRANT USAGE ON SEQUENCE public.freshet_hb TO {user}"));
         }
+        if self.tells_snapshots() {
+            let table = self.signal_table();
+            all.push(signal_table(&table));
+            all.push(format!("GRANT SELECT ON {table} TO {user}"));
+        }
         let Captured::These(tables) = &self.captured else { return };
         let schemas: BTreeSet<_> =
             tables.iter().map(|table| table.split('.').next().unwrap_or(table)).collect();
@@ -74,6 +104,7 @@ impl Pipeline {
         }
         let list = tables.iter().map(|table| self.quoted(table)).collect::<Vec<_>>().join(", ");
         all.push(format!("GRANT SELECT ON {list} TO {user}"));
+        let list = if self.tells_snapshots() { format!("{list}, {}", self.signal_table()) } else { list };
         // A partition's change otherwise bears the partition's name, which no cache depends on.
         all.push(format!(
             "CREATE PUBLICATION {} FOR TABLE {list} WITH (publish_via_partition_root = true)",
@@ -90,6 +121,9 @@ impl Pipeline {
             let table = self.quoted(&self.heartbeat_table());
             all.push(heartbeat_table(&table));
             all.push(format!("GRANT SELECT, INSERT, UPDATE ON {table} TO {user}"));
+        }
+        if self.tells_snapshots() {
+            all.push(signal_table(&self.quoted(&self.signal_table())));
         }
     }
 

@@ -44,6 +44,67 @@ fn one_stream_is_routed_into() {
     assert_eq!(value(&pipeline, "source.topic.prefix").as_deref(), Some("shop"), "the binding's name");
 }
 
+/// What makes the shop's products start warm, and ranks all of them.
+const RANKED: [(&str, &str); 4] = [
+    ("topicPrefix: shop", "stream: shop.cdc"),
+    ("heartbeat: Debezium", "heartbeat: Database"),
+    ("    ttl: 10m", "    onChange: Hydrate\n    warmStart: true"),
+    ("  memory: 64Mi", "  memory: 64Mi\n  views: [{name: top, cache: products, orderBy: /price}]"),
+];
+
+#[test]
+fn snapshots_are_told_where_a_view_has_all_rows() {
+    let ranked = binding(&RANKED);
+    for (database, table, ask) in [
+        (Database::Postgres, "public.freshet_signal", "gen_random_uuid()"),
+        (Database::MariaDb, "inventory.freshet_signal", "UUID()"),
+    ] {
+        let pipeline = Pipeline::for_binding(&ranked, &wanted(database)).unwrap();
+        assert_eq!(pipeline.ranked.as_deref(), Some(&["inventory.product".to_owned()][..]));
+        for (name, is) in [
+            ("notification.enabled.channels", "sink"),
+            ("notification.sink.topic.name", "shop.notification"),
+            ("signal.enabled.channels", "source"),
+            ("signal.data.collection", table),
+        ] {
+            assert_eq!(value(&pipeline, &format!("source.{name}")).as_deref(), Some(is));
+        }
+        let list = value(&pipeline, "source.table.include.list").unwrap();
+        assert!(list.ends_with(&format!(",{}", table.replace('.', "[.]"))), "{list}");
+        let sql = pipeline.statements().join("\n");
+        assert!(sql.contains(&format!("CREATE TABLE IF NOT EXISTS {table} (")), "{sql}");
+        let ask = format!(
+            "\n#   INSERT INTO {table} VALUES ({ask}, 'execute-snapshot', '{{\"type\": \"blocking\", \"data-collections\": \
+             [\"inventory[.]product\", \"{}\"]}}');\n",
+            table.replace('.', "[.]")
+        );
+        let file = pipeline.file("shop");
+        assert!(file.contains(&ask), "{file}");
+    }
+    let pipeline = Pipeline::for_binding(&ranked, &wanted(Database::Postgres)).unwrap();
+    let publication = pipeline.statements().pop().unwrap();
+    assert!(publication.contains("inventory.category, public.freshet_signal WITH"), "{publication}");
+    let without = Pipeline::for_binding(&binding(&RANKED[..3]), &wanted(Database::Postgres)).unwrap();
+    assert_eq!(without.ranked, None);
+    let file = without.file("shop");
+    assert!(!file.contains("notification") && !file.contains("signal"), "{file}");
+}
+
+/// A view is the business of the Debezium whose source its cache has, and of no other.
+#[test]
+fn snapshots_are_told_by_the_source_of_the_view_s_cache() {
+    let second =
+        ("  freshness:", "  - {name: other, redisStream: {url: \"redis://r\", stream: s}}\n  freshness:");
+    let named = ("  - name: products", "  - source: cdc\n    name: products");
+    let pages = ("  - name: pages", "  - source: other\n    name: pages");
+    let binding = binding(&[&RANKED[..], &[second, named, pages]].concat());
+    let of = |source: &str| {
+        let wanted = Wanted { source: Some(source.into()), ..wanted(Database::Postgres) };
+        Pipeline::for_binding(&binding, &wanted).unwrap().tells_snapshots()
+    };
+    assert_eq!((of("cdc"), of("other")), (true, false));
+}
+
 #[test]
 fn redis_is_where_the_binding_says() {
     for (url, address, others) in [
@@ -123,7 +184,7 @@ fn names_are_written_so_that_they_mean_themselves() {
 #[test]
 fn no_password_is_in_the_file_and_every_setting_has_its_reason() {
     for database in [Database::Postgres, Database::MariaDb] {
-        let pipeline = Pipeline::for_binding(&binding(&[]), &wanted(database)).unwrap();
+        let pipeline = Pipeline::for_binding(&binding(&RANKED), &wanted(database)).unwrap();
         let file = pipeline.file("shop");
         let passwords = file.lines().filter(|line| !line.starts_with('#') && line.contains("password"));
         assert!(

@@ -84,4 +84,7 @@ fn the_guide_s_table_is_what_is_generated() {
     between(file, "<!-- generated: Postgres -->\n", "<!-- end -->", &table(&mut postgres.iter()));
     let further = table(&mut mariadb.iter().filter(only));
     between(file, "<!-- generated: MariaDB alone -->\n", "<!-- end of MariaDB -->", &further);
+    let ranked = Pipeline { ranked: Some(Vec::new()), ..example(Database::Postgres) }.properties();
+    let further = table(&mut ranked.iter().filter(only));
+    between(file, "<!-- generated: views over rows -->\n", "<!-- end of views over rows -->", &further);
 }

@@ -77,7 +77,8 @@ impl Check {
             Some(url) => {
                 let tables = check::tables(&binding, source, &properties).map_err(unfit)?;
                 let (publication, slot) = check::publication_and_slot(&properties);
-                let asked = database::ask(url, publication, slot, &tables);
+                let signals = check::signal_table(&properties);
+                let asked = database::ask(url, publication, slot, &tables, signals);
                 Some(asked.map_err(|error| Unusable::Database(error.to_string()))?)
             }
             None => None,

@@ -18,8 +18,13 @@ fn run(arguments: &[&str]) -> Output {
 
 /// A folder with a binding and the settings that are generated for it, their publication and slot named `name`.
 fn folder(name: &str) -> tempfile::TempDir {
+    folder_of(SHOP, name)
+}
+
+/// The same of another binding.
+fn folder_of(binding: &str, name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("shop.yaml"), SHOP).unwrap();
+    fs::write(folder.path().join("shop.yaml"), binding).unwrap();
     let binding = folder.path().join("shop.yaml").display().to_string();
     let generated = String::from_utf8(run(&["debezium", "--binding", &binding]).stdout).unwrap();
     fs::write(folder.path().join("application.properties"), generated.replace("freshet_shop", name)).unwrap();
@@ -139,6 +144,53 @@ fn a_real_postgres_is_compared() {
     postgres.query("SELECT pg_create_logical_replication_slot('good', 'pgoutput')").unwrap();
     postgres.execute("ALTER TABLE inventory.category ADD PRIMARY KEY (id)").unwrap();
     assert_eq!(found("good"), (0, vec![]));
+}
+
+#[test]
+fn a_real_postgres_is_asked_for_what_views_over_rows_need() {
+    let postgres = Postgres::start().unwrap();
+    postgres
+        .execute(
+            "CREATE SCHEMA inventory; CREATE TABLE inventory.category (id int PRIMARY KEY); \
+             CREATE TABLE inventory.product (id int PRIMARY KEY, price int); \
+             CREATE SEQUENCE public.freshet_hb; \
+             CREATE PUBLICATION good FOR TABLE inventory.product, inventory.category \
+               WITH (publish_via_partition_root = true)",
+        )
+        .unwrap();
+    postgres.query("SELECT pg_create_logical_replication_slot('good', 'pgoutput')").unwrap();
+    let ranked = [
+        ("topicPrefix: shop", "stream: shop.cdc"),
+        ("heartbeat: Debezium", "heartbeat: Database"),
+        ("    ttl: 10m", "    onChange: Hydrate\n    warmStart: true"),
+        ("  memory: 64Mi", "  memory: 64Mi\n  views: [{name: top, cache: products, orderBy: /price}]"),
+    ];
+    let binding = ranked.iter().fold(SHOP.to_owned(), |text, (from, to)| text.replace(from, to));
+    let folder = folder_of(&binding, "good");
+    let (code, lines) = check(folder.path(), &["--database-url", &postgres.url()]);
+    assert!(code == 0 && lines.len() == 1, "{lines:#?}");
+    let missing =
+        "warning: database: the table public.freshet_signal isn't there: no snapshot can be asked for: ";
+    let remedy = lines[0].strip_prefix(missing).unwrap();
+    // What it says to do is enough.
+    postgres.execute(remedy.split_once("; ").unwrap().0).unwrap();
+    let (_, lines) = check(folder.path(), &["--database-url", &postgres.url()]);
+    assert!(
+        lines.len() == 1 && lines[0].contains("freshet_signal isn't in the publication good"),
+        "{lines:#?}"
+    );
+    postgres.execute(remedy.split_once("; ").unwrap().1).unwrap();
+    assert_eq!(check(folder.path(), &["--database-url", &postgres.url()]), (0, vec![]));
+    postgres
+        .execute(
+            "ALTER TABLE inventory.product RENAME price TO prize; ALTER TABLE inventory.product DROP CONSTRAINT product_pkey; \
+             ALTER TABLE inventory.product ADD PRIMARY KEY (prize, id)",
+        )
+        .unwrap();
+    let (code, lines) = check(folder.path(), &["--database-url", &postgres.url()]);
+    assert_eq!(code, 1);
+    assert!(lines[0].contains("the primary key of inventory.product is (id, prize)"), "{lines:#?}");
+    assert!(lines[1].contains("has no column price, which the view top goes by"), "{lines:#?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
-use std::{fs, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use freshet_e2e::process::{MariaDb, Postgres, Redis, RedisCluster, debezium::AsWritten, until};
@@ -12,14 +12,18 @@ use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
 
+const SHOP: &str = include_str!("../../crds/tests/shop.yaml");
+
 /// The file for a binding whose only source is the Redis at this URL, and the statements in it.
 fn generated(url: &str, layout: &str, further: &[&str]) -> (String, String) {
+    generated_for(&SHOP.replace("redis://redis:6379", url).replace("topicPrefix: shop", layout), further)
+}
+
+/// The same for this binding.
+fn generated_for(binding: &str, further: &[&str]) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.yaml");
-    let shop = include_str!("../../crds/tests/shop.yaml")
-        .replace("redis://redis:6379", url)
-        .replace("topicPrefix: shop", layout);
-    fs::write(&path, shop).unwrap();
+    fs::write(&path, binding).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_freshet-operator"));
     command.args(["debezium", "--host", "127.0.0.1", "--binding"]).arg(&path).args(further);
     let output = command.output().unwrap();
@@ -145,6 +149,111 @@ fn mariadb_is_followed_by_what_is_generated() {
     assert_eq!(redis.command::<u64>(&["EXISTS", "shop.inventory.other"]).unwrap(), 0);
     let kept = ["metadata:debezium:offsets:shop", "metadata:debezium:schema_history:shop"];
     assert_eq!(redis.command::<u64>(&[&["EXISTS"][..], &kept[..]].concat()).unwrap(), 2);
+}
+
+/// A binding with a view over all rows of `inventory.product`.
+fn with_view(url: &str) -> String {
+    let mut binding = SHOP.replace("redis://redis:6379", url);
+    for (from, to) in [
+        ("topicPrefix: shop", "stream: shop.cdc"),
+        ("heartbeat: Debezium", "heartbeat: Database"),
+        ("    ttl: 10m", "    onChange: Hydrate\n    warmStart: true"),
+        ("  memory: 64Mi", "  memory: 64Mi\n  views: [{name: cheapest, cache: products, orderBy: /price}]"),
+    ] {
+        assert!(binding.contains(from), "{from}");
+        binding = binding.replace(from, to);
+    }
+    binding
+}
+
+/// The statement that asks for a snapshot, as the file has it.
+fn asks_for_snapshot(file: &str) -> &str {
+    file.lines().find_map(|line| line.strip_prefix("#   ").filter(|sql| sql.starts_with("INSERT"))).unwrap()
+}
+
+/// A row is in the stream as it was when Debezium read all of the table.
+fn is_read(value: &Value) -> bool {
+    value["source"]["table"] == "product" && value["op"] == "r"
+}
+
+/// The stream, once it has told of this many whole snapshots.
+fn with_snapshots(redis: &Redis, count: usize) -> Vec<Value> {
+    until("a snapshot is told of", SOON, || {
+        let values = values(redis, "shop.cdc")?;
+        let whole = values.iter().filter(|value| value["type"] == "COMPLETED").count();
+        ensure!(whole >= count, "{whole} of {count} snapshots");
+        Ok(values)
+    })
+    .unwrap()
+}
+
+/// A snapshot is in the stream between what is told of its begin and its end, each row once, and as many as are told: the
+/// last of all rows only after its table's number was told.
+fn is_told(of_snapshot: &[Value], rows: usize) {
+    let place = |what: &str| of_snapshot.iter().position(|value| value["type"] == what).unwrap();
+    let (begin, end) = (place("STARTED"), place("COMPLETED"));
+    let all = &of_snapshot[begin..end];
+    assert!(all.iter().all(|value| value["type"].is_null() || value["aggregate_type"] == "Initial Snapshot"));
+    let told: Vec<_> = all.iter().map(|value| &value["additional_data"]).collect();
+    let told = told.iter().find(|told| told["scanned_collection"] == "inventory.product").unwrap();
+    assert_eq!(
+        (&told["total_rows_scanned"], &told["status"]),
+        (&rows.to_string().into(), &"SUCCEEDED".into())
+    );
+    let read: Vec<_> = all.iter().filter(|value| is_read(value)).collect();
+    let ids: BTreeSet<_> = read.iter().map(|value| value["after"]["id"].to_string()).collect();
+    assert_eq!((read.len(), ids.len()), (rows, rows), "{all:#?}");
+}
+
+/// Snapshots are told of, and one can be asked for while Debezium runs, whatever the database.
+fn snapshots_are_told(redis: &Redis, file: &str, execute: &dyn Fn(&str)) {
+    is_told(&with_snapshots(redis, 1), 3);
+    execute("INSERT INTO inventory.product VALUES (4, 4.5)");
+    arrives(redis, "shop.cdc", "the row", |value| value["op"] == "c" && value["after"]["id"] == 4);
+    execute(asks_for_snapshot(file));
+    let all = with_snapshots(redis, 2);
+    let is_signal = |value: &Value| value["source"]["table"] == "freshet_signal";
+    let signal = all.iter().position(|value| is_signal(value) && value["op"] == "c").unwrap();
+    is_told(&all[signal..], 4);
+    // The log goes on behind it.
+    execute("INSERT INTO inventory.product VALUES (5, 5.5)");
+    arrives(redis, "shop.cdc", "a later row", |value| value["op"] == "c" && value["after"]["id"] == 5);
+}
+
+#[test]
+fn postgres_tells_of_the_snapshots_that_a_view_needs() {
+    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+    postgres
+        .execute(
+            "CREATE SCHEMA inventory; CREATE TABLE inventory.category (id int PRIMARY KEY, name text); \
+             CREATE TABLE inventory.product (id int PRIMARY KEY, price numeric); \
+             INSERT INTO inventory.product VALUES (1, 1.5), (2, 2.5), (3, 3.5)",
+        )
+        .unwrap();
+    let port = postgres.port().to_string();
+    let (file, statements) =
+        generated_for(&with_view(&redis.url()), &["--port", &port, "--dbname", "postgres"]);
+    postgres.execute(&statements).unwrap();
+    let _debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
+    snapshots_are_told(&redis, &file, &|sql| postgres.execute(sql).unwrap());
+}
+
+#[test]
+fn mariadb_tells_of_the_snapshots_that_a_view_needs() {
+    let (mariadb, redis) = (MariaDb::start().unwrap(), Redis::start().unwrap());
+    mariadb
+        .execute(
+            "CREATE DATABASE inventory; CREATE TABLE inventory.category (id INT PRIMARY KEY, name TEXT); \
+             CREATE TABLE inventory.product (id INT PRIMARY KEY, price DECIMAL(9, 2)); \
+             INSERT INTO inventory.product VALUES (1, 1.5), (2, 2.5), (3, 3.5)",
+        )
+        .unwrap();
+    let port = mariadb.port().to_string();
+    let (file, statements) =
+        generated_for(&with_view(&redis.url()), &["--port", &port, "--database", "mariadb"]);
+    mariadb.execute(&statements).unwrap();
+    let _debezium = AsWritten::start(&file, &[("DEBEZIUM_PASSWORD", "s3cret")]).unwrap();
+    snapshots_are_told(&redis, &file, &|sql| mariadb.execute(sql).unwrap());
 }
 
 #[test]

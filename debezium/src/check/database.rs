@@ -1,6 +1,6 @@
 //! Whether Postgres sends what the settings ask for.
 
-use super::{Report, Said, Severity, Subject};
+use super::{Report, Said, Severity, Subject, rows};
 
 pub(super) const PUBLICATION: &str = "debezium.source.publication.name";
 pub(super) const SLOT: &str = "debezium.source.slot.name";
@@ -18,6 +18,8 @@ pub struct Facts {
     pub tables: Vec<Table>,
     /// Whether the sequence of the heartbeat is there.
     pub sequence: bool,
+    /// The table that the settings let a snapshot be asked for by, if they name one.
+    pub signals: Option<Table>,
 }
 
 /// A publication.
@@ -43,7 +45,6 @@ pub struct Slot {
 }
 
 /// A table of the binding's.
-#[expect(clippy::struct_excessive_bools, reason = "the catalogue's own facts, independent of each other")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// `schema.table`.
@@ -58,8 +59,10 @@ pub struct Table {
     pub row_filter: Option<String>,
     /// Columns that aren't published.
     pub left_out: Vec<String>,
-    /// Whether it has a primary key.
-    pub primary_key: bool,
+    /// The columns of its primary key; none: it has no such key.
+    pub key: Vec<String>,
+    /// All of its columns.
+    pub columns: Vec<String>,
     /// What has its rows: itself, or its partitions, down to those that have none themselves.
     pub parts: Vec<Part>,
 }
@@ -120,6 +123,7 @@ pub(super) fn check(subject: &Subject<'_>, facts: &Facts, report: &mut Report<'_
         return;
     };
     publishes(subject, publication, report);
+    signals(subject, publication, facts.signals.as_ref(), report);
     for table in facts.tables.iter().filter(|table| table.exists) {
         in_publication(subject, publication, table, report);
     }
@@ -194,15 +198,25 @@ fn of_table(subject: &Subject<'_>, table: &Table, report: &mut Report<'_>) {
             ),
             format!("give it a primary key, or {}", with_full_identity(subject, &anonymous)),
         );
-    } else if !table.primary_key {
+    } else if table.key.is_empty() && !subject.ranks(name) {
         report.database(
             Severity::Hint,
             format!("{name} has no primary key: each change of it voids all that is cached of it"),
             "give it a primary key",
         );
     }
+    rows::check(subject, table, report);
     let toasted: Vec<_> = table.parts.iter().filter(|part| part.toasted && part.identity != 'f').collect();
-    if !toasted.is_empty() && subject.wanted.hydrated.contains(name) {
+    if !toasted.is_empty() && subject.ranks(name) {
+        report.database(
+            Severity::Warning,
+            format!(
+                "{name} can have values of more than 2 kB: after an update that leaves them as they are, which has an event \
+                 without them, views over it are incomplete"
+            ),
+            format!("if it has such values: {}", with_full_identity(subject, &toasted)),
+        );
+    } else if !toasted.is_empty() && subject.wanted.hydrated.contains(name) {
         report.database(
             Severity::Hint,
             format!(
@@ -212,6 +226,36 @@ fn of_table(subject: &Subject<'_>, table: &Table, report: &mut Report<'_>) {
             format!("if it has such values: {}", with_full_identity(subject, &toasted)),
         );
     }
+}
+
+/// Whether requests for snapshots come through.
+fn signals(subject: &Subject<'_>, publication: &Publication, table: Option<&Table>, report: &mut Report<'_>) {
+    let Some(table) = table.filter(|_| subject.wanted.tells_snapshots()) else { return };
+    let name = &table.name;
+    if !table.exists {
+        let make = crate::signal_table(&subject.wanted.quoted(name));
+        let publish = published(subject, publication, name);
+        report.database(
+            Severity::Warning,
+            format!("the table {name} isn't there: no snapshot can be asked for"),
+            format!("{make}; {publish}"),
+        );
+    } else if !table.published {
+        report.database(
+            Severity::Warning,
+            format!(
+                "{name} isn't in the publication {}: no request for a snapshot is heard",
+                publication.name
+            ),
+            published(subject, publication, name),
+        );
+    }
+}
+
+/// What adds a table to the publication.
+fn published(subject: &Subject<'_>, publication: &Publication, table: &str) -> String {
+    let (publication, table) = (subject.wanted.quoted_part(&publication.name), subject.wanted.quoted(table));
+    format!("ALTER PUBLICATION {publication} ADD TABLE {table}")
 }
 
 /// How many parts are named before the others are counted.

@@ -8,16 +8,18 @@ mod heartbeats;
 mod memory;
 mod patterns;
 mod properties;
+mod rows;
+mod snapshots;
 mod spellings;
 mod streams;
 mod topics;
 mod values;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use freshet_crds::{
     Heartbeat,
-    binding::{Binding, StalenessBound},
+    binding::{Binding, CacheSpec, SourceSpec, StalenessBound},
 };
 
 pub use database::{Facts, Part, Publication, Slot, Table};
@@ -77,6 +79,7 @@ pub fn check(
     captured::check(&subject, &mut report);
     values::check(&subject, &mut report);
     heartbeats::check(&subject, &mut report);
+    snapshots::check(&subject, &mut report);
     memory::check(&subject, &mut report);
     if let Some(facts) = facts {
         database::check(&subject, facts, &mut report);
@@ -109,6 +112,12 @@ pub fn publication_and_slot(properties: &Properties) -> (Option<&str>, Option<&s
     (or(database::PUBLICATION, "dbz_publication"), or(database::SLOT, "debezium"))
 }
 
+/// The table that these settings let a snapshot be asked for by; `None`: none, or the environment names it.
+#[must_use]
+pub fn signal_table(properties: &Properties) -> Option<&str> {
+    snapshots::signal_table(properties)
+}
+
 /// What is compared with the settings.
 struct Subject<'b> {
     /// What would be generated for the binding, for the connector that the settings name.
@@ -118,6 +127,9 @@ struct Subject<'b> {
     /// The binding's tables, without the heartbeat's.
     tables: Vec<String>,
     freshness: Option<&'b StalenessBound>,
+    binding: &'b Binding,
+    /// The source's place in the binding.
+    source: usize,
 }
 
 /// Findings under way.
@@ -151,7 +163,9 @@ impl<'b> Subject<'b> {
             crate::Captured::These(tables) => tables.clone(),
             crate::Captured::All => Vec::new(),
         };
-        Ok(Self { wanted, database, tables, freshness: binding.freshness.bound.as_ref() })
+        let named = |s: &SourceSpec| source.is_none_or(|name| s.name == name);
+        let source = binding.sources.iter().position(named).unwrap_or_default();
+        Ok(Self { wanted, database, tables, freshness: binding.freshness.bound.as_ref(), binding, source })
     }
 
     /// How bad it is that what proves freshness is missing: only what the binding declares has to be there.
@@ -162,6 +176,28 @@ impl<'b> Subject<'b> {
 
     fn is(&self, database: Database) -> bool {
         self.database == Some(database)
+    }
+
+    /// The caches of a table, `schema.table`, all of whose rows views hold.
+    fn ranked(&self, table: &str) -> impl Iterator<Item = &'b CacheSpec> {
+        let is_of = move |name: &String| {
+            // With its database before it, or without.
+            name.strip_suffix(table).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        let source = self.source;
+        self.binding
+            .ranked()
+            .filter(move |cache| cache.source == source && cache.table.as_ref().is_some_and(is_of))
+    }
+
+    /// Whether views hold all rows of a table.
+    fn ranks(&self, table: &str) -> bool {
+        self.ranked(table).next().is_some()
+    }
+
+    /// How old the entries of the source's streams get.
+    fn retention(&self) -> Option<Duration> {
+        self.binding.sources.get(self.source)?.retention
     }
 
     /// Whether rows of this source become values as events carry them.

@@ -6,7 +6,7 @@ mod database;
 mod faults;
 
 use database::facts;
-use faults::{Fault, MARIADB, PER_TABLE, POSTGRES};
+use faults::{Fault, MARIADB, PER_TABLE, POSTGRES, RANKED, RANKED_MARIADB};
 
 const SHOP: &str = include_str!("../../../crds/tests/shop.yaml");
 
@@ -16,6 +16,19 @@ fn binding() -> Binding {
         .replace("topicPrefix: shop", "stream: shop.cdc")
         .replace("heartbeat: Debezium", "heartbeat: Database")
         .replace("    ttl: 10m", "    onChange: Hydrate");
+    manifest::read(&text).unwrap().binding().unwrap()
+}
+
+/// The same with a view over rows.
+fn ranked() -> Binding {
+    let text = SHOP
+        .replace("topicPrefix: shop", "stream: shop.cdc")
+        .replace("heartbeat: Debezium", "heartbeat: Database")
+        .replace("    ttl: 10m", "    onChange: Hydrate\n    warmStart: true")
+        .replace(
+            "  memory: 64Mi",
+            "  memory: 64Mi\n  views: [{name: top, cache: products, orderBy: /price}]",
+        );
     manifest::read(&text).unwrap().binding().unwrap()
 }
 
@@ -42,6 +55,7 @@ fn what_is_generated_has_no_fault() {
     };
     for binding in [
         binding(),
+        ranked(),
         per_table(),
         elsewhere("url: redis://redis/300"),
         elsewhere("url: rediss+sentinel://sentinel/master"),
@@ -68,11 +82,25 @@ fn every_fault_is_told_with_its_place() {
     }
 }
 
-fn tables() -> [(Binding, Database, &'static [Fault]); 3] {
+#[test]
+fn a_snapshot_may_be_gone_when_a_sidecar_starts() {
+    let mut binding = ranked();
+    binding.sources[0].retention = Some(Duration::from_hours(24));
+    let found = found(&binding, &generated(&binding, Database::Postgres), None);
+    assert!(
+        found.len() == 1 && found[0].contains("the binding's retention removes snapshots like all else"),
+        "{found:#?}"
+    );
+    assert!(found[0].starts_with("hint: f:"), "{found:#?}");
+}
+
+fn tables() -> [(Binding, Database, &'static [Fault]); 5] {
     [
         (binding(), Database::Postgres, POSTGRES),
         (binding(), Database::MariaDb, MARIADB),
         (per_table(), Database::Postgres, PER_TABLE),
+        (ranked(), Database::Postgres, RANKED),
+        (ranked(), Database::MariaDb, RANKED_MARIADB),
     ]
 }
 

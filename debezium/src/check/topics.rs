@@ -5,7 +5,7 @@ use freshet_crds::{
     topics::{self, DEBEZIUM_HEARTBEATS},
 };
 
-use super::{Report, Said, Severity, Subject, patterns::Route};
+use super::{Report, Said, Severity, Subject, patterns::Route, snapshots};
 use crate::{Database, Routing};
 
 const TRANSFORMS: &str = "debezium.transforms";
@@ -157,6 +157,13 @@ fn all(subject: &Subject<'_>, report: &mut Report<'_>) -> Vec<Topic> {
         let what = "the beginnings and ends of transactions".into();
         let named_by = &[TRANSACTION, DELIMITER];
         add(name, topics::of_transactions(wanted), named_by, Severity::Warning, what);
+    }
+    if subject.wanted.tells_snapshots()
+        && let Said::Value(name) = report.properties.said(snapshots::TOPIC)
+    {
+        let what = "notifications of snapshots".into();
+        let stream = topics::of_notifications(wanted);
+        add(name.to_owned(), stream, &[snapshots::TOPIC], Severity::Error, what);
     }
     let whole = report.value(HEARTBEAT, "", "it isn't set");
     let before =

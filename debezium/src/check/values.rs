@@ -62,13 +62,14 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     if let Some(what) = what {
         report.setting(Severity::Warning, decimals, what, format!("set {decimals}=string"));
     }
-    report.has_to_be(
-        Severity::Warning,
-        "debezium.source.provide.transaction.metadata",
-        "false",
-        "true",
-        "transactions don't say how many rows they had: entries that Redis never got don't show by it",
-    );
+    let (severity, what) = if subject.wanted.tells_snapshots() {
+        (Severity::Error, "events don't say of which transaction they are: no view over rows is ever whole")
+    } else {
+        let what =
+            "transactions don't say how many rows they had: entries that Redis never got don't show by it";
+        (Severity::Warning, what)
+    };
+    report.has_to_be(severity, "debezium.source.provide.transaction.metadata", "false", "true", what);
     unconverted(subject, report);
     if subject.hydrates() && subject.is(Database::Postgres) {
         report.has_to_be(

@@ -20,7 +20,11 @@ const PUBLICATION: &str = "SELECT pubviaroot, pubinsert, pubupdate, pubdelete, p
 const SLOT: &str = "SELECT coalesce(plugin, ''), coalesce(wal_status = 'lost', false) FROM pg_replication_slots WHERE slot_name = $1";
 /// A partitioned table is published as itself or by its partitions.
 const TABLE: &str = "SELECT c.oid, c.relkind = 'p', \
-     EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), \
+     (SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{}') FROM pg_constraint k \
+       JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) \
+       WHERE k.conrelid = c.oid AND k.contype = 'p'), \
+     (SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{}') FROM pg_attribute a \
+       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), \
      EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = $3 AND (p.schemaname, p.tablename) = ($1, $2)) \
        OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_publication_tables p JOIN pg_partition_tree(c.oid) t \
           ON t.relid = to_regclass(quote_ident(p.schemaname) || '.' || quote_ident(p.tablename)) \
@@ -39,12 +43,13 @@ const PARTS: &str = "SELECT p.rowfilter, (SELECT coalesce(array_agg(a.attname::t
        AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND NOT a.attname = ANY (p.attnames)) \
      FROM pg_publication_tables p WHERE p.pubname = $3 AND (p.schemaname, p.tablename) = ($1, $2)";
 
-/// Asks for a publication and a slot, where their names are known, and for tables (`schema.table`).
+/// Asks for a publication and a slot, where their names are known, for tables (`schema.table`), and for the one of signals.
 pub(super) fn ask(
     url: &str,
     publication: Option<&str>,
     slot: Option<&str>,
     tables: &[String],
+    signals: Option<&str>,
 ) -> Result<Facts, NoAnswer> {
     let mut config: Config = url.parse().map_err(|_| NoAnswer::Url)?;
     if config.get_password().is_none()
@@ -72,13 +77,16 @@ pub(super) fn ask(
         plugin: row.get(0),
         lost: row.get(1),
     });
-    let tables = tables.iter().map(|name| table(&mut client, name, publication, version >= 150_000));
+    let mut look = |name: &str| table(&mut client, name, publication, version >= 150_000);
+    let signals = signals.map(&mut look).transpose()?;
+    let tables = tables.iter().map(|name| look(name));
     Ok(Facts {
         wal_level: server.get(0),
         publication: published,
         slot,
         tables: tables.collect::<Result<_, _>>()?,
         sequence: server.get(2),
+        signals,
     })
 }
 
@@ -90,8 +98,9 @@ fn table(client: &mut Client, name: &str, publication: Option<&str>, parts: bool
         name: name.to_owned(),
         exists: true,
         partitioned: row.get(1),
-        primary_key: row.get(2),
-        published: row.get(3),
+        key: row.get(2),
+        columns: row.get(3),
+        published: row.get(4),
         row_filter: None,
         left_out: Vec::new(),
         parts: client.query(ROWS, &[&row.get::<_, u32>(0)])?.iter().map(part).collect(),

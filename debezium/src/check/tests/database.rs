@@ -13,7 +13,8 @@ pub(super) fn facts() -> Facts {
         name: name.into(),
         exists: true,
         published: true,
-        primary_key: true,
+        key: vec!["id".into()],
+        columns: vec!["id".into(), "price".into()],
         parts: vec![part(name)],
         ..Table::default()
     };
@@ -23,7 +24,61 @@ pub(super) fn facts() -> Facts {
         slot: Some(Slot { name: "freshet_shop".into(), plugin: "pgoutput".into(), lost: false }),
         tables: vec![table("inventory.product"), table("inventory.category")],
         sequence: true,
+        signals: None,
     }
+}
+
+#[test]
+fn what_views_over_rows_lack_is_told() {
+    let binding = ranked();
+    let file = generated(&binding, Database::Postgres);
+    let signals =
+        Table { name: "public.freshet_signal".into(), exists: true, published: true, ..Table::default() };
+    let good = Facts { signals: Some(signals), ..facts() };
+    assert_eq!(found(&binding, &file, Some(&good)), [""; 0]);
+    let cases: &[(Break, &str)] = &[
+        (
+            |f| f.signals.as_mut().unwrap().exists = false,
+            "warning: database: the table public.freshet_signal isn't there: no snapshot can be asked for: CREATE TABLE IF NOT \
+             EXISTS public.freshet_signal (",
+        ),
+        (
+            |f| f.signals.as_mut().unwrap().published = false,
+            "warning: database: public.freshet_signal isn't in the publication freshet_shop: no request for a snapshot is \
+             heard: ALTER PUBLICATION freshet_shop ADD TABLE public.freshet_signal",
+        ),
+        (
+            |f| {
+                f.tables[0].key.clear();
+                f.tables[0].parts[0].identity = 'f';
+            },
+            "error: database: inventory.product has no primary key, by which views tell its rows apart",
+        ),
+        (
+            |f| f.tables[0].key.push("warehouse".into()),
+            "error: database: the primary key of inventory.product is (id, warehouse), and the cache products has the key (id): \
+             no view over it is ever whole",
+        ),
+        (
+            |f| f.tables[0].columns = vec!["id".into(), "Price".into()],
+            "error: database: inventory.product has no column price, which the view top goes by: its columns are id, Price",
+        ),
+        (
+            |f| f.tables[0].parts[0].toasted = true,
+            "warning: database: inventory.product can have values of more than 2 kB: after an update",
+        ),
+    ];
+    for (fault, wanted) in cases {
+        let mut facts = good.clone();
+        fault(&mut facts);
+        let found = found(&binding, &file, Some(&facts));
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{wanted}: {found:#?}");
+    }
+    // To a binding without views over rows it is nothing.
+    let mut facts = good;
+    facts.signals.as_mut().unwrap().exists = false;
+    let other = super::binding();
+    assert_eq!(found(&other, &generated(&other, Database::Postgres), Some(&facts)), [""; 0]);
 }
 
 #[test]
@@ -92,7 +147,7 @@ fn what_the_database_lacks_is_told() {
         ),
         (
             |f| {
-                f.tables[0].primary_key = false;
+                f.tables[0].key.clear();
                 f.tables[0].parts[0].identity = 'f';
             },
             "hint: database: inventory.product has no primary key",

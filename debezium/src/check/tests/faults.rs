@@ -245,3 +245,41 @@ pub(super) const PER_TABLE: &[Fault] = &[
         "hint: f:LINE: INVENTORY[.].* isn't just one of the binding's tables: should Redis",
     ),
 ];
+
+/// Of a Postgres, for a binding with a view over rows of `inventory.product`.
+pub(super) const RANKED: &[Fault] = &[
+    ("source.notification.enabled.channels", "", "error: f: nothing tells how many rows a snapshot had"),
+    (
+        "source.notification.enabled.channels",
+        "log",
+        "error: f:LINE: nothing tells how many rows a snapshot had",
+    ),
+    ("source.notification.sink.topic.name", "", "error: f: what is told of snapshots has no topic"),
+    (
+        "transforms.one.regex",
+        "(?:shop[.](?:inventory|message|transaction)|__debezium).*",
+        "error: f:TRANSFORMS: notifications of snapshots go to shop.notification",
+    ),
+    ("source.provide.transaction.metadata", "", "error: f: events don't say of which transaction they are"),
+    ("source.signal.enabled.channels", "in-process", "hint: f:LINE: no snapshot can be asked for"),
+    ("source.signal.data.collection", "", "hint: f: no snapshot can be asked for"),
+    ("source.snapshot.mode", "no_data", "warning: f:LINE: Debezium takes no snapshot by itself"),
+    ("source.snapshot.mode", "configuration_based", "warning: f:LINE: Debezium takes no snapshot by itself"),
+    (
+        "source.snapshot.include.collection.list",
+        "inventory[.]category",
+        "warning: f:LINE: the first snapshot is without inventory.product",
+    ),
+    (
+        "source.snapshot.select.statement.overrides",
+        "inventory.product",
+        "error: f:LINE: snapshots of inventory.product have what a statement selects",
+    ),
+];
+
+/// Of a MariaDB, for the same.
+pub(super) const RANKED_MARIADB: &[Fault] = &[
+    ("source.notification.enabled.channels", "", "error: f: nothing tells how many rows a snapshot had"),
+    ("source.signal.data.collection", "", "hint: f: no snapshot can be asked for"),
+    ("source.snapshot.mode", "recovery", "warning: f:LINE: Debezium takes no snapshot by itself"),
+];

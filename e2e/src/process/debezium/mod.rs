@@ -31,6 +31,9 @@ pub trait Captured {
     /// Makes what the heartbeat's query needs.
     fn prepare_heartbeat(&self) -> Result<()>;
 
+    /// Runs statements as the database's owner.
+    fn run(&self, sql: &str) -> Result<()>;
+
     /// Fails unless a server with these settings is reading the database's log, which it does only after the snapshot.
     fn is_followed(&self, settings: &Settings) -> Result<()>;
 }
@@ -42,6 +45,10 @@ impl Captured for Postgres {
 
     fn prepare_heartbeat(&self) -> Result<()> {
         self.execute(HEARTBEAT_SEQUENCE)
+    }
+
+    fn run(&self, sql: &str) -> Result<()> {
+        self.execute(sql)
     }
 
     fn is_followed(&self, settings: &Settings) -> Result<()> {
@@ -61,6 +68,10 @@ impl Captured for MariaDb {
 
     fn prepare_heartbeat(&self) -> Result<()> {
         self.execute(&mariadb_heartbeat_table())
+    }
+
+    fn run(&self, sql: &str) -> Result<()> {
+        self.execute(sql)
     }
 
     fn is_followed(&self, _: &Settings) -> Result<()> {
@@ -87,6 +98,9 @@ impl Debezium {
     pub fn start(settings: Settings, database: &impl Captured, redis: &Redis) -> Result<Self> {
         if settings.queries() {
             database.prepare_heartbeat()?;
+        }
+        if let Some(table) = settings.signal_table() {
+            database.run(&table)?;
         }
         let folder = tempfile::Builder::new().prefix("freshet-debezium-").tempdir()?;
         let health = Port::free()?;

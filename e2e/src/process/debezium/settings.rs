@@ -31,6 +31,7 @@ pub struct Settings {
     pub(super) heartbeat: Heartbeat,
     pub(super) interval: Duration,
     pub(super) tables: Vec<String>,
+    pub(super) snapshots_told: bool,
     /// Later properties win over those derived from the fields above.
     pub(super) overrides: BTreeMap<String, String>,
 }
@@ -45,6 +46,7 @@ impl Default for Settings {
             heartbeat: Heartbeat::Both,
             interval: Duration::from_secs(1),
             tables: Vec::new(),
+            snapshots_told: false,
             overrides: BTreeMap::new(),
         }
     }
@@ -126,6 +128,14 @@ impl Settings {
         self
     }
 
+    /// Snapshots are told of in the stream, and can be asked for by what [`Settings::asks_for_snapshot`] says: what views over
+    /// rows need.
+    #[must_use]
+    pub fn snapshots_told(mut self) -> Self {
+        self.snapshots_told = true;
+        self
+    }
+
     /// Sets any property, by its whole name; wins over all else.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
@@ -154,6 +164,23 @@ impl Settings {
         self.properties().remove(OFFSETS).unwrap_or_default()
     }
 
+    /// The statement that asks a running server with [`Settings::snapshots_told`] to read these tables, `<schema>.<table>`,
+    /// once more.
+    #[must_use]
+    pub fn asks_for_snapshot(&self, tables: &[&str]) -> String {
+        let tables: Vec<_> = tables.iter().map(|table| (*table).to_owned()).collect();
+        self.pipeline().asks_for_snapshot(&tables)
+    }
+
+    /// The statements that make the table of signals, if snapshots can be asked for.
+    pub(super) fn signal_table(&self) -> Option<String> {
+        let table = freshet_debezium::signal_table(&self.pipeline().signal_table());
+        self.snapshots_told.then_some(match self.database {
+            Database::Postgres => table,
+            Database::MariaDb => format!("CREATE DATABASE IF NOT EXISTS {HEARTBEAT_DATABASE}; {table}"),
+        })
+    }
+
     /// Whether the database is asked to write heartbeats.
     pub(super) fn queries(&self) -> bool {
         self.pipeline().queries()
@@ -175,6 +202,7 @@ impl Settings {
                 Captured::These(self.tables.clone())
             },
             hydrated: Vec::new(),
+            ranked: self.snapshots_told.then(|| self.tables.clone()),
             reads_values: true,
             heartbeat: self.heartbeat,
             beat: self.interval,
@@ -284,6 +312,23 @@ mod tests {
         let query = property(&settings, "debezium.source.heartbeat.action.query").unwrap();
         assert!(query.starts_with("INSERT INTO shop.freshet_heartbeat"), "{query}");
         assert_eq!(property(&settings, "debezium.source.slot.name"), None);
+    }
+
+    #[test]
+    fn snapshots_are_told_where_it_is_asked_for() {
+        let collection = "debezium.source.signal.data.collection";
+        assert_eq!(property(&Settings::default(), collection), None);
+        for (settings, table) in
+            [(Settings::default(), "public.freshet_signal"), (Settings::mariadb(), "shop.freshet_signal")]
+        {
+            let settings = settings.snapshots_told();
+            assert_eq!(property(&settings, collection).as_deref(), Some(table));
+            let sql = settings.asks_for_snapshot(&["inventory.a", "inventory.b"]);
+            assert!(
+                sql.contains(&format!("INTO {table} ")) && sql.contains("a\", \"inventory[.]b\""),
+                "{sql}"
+            );
+        }
     }
 
     #[test]
