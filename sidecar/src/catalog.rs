@@ -13,13 +13,13 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use freshet_crds::{
-    KeyType,
-    binding::{AuditSpec, Binding, CacheSpec, ColumnSpec, FreshnessSpec, SidecarSpec},
-};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use freshet_crds::binding::{AuditSpec, Binding, CacheSpec, ColumnSpec, FreshnessSpec, SidecarSpec};
+
+mod shape;
 
 pub use freshet_crds::manifest::Newer;
+pub use shape::Shape;
 
 use crate::{
     audit::AuditStats,
@@ -28,10 +28,13 @@ use crate::{
     dependencies::Scope,
     effect::Tables,
     feed::{Feed, Seen},
-    key::{Form, Scalar},
+    key::Form,
     sync::AtomicBool,
     upstream::Upstream,
-    views::View,
+    views::{
+        View,
+        rows::{RowView, SharedRoster},
+    },
 };
 
 /// The binding as the sidecar runs it.
@@ -57,6 +60,10 @@ pub struct Catalog {
     pub upstreams: HashMap<String, Arc<Upstream>>,
     /// The views by name, each over one of `upstreams`.
     pub views: HashMap<String, Arc<View>>,
+    /// The views over rows by name, each over one of `caches`; no name is in both.
+    pub row_views: HashMap<String, Arc<RowView>>,
+    /// The caches whose rows a view ranks.
+    pub ranked: Vec<Arc<Cache>>,
     /// Names of views that are off, because this version doesn't know all of their definition or their cache's.
     pub views_off: BTreeSet<String>,
     /// Names of caches that are off, because this version doesn't know all of their definition.
@@ -84,6 +91,8 @@ pub struct Cache {
     pub stats: Arc<CacheStats>,
     /// Whether it holds no values of its own: it stands for the rows of a table that other values depend on.
     pub is_scope: bool,
+    /// All rows of its table, where a view ranks them.
+    pub roster: ArcSwapOption<SharedRoster>,
     /// Other columns by which its rows are found.
     pub lookups: Box<[Lookup]>,
     /// What is declared of columns of its table, where it has no key of its own.
@@ -131,17 +140,6 @@ pub struct CacheStats {
     pub entries: AtomicU64,
     /// Bytes of the values held, keys and overhead included.
     pub bytes: AtomicU64,
-}
-
-/// What is known of a cache's keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shape {
-    /// The forms of its columns; `None` while their number is unknown.
-    pub forms: Option<Box<[Form]>>,
-    /// What was declared of each column and events have shown; `None` before the first event where nothing was.
-    shown: Option<Box<[Form]>>,
-    /// The forms that the binding declares, which learning narrows but never widens.
-    declared: Option<Box<[Form]>>,
 }
 
 /// A table that caches use.
@@ -208,6 +206,18 @@ impl Catalog {
             (spec.name, upstream)
         });
         let upstreams: HashMap<_, _> = upstreams.collect();
+        let row_views = binding.views.iter().filter_map(|spec| {
+            let cache = caches.get(&spec.cache)?;
+            let same = old.and_then(|old| old.row_views.get(&spec.name));
+            let same = same.filter(|old| old.spec == *spec && Arc::ptr_eq(&old.cache, cache));
+            let view =
+                same.cloned().unwrap_or_else(|| Arc::new(RowView::new(spec.clone(), Arc::clone(cache))));
+            Some((spec.name.clone(), view))
+        });
+        let row_views: HashMap<_, _> = row_views.collect();
+        let ranked: BTreeMap<_, _> =
+            row_views.values().map(|view: &Arc<RowView>| (&view.cache.spec.name, &view.cache)).collect();
+        let ranked = ranked.into_values().cloned().collect();
         let views = binding.views.into_iter().filter_map(|spec| {
             let upstream = upstreams.get(&spec.cache)?;
             let same = old.and_then(|old| old.views.get(&spec.name));
@@ -235,9 +245,11 @@ impl Catalog {
             audit: binding.audit,
             memory: binding.memory,
             common_memory,
-            caches,
             upstreams,
             views,
+            ranked,
+            row_views,
+            caches,
             views_off: newer.views,
             off: newer.caches,
             feeds: feeds.into_iter().zip(tables).collect(),
@@ -376,6 +388,7 @@ impl Cache {
             attached: AtomicBool::new(false),
             stats: Arc::default(),
             is_scope: false,
+            roster: ArcSwapOption::empty(),
             lookups,
             columns: BTreeMap::new(),
             shape: ArcSwap::from_pointee(shape),
@@ -411,6 +424,12 @@ impl Cache {
         self.shape.store(Arc::new(shape));
     }
 
+    /// Whether a view ranks its rows.
+    #[must_use]
+    pub fn is_ranked(&self) -> bool {
+        self.roster.load().is_some()
+    }
+
     /// Whether some table it uses was never seen in an event.
     #[must_use]
     pub fn has_unseen_table(&self) -> bool {
@@ -443,40 +462,5 @@ impl Lookup {
     /// Replaces what is known of the column's texts.
     pub fn set_shape(&self, shape: Shape) {
         self.shape.store(Arc::new(shape));
-    }
-}
-
-// === impl Shape ===
-
-impl Shape {
-    /// What these columns of an event teach: `None` if nothing new.
-    ///
-    /// Once events have shown a column to be an integer or a boolean, a request must spell it as one; once they have
-    /// shown other spellings of numbers or UUIDs, it must use those; and once they have shown how many columns there
-    /// are, it must have as many. `collated` if they are of a database that compares texts by a collation.
-    #[must_use]
-    pub fn learn(&self, scalars: &[&Scalar<'_>], collated: bool) -> Option<Self> {
-        if scalars.iter().any(|scalar| matches!(scalar, Scalar::Null)) {
-            return None;
-        }
-        let known = self.shown.as_deref().filter(|known| known.len() == scalars.len());
-        let before = |i: usize| match known {
-            Some(known) => known[i],
-            None => self.declared.as_ref().and_then(|d| d.get(i)).copied().unwrap_or(Form::AUTO),
-        };
-        if known.is_some() && scalars.iter().enumerate().all(|(i, s)| before(i).learn(s, collated).is_none())
-        {
-            return None;
-        }
-        let shown: Box<[Form]> = scalars
-            .iter()
-            .enumerate()
-            .map(|(i, s)| before(i).learn(s, collated).unwrap_or(before(i)))
-            .collect();
-        let forms = shown.iter().map(|form| {
-            let narrowed = form.kind == KeyType::Auto && form.shown.only_integers();
-            if narrowed { Form { kind: KeyType::Integer, ..*form } } else { *form }
-        });
-        Some(Self { forms: Some(forms.collect()), shown: Some(shown), declared: self.declared.clone() })
     }
 }

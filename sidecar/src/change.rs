@@ -42,7 +42,38 @@ pub enum Change<'a> {
     Garbage(Fault),
     /// A logical message of somebody else's.
     Message(Mark),
+    /// What Debezium says of a snapshot.
+    Notice(Notice),
     /// The tombstone of a delete.
+    Other,
+}
+
+/// A notification about a snapshot that reads whole tables. Debezium writes them where its sink is told to be a channel of
+/// them (`notification.enabled.channels`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// It has begun.
+    Started {
+        /// When, by Debezium's clock: milliseconds since the Unix epoch.
+        at: u64,
+    },
+    /// It reads one of these tables, which are all that it is to read.
+    Reading {
+        /// The tables.
+        tables: Vec<TableId>,
+    },
+    /// It has read a table. The last row may come after this.
+    Read {
+        /// The table.
+        table: TableId,
+        /// How many rows there were.
+        rows: u64,
+        /// When, by Debezium's clock: milliseconds since the Unix epoch.
+        at: u64,
+    },
+    /// It has come to an end, whichever.
+    Ended,
+    /// Something else.
     Other,
 }
 
@@ -142,6 +173,8 @@ pub enum Origin {
     Snapshot {
         /// Whether it is marked as the first row of all.
         first: bool,
+        /// Whether the event names a commit that was delivered before: the log was being followed, and goes on where it was.
+        resumed: bool,
     },
     /// The snapshot that its stream begins with: nothing was there before it that it could have missed, and the log goes
     /// on from it. Only who reads the stream can tell.
@@ -171,6 +204,8 @@ pub enum TableReason {
     Truncated,
     /// Its definition changed.
     Redefined,
+    /// A snapshot said how it is defined.
+    Described,
     /// An event about it couldn't be read.
     Unreadable(Fault),
 }

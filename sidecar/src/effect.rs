@@ -8,6 +8,7 @@ use std::{
 
 use freshet_crds::OnChange;
 use memchr::memmem::Finder;
+use serde_json::value::RawValue;
 
 use crate::{
     catalog::{Cache, Lookup, Shape, Table},
@@ -22,6 +23,9 @@ use crate::{
 };
 
 mod lookups;
+mod rosters;
+
+pub use rosters::{Enrolment, Told};
 
 /// The tables of one source that caches use, by every spelling of their names.
 pub type Tables = HashMap<String, Arc<Table>>;
@@ -83,6 +87,13 @@ pub enum Effect<'a> {
         /// Whether each of its rows may have changed.
         rows: bool,
     },
+    /// What is known of all rows of the cache's table has changed.
+    Enrol {
+        /// Of this cache, which a view ranks.
+        cache: &'a Arc<Cache>,
+        /// How.
+        entry: Enrolment<'a>,
+    },
     /// The cache's keys turned out to have this shape; what was filled under another is void.
     Reshape {
         /// Of this cache.
@@ -103,12 +114,16 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
             Change::Table { why, .. } if is_planted(*why) => {}
             Change::Tombstone(_) if planted(Bug::TombstoneIgnored) => {}
             Change::Row(row) | Change::Tombstone(row) => row_effects(row, table, &mut effects),
-            Change::Table { version, .. } => effects.extend(void_table(table, *version)),
+            Change::Table { why, version, mark, .. } => {
+                effects.extend(void_table(table, *version));
+                rosters::table(*why, mark, table, &mut effects);
+            }
             Change::Source { .. }
             | Change::Heartbeat(_)
             | Change::Transaction(_)
             | Change::Garbage(_)
             | Change::Message(_)
+            | Change::Notice(_)
             | Change::Other => {}
         }
     }
@@ -119,7 +134,7 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
 fn is_planted(why: TableReason) -> bool {
     planted(match why {
         TableReason::Truncated => Bug::TruncateIgnored,
-        TableReason::Redefined => Bug::RedefinitionIgnored,
+        TableReason::Redefined | TableReason::Described => Bug::RedefinitionIgnored,
         TableReason::Unreadable(_) => Bug::UnreadableIgnored,
     })
 }
@@ -144,7 +159,11 @@ fn void_table(table: &Table, version: Option<RowVersion>) -> impl Iterator<Item 
 
 fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table, effects: &mut Vec<Effect<'a>>) {
     let version = row.version;
-    let Some(key) = &row.key else { return effects.extend(void_table(table, version)) };
+    let Some(key) = &row.key else {
+        effects.extend(void_table(table, version));
+        effects.extend(table.rows.iter().filter_map(rosters::unknown));
+        return;
+    };
     if !planted(Bug::DependentsIgnored) {
         effects.extend(table.dependents.iter().map(|cache| Effect::VoidCache { cache, version }));
     }
@@ -180,6 +199,7 @@ fn row_in_cache<'a>(
     let known = identifies || row.op == Op::Create || planted(Bug::BeforeTrusted);
     if key_columns.is_empty() || !known {
         effects.push(Effect::VoidCache { cache, version: row.version });
+        effects.extend(rosters::unknown(cache));
         return;
     }
     let scalars: Vec<_> = key_columns.iter().map(|(_, scalar)| scalar).collect();
@@ -200,9 +220,10 @@ fn row_in_cache<'a>(
     };
     let key = match spell(&key_columns) {
         Ok(Some(key)) => key,
-        Ok(None) => return,
+        Ok(None) => return effects.extend(rosters::unknown(cache)),
         Err(_) => {
             effects.push(Effect::VoidCache { cache, version: row.version });
+            effects.extend(rosters::unknown(cache));
             return;
         }
     };
@@ -223,6 +244,7 @@ fn row_in_cache<'a>(
         // each may be a row's.
         let shared = !identifies || key_columns.len() < event_key.len();
         let shared = shared || key_columns.iter().any(|(_, scalar)| scalar.is_padded());
+        effects.extend(rosters::row(row, cache, &key, shared));
         let Ok(found_by) = lookups::names(row, cache, collated, effects) else {
             effects.push(Effect::VoidCache { cache, version: row.version });
             return;
@@ -277,6 +299,13 @@ fn offer<'a>(
     if !is_beginning && row.mark.nulls_kept != Some(true) && !planted(Bug::NullDefaultHydrated) {
         return Err(Refusal::NullsReplaced);
     }
+    let image = kept(image, cache)?;
+    // A snapshot doesn't tell when it read a row: any fill may be younger.
+    Ok(Some((image, version, if is_beginning { 0 } else { commit_ms })))
+}
+
+/// What a cache keeps of an image.
+fn kept<'a>(image: &'a RawValue, cache: &Cache) -> Result<Cow<'a, str>, Refusal> {
     let image = match cache.spec.columns.as_slice() {
         [] => Cow::Borrowed(image.get()),
         columns => {
@@ -288,8 +317,7 @@ fn offer<'a>(
     if !is_whole(&image) && !planted(Bug::PlaceholderHydrated) {
         return Err(Refusal::NotWhole);
     }
-    // A snapshot doesn't tell when it read a row: any fill may be younger.
-    Ok(Some((image, version, if is_beginning { 0 } else { commit_ms })))
+    Ok(image)
 }
 
 fn after_columns<'a>(row: &RowChange<'a>, cache: &Cache) -> Option<Columns<'a>> {

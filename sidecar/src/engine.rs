@@ -22,7 +22,7 @@ use crate::{
     catalog::{Cache, Catalog},
     change::{
         Change, SourceReason,
-        TableReason::{self, Redefined, Truncated},
+        TableReason::{self, Described, Redefined, Truncated},
     },
     clock::{Now, Tick},
     coherence::{self, Fenced, History, Refusal, RowHash, Void},
@@ -41,6 +41,7 @@ use crate::{
     shelves::Shelves,
     store::{Shelf, Store},
     sync::{ArcSwap, ArcSwapOption, AtomicBool, Mutex},
+    upstream::allowance::Allowance,
 };
 
 mod answer;
@@ -51,6 +52,7 @@ mod depends;
 mod epochs;
 mod names;
 mod reading;
+mod rosters;
 mod sweeping;
 mod told;
 mod upstreams;
@@ -61,6 +63,7 @@ use breaks::breaks;
 
 pub use answer::{Answer, BadLease, Fill, Grant, Hit, Miss, Pending, Terms, Wanted};
 pub use bells::Listening;
+pub use rosters::Unshown;
 
 /// The media type of a hydrated value: the row as the change event carried it.
 pub const ROW_TYPE: &str = "application/vnd.freshet.row+json";
@@ -81,6 +84,8 @@ pub struct Engine<S = Store> {
     dirty: AtomicBool,
     /// What has become void, for those who listen.
     pub events: Events,
+    /// How many bytes views hold.
+    pub allowance: Allowance,
 }
 
 #[derive(Debug, Default)]
@@ -116,6 +121,7 @@ impl<S: Shelf> Engine<S> {
             bells: Bells::default(),
             dirty: AtomicBool::new(false),
             events: Events::default(),
+            allowance: Allowance::default(),
         }
     }
 
@@ -150,6 +156,7 @@ impl<S: Shelf> Engine<S> {
             self.void_cache(&mut core, cache, None, Tick::default());
         }
         self.install_audit(&mut core, &catalog);
+        self.install_rosters(old.as_deref(), &catalog);
         self.catalog.store(Some(Arc::new(catalog)));
         self.tell(&mut core, Cause::Binding);
         self.dirty.store(true, Ordering::Release);
@@ -286,14 +293,13 @@ impl<S: Shelf> Engine<S> {
         now: Now,
     ) -> Option<Break> {
         let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
-        let skew = catalog.freshness.clock_skew;
         match change {
             Change::Heartbeat(heartbeat) => {
                 let age = Duration::from_millis(now.wall_ms.saturating_sub(heartbeat.at_ms));
                 feed.hold_heartbeat(heartbeat.kind, now.tick.before(age));
             }
             Change::Source { why: SourceReason::Redefined, .. }
-            | Change::Table { why: Truncated | Redefined, .. } => {
+            | Change::Table { why: Truncated | Redefined | Described, .. } => {
                 bump(&feed.stats.tables);
             }
             Change::Source { why: SourceReason::Unreadable(_), .. }
@@ -304,9 +310,10 @@ impl<S: Shelf> Engine<S> {
             Change::Row(_) | Change::Tombstone(_) => {
                 bump(&feed.stats.rows);
             }
-            Change::Transaction(_) | Change::Message(_) | Change::Other => {}
+            Change::Transaction(_) | Change::Message(_) | Change::Notice(_) | Change::Other => {}
         }
         let effects = effects(change, concerned(change, tables).inspect(|table| table.be_seen()));
+        self.tell_rosters(catalog, feed, change);
         if !effects.is_empty() {
             if planted(Bug::VoidInTwoHolds) {
                 for effect in &effects {
@@ -317,7 +324,7 @@ impl<S: Shelf> Engine<S> {
             }
             let mut core = self.core();
             for effect in effects {
-                self.perform(&mut core, effect, skew, now);
+                self.perform(&mut core, catalog, effect, now);
             }
             self.tell(&mut core, Cause::Change(change));
         }
@@ -353,7 +360,8 @@ impl<S: Shelf> Engine<S> {
         }
     }
 
-    fn perform(&self, core: &mut Core, effect: Effect<'_>, skew: Duration, now: Now) {
+    fn perform(&self, core: &mut Core, catalog: &Catalog, effect: Effect<'_>, now: Now) {
+        let skew = catalog.freshness.clock_skew;
         match effect {
             Effect::VoidRow { cache, key } => self.void_row(core, cache, &key, now.tick),
             Effect::VoidCache { cache, version } => self.void_cache(core, cache, version, now.tick),
@@ -375,6 +383,7 @@ impl<S: Shelf> Engine<S> {
                     audit.noted(Row { cache: cache.id, hash, key: &key }, version);
                 }
             }
+            Effect::Enrol { cache, entry } => self.enrol(catalog, cache, entry),
             Effect::Refuse { cache, why } => refuse(cache, why),
             Effect::Hydrate { cache, key, image, names, version, commit_ms, since_ms } => {
                 let row = self.row(cache, &key);

@@ -24,6 +24,7 @@ use crate::{
 
 mod columns;
 mod deletes;
+mod notices;
 
 pub use columns::columns;
 pub(crate) use columns::scalar;
@@ -59,7 +60,8 @@ pub fn read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'
 }
 
 fn unreadable(table: TableName<'_>, fault: Fault) -> Change<'_> {
-    Change::Table { table, why: TableReason::Unreadable(fault), version: None, mark: Mark::default() }
+    let why = TableReason::Unreadable(fault);
+    Change::Table { table, why, version: None, mark: Mark::default() }
 }
 
 /// An entry that can't be read: why, and the table it is about, if that much is known.
@@ -79,7 +81,8 @@ fn try_read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Result<C
         (Some("m"), Some(_)) if !rows_only && value.message.is_some() => Ok(message(&value)),
         (Some(op), Some(source)) => data(role, op, &value, source, &entry),
         (None, None) if !rows_only => {
-            entry.marker().or_else(|| entry.heartbeat()).ok_or(unread(Fault::Envelope))
+            let other = entry.marker().or_else(|| entry.heartbeat()).or_else(|| entry.notice());
+            other.ok_or(unread(Fault::Envelope))
         }
         (None, Some(_)) if !rows_only && (value.ddl.is_some() || value.table_changes.is_some()) => {
             Ok(schema_change(&value))
@@ -293,7 +296,8 @@ fn data<'a>(
         "d" => Op::Delete,
         "r" => Op::Read,
         "t" => {
-            return Ok(Change::Table { table, why: TableReason::Truncated, version: source.version(), mark });
+            let (why, version) = (TableReason::Truncated, source.version());
+            return Ok(Change::Table { table, why, version, mark });
         }
         _ => return Err(Unread(Fault::Operation, Some(table))),
     };
@@ -315,7 +319,7 @@ fn data<'a>(
         origin: match snapshot {
             _ if op != Op::Read => Origin::Log,
             Some("incremental") => Origin::Incremental,
-            marked => Origin::Snapshot { first: marked == Some("first") },
+            marked => Origin::Snapshot { first: marked == Some("first"), resumed: source.is_resumed() },
         },
         is_old: false,
         table,
@@ -381,6 +385,11 @@ impl Source<'_> {
         first.parse().ok()
     }
 
+    /// Whether a row that a snapshot has read names a commit that was delivered before: PostgreSQL's newest, or MariaDB's.
+    fn is_resumed(&self) -> bool {
+        self.preceding().is_some() || self.gtid.is_some()
+    }
+
     fn version(&self) -> Option<RowVersion> {
         if let Some(lsn) = self.lsn {
             return Some(RowVersion::Postgres { lsn });
@@ -426,7 +435,10 @@ fn schema_change<'a>(value: &Value<'_>) -> Change<'a> {
             let gtid = value.source.as_ref().and_then(|source| source.gtid.as_deref());
             let transaction = gtid.map(TransactionId::of);
             let mark = Mark { transaction, gtid: gtid.and_then(|g| g.parse().ok()), ..Mark::default() };
-            Change::Table { table, why: TableReason::Redefined, version, mark }
+            let snapshot = value.source.as_ref().and_then(|source| source.snapshot.as_deref());
+            let described = snapshot.is_some_and(|snapshot| snapshot != "false");
+            let why = if described { TableReason::Described } else { TableReason::Redefined };
+            Change::Table { table, why, version, mark }
         }
         _ => Change::Source { why: SourceReason::Redefined, version },
     }

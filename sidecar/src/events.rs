@@ -168,7 +168,7 @@ impl Cause<'_> {
             },
             Self::Change(Change::Table { why, .. }) => match why {
                 TableReason::Truncated => "truncate",
-                TableReason::Redefined => "redefine",
+                TableReason::Redefined | TableReason::Described => "redefine",
                 TableReason::Unreadable(_) => "unreadable",
             },
             Self::Dropped => "drop",

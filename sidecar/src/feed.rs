@@ -227,7 +227,7 @@ impl Feed {
                 self.in_snapshot.store(false, Ordering::Release);
                 false
             }
-            Origin::Snapshot { first } => !self.in_snapshot.swap(true, Ordering::AcqRel) || first,
+            Origin::Snapshot { first, .. } => !self.in_snapshot.swap(true, Ordering::AcqRel) || first,
             Origin::Beginning | Origin::Incremental => false,
         }
     }

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use freshet_crds::binding::ViewSpec;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -24,7 +25,6 @@ use crate::{
     engine::Engine,
     status,
     store::count,
-    views::View,
 };
 
 /// The API's connections.
@@ -225,26 +225,33 @@ fn upstreams(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     sheet.family("upstream_fetch_duration", help, Some(&Unit::Seconds), MetricType::Histogram, durations)
 }
 
-/// What is made of upstreams' answers.
+/// What is made of upstreams' answers, and of rows.
 fn views(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let now = Tick::now();
-    let views: Vec<_> = catalog.views.values().map(|view| (view, view.report(now))).collect();
-    let label = |view: &View| vec![("view", view.spec.name.clone())];
-    let requests = views.iter().flat_map(|(view, _)| {
-        let s = &view.stats;
-        [("hit", &s.hits), ("stale-hit", &s.stale_hits), ("incomplete", &s.incomplete)].map(|(outcome, n)| {
-            (vec![("view", view.spec.name.clone()), ("outcome", outcome.to_owned())], count(n))
-        })
+    let of_answers: Vec<_> = catalog.views.values().map(|view| (view, view.report(now))).collect();
+    let of_rows: Vec<_> = catalog.row_views.values().map(|view| (view, view.report())).collect();
+    let label = |spec: &ViewSpec| vec![("view", spec.name.clone())];
+    let all: Vec<_> = of_answers
+        .iter()
+        .map(|(view, r)| (&view.spec, &view.stats, r.whole_since, r.items, r.bytes))
+        .chain(of_rows.iter().map(|(view, r)| (&view.spec, &view.stats, r.whole_since, r.items, r.bytes)))
+        .collect();
+    let requests = all.iter().flat_map(|(spec, s, ..)| {
+        [("hit", &s.hits), ("stale-hit", &s.stale_hits), ("incomplete", &s.incomplete)]
+            .map(|(outcome, n)| ([label(spec), vec![("outcome", outcome.to_owned())]].concat(), count(n)))
     });
     sheet.counters("view_requests", "Reads of views by outcome", requests)?;
-    let ranked = views.iter().map(|(view, _)| (label(view), count(&view.stats.ranked)));
+    let ranked = all.iter().map(|(spec, s, ..)| (label(spec), count(&s.ranked)));
     sheet.counters("views_ranked", "How often a view's items were ranked", ranked)?;
-    let missing = views.iter().map(|(view, report)| (label(view), float(report.missing.len() as u64)));
+    let whole = all.iter().map(|(spec, _, since, ..)| (label(spec), float(u64::from(since.is_some()))));
+    sheet.gauges("view_whole", "Whether all of a view is there: 1 or 0", None, whole)?;
+    let missing = of_answers.iter().map(|(view, r)| (label(&view.spec), float(r.missing.len() as u64)));
     sheet.gauges("view_missing_keys", "Keys of a view whose answers are missing", None, missing)?;
-    let items = views.iter().map(|(view, report)| (label(view), float(report.items as u64)));
+    let items = all.iter().map(|(spec, _, _, items, _)| (label(spec), float(*items as u64)));
     sheet.gauges("view_items", "Items ranked, those beyond the limit included", None, items)?;
-    let bytes = views.iter().map(|(view, report)| (label(view), float(report.bytes)));
-    let help = "Bytes of the answers that a view needs, which others may share, and of what was ranked";
+    let bytes = all.iter().map(|(spec, .., bytes)| (label(spec), float(*bytes)));
+    let help =
+        "Bytes of the answers or rows that a view needs, which others may share, and of what was ranked";
     sheet.gauges("view", help, Some(&Unit::Bytes), bytes)
 }
 

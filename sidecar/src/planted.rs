@@ -153,6 +153,31 @@ pub(crate) enum Bug {
     VaryForgotten,
     /// What has just landed is given to whoever was about to fetch it, however young that was to be.
     LandedForAnyone,
+    /// What a view holds outlives its delete.
+    PinOutlivesDelete,
+    /// A list is shown though something of it has changed since it was ranked.
+    BoardKept,
+    /// A list is shown whatever has become of what it was ranked from.
+    ViewUnjudged,
+    // Of views over rows.
+    /// A snapshot's rows take the place of what the log told right before it.
+    SnapshotOverLog,
+    /// A snapshot counts before all of its rows have come.
+    RowsUncounted,
+    /// A snapshot counts before the log has passed what it may have seen.
+    ScanUnpassed,
+    /// Rows that the log told of right before a snapshot stay, though it doesn't have them.
+    UnreadKept,
+    /// A snapshot counts however short the log was followed before it.
+    ScanTooSoon,
+    /// A snapshot counts that was taken because Debezium had lost its place.
+    PlaceLostTaken,
+    /// What is shown has half of a transaction.
+    HalfTransaction,
+    /// What is read once more is shown.
+    ReplayShown,
+    /// A new epoch leaves rows as they are.
+    RosterOutlivesEpoch,
     // Of the order in which threads do things.
     /// A fill asks the history under one hold of the lock and writes the store under another.
     FillInTwoHolds,

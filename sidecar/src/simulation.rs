@@ -63,6 +63,16 @@
 //! - **rest: told**, **rest: recovery**: who waits for a fetch is told what it has come to; when all faults have ended, what
 //!   is stored is what there is.
 //!
+//! In one of twelve runs there are views over the rows of caches that start warm. Debezium then tells of its snapshots, the
+//! first one and those that are asked for, of which any entry may be lost and which may be cut off. What a view shows is
+//!
+//! - **view**: the top of its table as it was after some commit, never with half a transaction, and only when a snapshot was
+//!   read that this definition of its cache has heard, and that isn't from before an entry that can't be read
+//!   (**definition**, **unreadable**, **starting**).
+//! - **stale**, **lost**, **not the newest rows**, **behind**, **position**: as of a hit, of the changes that it misses. A
+//!   change that was read counts when its transaction has ended, and, if a heartbeat before it hasn't come, when the next has.
+//! - **recovery**: when all faults have ended, a snapshot makes every view whole.
+//!
 //! What arrives out of order within a batch of entries is excused from **stale** until it arrives: no more can be known of it.
 
 mod account;
@@ -82,10 +92,12 @@ mod setting;
 mod shelf;
 mod shrink;
 mod sink;
+mod snapshots;
 mod step;
 mod tally;
 mod tests;
 mod variations;
+mod views;
 mod world;
 
 /// `readLag` of the binding, in milliseconds: how far reads of the database lag behind commits, at most.

@@ -19,7 +19,7 @@ use crate::{
     freshness::{Evidence, Reason, Vouch},
     store::count,
     upstream::Upstream,
-    views::View,
+    views::{View, rows::RowView},
 };
 
 /// How the binding's file is doing.
@@ -124,7 +124,8 @@ pub fn report(engine: &Engine, binding: &BindingWatch, now: Tick) -> Value {
     document["caches"] = on.chain(upstreams).chain(off).collect::<Map<_, _>>().into();
     let off = catalog.views_off.iter().map(|name| (name.clone(), json!({"off": "BindingTooNew"})));
     let views = catalog.views.values().map(|v| (v.spec.name.clone(), view(v, now)));
-    document["views"] = views.chain(off).collect::<Map<_, _>>().into();
+    let of_rows = catalog.row_views.values().map(|v| (v.spec.name.clone(), row_view(v, now)));
+    document["views"] = views.chain(of_rows).chain(off).collect::<Map<_, _>>().into();
     document
 }
 
@@ -212,6 +213,22 @@ fn view(view: &View, now: Tick) -> Value {
         "hits": count(&view.stats.hits),
         "staleHits": count(&view.stats.stale_hits),
         "incomplete": count(&view.stats.incomplete),
+        "ranked": count(&view.stats.ranked),
+    })
+}
+
+fn row_view(view: &RowView, now: Tick) -> Value {
+    let report = view.report();
+    json!({
+        "cache": view.spec.cache,
+        "rows": report.rows,
+        "incomplete": count(&view.stats.incomplete),
+        "why": report.why.map(|why| why.to_string()),
+        "items": report.items,
+        "bytes": report.bytes,
+        "wholeForMs": report.whole_since.map(|since| millis(now.since(since))),
+        "hits": count(&view.stats.hits),
+        "staleHits": count(&view.stats.stale_hits),
         "ranked": count(&view.stats.ranked),
     })
 }

@@ -84,6 +84,8 @@ pub struct Tail<S = Store> {
     replay: Replay,
     /// The last delete of each stream.
     deletes: HashMap<String, Deletes>,
+    /// Whether it ever was positioned.
+    was_positioned: bool,
     /// The faults of entries that were told already.
     told: HashSet<Fault>,
 }
@@ -108,6 +110,7 @@ impl<S: Shelf> Tail<S> {
             pace: Pace::default(),
             replay: Replay::default(),
             deletes: HashMap::new(),
+            was_positioned: false,
             told: HashSet::new(),
         }
     }
@@ -223,16 +226,22 @@ impl<S: Shelf> Tail<S> {
             self.lose(why, now);
         }
         let mut start = Start::End;
+        let mut from_nothing = false;
         if let Some((_, state)) = states.first().filter(|_| !self.is_positioned())
             && plan.starts_with_first(*state)
         {
             let state = state.unwrap_or_default();
             info!(entries = state.length, whole = state.is_whole(), "starting warm");
             self.replay_from(plan, state);
-            start = Start::First;
+            // A stream that was followed before has come to an end, and its snapshot is none that a slot was made with.
+            (start, from_nothing) = (Start::First, state.is_whole() && !self.was_positioned);
         } else if plan.is_warm() && !self.is_positioned() {
             warn!("starting cold: entries were deleted (XDEL) from among those that the stream still has");
         }
+        if !self.is_positioned() {
+            self.engine.begin_rosters(&self.feed, from_nothing);
+        }
+        self.was_positioned = true;
         // Without positions any server will do, and with them it is the one that they are of.
         let _ = self.continuity.attach(server, states, start);
     }
@@ -426,13 +435,14 @@ impl<S: Shelf> Tail<S> {
         } else if settled.began && !planted(Bug::BeginningIgnored) {
             self.engine.renew(&self.feed, now);
         }
-        self.feed.confirm_heartbeats();
         // Of several streams, what has been applied of a transaction that is under way would count as applied through
         // the ones before it.
         if !settled.doubt && (ordered || !settled.open) {
             // What was read at once may be of a transaction that has only begun, or of one that names none.
             self.end.take(&mut self.end_since);
             let (seen, all) = self.unsettled.take();
+            // First: whoever sees a position, or a heartbeat, finds what it stands for.
+            self.engine.settle_rosters(&self.feed);
             if !all {
                 self.feed.with_commits(|commits| commits.forget(now));
             }
@@ -445,6 +455,7 @@ impl<S: Shelf> Tail<S> {
                 }
             }
         }
+        self.feed.confirm_heartbeats();
         if let Some(lsn) = self.passed.take_if(|_| !settled.doubt) {
             self.feed.pass(lsn);
         }

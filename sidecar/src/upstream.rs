@@ -10,7 +10,7 @@
 //! No stream and no lease concerns them: what is stored is what the upstream has answered, for as long as it and the
 //! binding say. What keeps an older answer from taking a newer one's place, or from coming back after a DELETE, is
 //! [`flights`]. [`rest`], [`life`], [`limiter`], [`pages`], [`judge`], [`schedule`], [`pins`] and [`flights`] are functions of their
-//! arguments; `reading` and `answers` stand between them and the store, and wait for nothing, so that the simulator has them,
+//! arguments; `places` says how many fetches nobody waits for; `reading` and `answers` stand between them and the store, and wait for nothing, so that the simulator has them,
 //! too; [`client`] alone knows the network, [`fetch`] puts requests together, and [`service`] does the rest, on a
 //! thread of its own, so that no handshake and no large body delays an answer.
 
@@ -22,7 +22,7 @@ use std::sync::{
 use bytes::Bytes;
 use freshet_crds::binding::UpstreamSpec;
 use hyper::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     catalog::CacheStats,
@@ -42,6 +42,7 @@ pub mod life;
 pub mod limiter;
 pub mod pages;
 pub mod pins;
+mod places;
 pub(crate) mod reading;
 mod refresh;
 pub mod schedule;
@@ -54,17 +55,17 @@ pub use stats::{Outcome, UpstreamStats};
 
 use client::Client;
 use departure::Landing;
+use failure::Failure;
 use fetch::Validators;
 use flights::{Flights, Number};
 use life::{Life, Says, Terms};
 use limiter::{Limiter, Urgency};
 use pins::Pins;
+use places::{Place, Places};
 use schedule::Schedule;
 
 /// How many requests are sent to one upstream at once.
 pub const AT_ONCE: usize = 16;
-/// How many of them may be ones for which nobody waits.
-const IN_BACKGROUND: usize = 4;
 /// How many requests are sent to all upstreams at once.
 pub const ALL_AT_ONCE: usize = 64;
 /// How many files upstreams have open: the connections that are in use, and the idle ones of some.
@@ -93,7 +94,7 @@ pub struct Upstream {
     slots: Semaphore,
     /// The most requests that a fetch has taken.
     requests: AtomicU32,
-    background: Arc<Semaphore>,
+    background: Places,
 }
 
 /// What those wait for who have joined a fetch.
@@ -136,10 +137,10 @@ impl Upstream {
         };
         Self {
             id,
-            spec,
             stats: Arc::default(),
             fetches: UpstreamStats::default(),
-            pins: Pins::default(),
+            pins: Pins::new(spec.refresh),
+            spec,
             terms,
             client: Client::default(),
             limiter: Mutex::default(),
@@ -147,7 +148,7 @@ impl Upstream {
             schedule: Mutex::default(),
             slots: Semaphore::new(AT_ONCE),
             requests: AtomicU32::new(1),
-            background: Arc::new(Semaphore::new(IN_BACKGROUND)),
+            background: Places::default(),
         }
     }
 
@@ -185,9 +186,9 @@ impl Upstream {
     }
 
     /// A place for a fetch for which nobody waits, if it would have its tokens, too, were it made now.
-    pub(crate) fn place(&self, now: Tick) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn place(&self, now: Tick) -> Option<Place> {
         self.ready(now).ok()?;
-        Arc::clone(&self.background).try_acquire_owned().ok()
+        self.background.take()
     }
 
     fn limiter(&self) -> MutexGuard<'_, Limiter> {
@@ -231,6 +232,11 @@ impl Origin {
     pub fn failed(&self) -> Option<(Tick, usize)> {
         let noted = self.failed.load(Ordering::Relaxed);
         (noted > 0).then(|| (Tick(noted >> 8), usize::try_from(noted & 0xff).unwrap_or_default()))
+    }
+
+    /// Whether fetching it anew has taken too long, when that was tried last.
+    fn is_hung(&self) -> bool {
+        self.failed().is_some_and(|(_, kind)| kind == Failure::LATE)
     }
 
     /// Notes that fetching it anew has failed.

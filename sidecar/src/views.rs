@@ -11,7 +11,7 @@
 //! The keys are pinned: [`crate::upstream::pins`] holds their answers whatever the store drops, and changes with it. A view
 //! is whole while each of its answers may be served, by the same rules as the cache's own; otherwise it says what is
 //! missing. [`ranking`] and what it needs are functions of texts, wherever these come from; [`board`] is what was ranked
-//! last and what it was ranked from; [`service`] does the rest, on the upstreams' thread.
+//! last and what it was ranked from; [`service`] does the rest, on the upstreams' thread, and ranks beside it.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -30,6 +30,8 @@ pub mod filter;
 pub mod ordering;
 pub mod pointer;
 pub mod ranking;
+pub mod roster;
+pub mod rows;
 pub mod service;
 
 use board::{Board, Missing};

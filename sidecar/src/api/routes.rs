@@ -35,7 +35,7 @@ use crate::{
 const OPENAPI: &[u8] = include_bytes!("../../openapi.json");
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-const POSITION: HeaderName = HeaderName::from_static("freshet-position");
+pub(super) const POSITION: HeaderName = HeaderName::from_static("freshet-position");
 
 /// Answers one request.
 pub(crate) async fn answer(
@@ -79,7 +79,7 @@ async fn route(
     if name == "views" {
         patience.enter(Phase::Working);
         let (catalog, method, headers) = (engine.catalog(), request.method(), request.headers());
-        return views::answer(&api.upstreams, catalog.as_deref(), method, &uri, key, headers).await;
+        return views::answer(api, catalog.as_deref(), method, &uri, key, headers).await;
     }
     if name == "_tags" {
         no_query(&uri)?;

@@ -1,6 +1,6 @@
 //! The API of views.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{
@@ -10,20 +10,24 @@ use hyper::{
 use serde_json::json;
 
 use super::{
-    directives,
+    Api,
+    directives::{self, ReadDirectives},
     problem::Problem,
     reply::{Content, Reply, value},
-    routes::{bad_query, hit_status},
+    routes::{POSITION, bad_query, hit_status, sources},
+    waiting,
 };
 use crate::{
     catalog::Catalog,
     clock::Tick,
+    engine::Unshown,
     entry::quoted,
     freshness::Reason,
-    upstream::service::Service,
     views::{
         View,
-        board::{Board, Incomplete},
+        board::Incomplete,
+        ranking::Ranked,
+        rows::{Place, RowView, Top},
         service::read,
     },
 };
@@ -35,7 +39,7 @@ const NAMED: usize = 3;
 
 /// Answers a request of the view of this name.
 pub(super) async fn answer(
-    service: &Arc<Service>,
+    api: &Api,
     catalog: Option<&Catalog>,
     method: &Method,
     uri: &Uri,
@@ -50,16 +54,26 @@ pub(super) async fn answer(
     if catalog.views_off.contains(name) {
         return Err(off(Reason::BindingTooNew));
     }
-    let view = catalog.views.get(name).ok_or_else(|| unknown(name, catalog))?;
-    let limit = view.spec.limit;
-    let n = match n {
-        None => limit,
-        Some(n) if n <= limit => n,
-        Some(_) => return Err(bad_size(format!("the view's limit is {limit}"))),
+    let within = |limit: usize| match n {
+        None => Ok(limit),
+        Some(n) if n <= limit => Ok(n),
+        Some(_) => Err(bad_size(format!("the view's limit is {limit}"))),
     };
-    let now = Tick::now();
-    let board = read(service, view, now).await.map_err(|incomplete| partial(view, &incomplete))?;
-    reply(view, &board, n, headers)
+    if let Some(view) = catalog.row_views.get(name) {
+        let n = within(view.spec.limit)?;
+        let directives = ReadDirectives::parse(headers, Some(&sources(catalog)))?;
+        let top = waiting::top(&api.engine, catalog, view, &directives).await;
+        let Top { ranked, place } = top.map_err(|why| unshown(view, why))?;
+        return Ok(reply(&ranked, n, place, headers));
+    }
+    let view = catalog.views.get(name).ok_or_else(|| unknown(name, catalog))?;
+    let (n, now) = (within(view.spec.limit)?, Tick::now());
+    let board = read(&api.upstreams, view, now).await.map_err(|incomplete| partial(view, &incomplete))?;
+    let ranked = board.top(view).map_err(|incomplete| partial(view, &incomplete))?;
+    let (standing, now) = (board.standing(), Tick::now());
+    let place =
+        Place { age: standing.age(now), ttl: standing.ttl(now), detail: standing.stale, position: None };
+    Ok(reply(ranked, n, place, headers))
 }
 
 /// How many items are asked for, if that is said.
@@ -82,9 +96,9 @@ fn wanted(uri: &Uri) -> Result<Option<usize>, Problem> {
     }
 }
 
-fn reply(view: &View, board: &Board, n: usize, request: &HeaderMap) -> Result<Reply, Problem> {
-    let (pieces, digest) = board.top(view).map_err(|incomplete| partial(view, &incomplete))?.first(n);
-    let (etag, standing, now) = (quoted(digest), board.standing(), Tick::now());
+fn reply(ranked: &Ranked, n: usize, place: Place, request: &HeaderMap) -> Reply {
+    let (pieces, digest) = ranked.first(n);
+    let etag = quoted(digest);
     let mut reply = if directives::none_match(request, &[&etag]).is_some() {
         let mut reply = Response::new(Content::from(Bytes::new()));
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
@@ -96,10 +110,13 @@ fn reply(view: &View, board: &Board, n: usize, request: &HeaderMap) -> Result<Re
     };
     let headers = reply.headers_mut();
     headers.insert(header::ETAG, value(etag));
-    headers.insert(header::AGE, HeaderValue::from(standing.age(now)));
+    headers.insert(header::AGE, HeaderValue::from(place.age));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(CACHE_STATUS, value(hit_status(standing.ttl(now), standing.stale).into()));
-    Ok(reply)
+    headers.insert(CACHE_STATUS, value(hit_status(place.ttl, place.detail).into()));
+    if let Some(position) = place.position {
+        headers.insert(POSITION, value(position));
+    }
+    reply
 }
 
 fn bad_size(detail: String) -> Problem {
@@ -107,7 +124,7 @@ fn bad_size(detail: String) -> Problem {
 }
 
 fn unknown(name: &str, catalog: &Catalog) -> Problem {
-    let mut views: Vec<_> = catalog.views.keys().cloned().collect();
+    let mut views: Vec<_> = catalog.views.keys().chain(catalog.row_views.keys()).cloned().collect();
     views.sort_unstable();
     let name: String = name.chars().take(64).collect();
     let has = match views.as_slice() {
@@ -134,11 +151,38 @@ fn off(reason: Reason) -> Problem {
     incomplete(detail.to_owned(), 10).with("missing", json!([]))
 }
 
+/// Nothing of a view over rows is shown.
+fn unshown(view: &RowView, why: Unshown) -> Problem {
+    let (cache, seconds) = (&view.spec.cache, why.retry_after().as_secs());
+    let detail = match why {
+        Unshown::Incomplete(why) => format!("not all rows of `{cache}` are there: {why}"),
+        Unshown::Stale(reason) => {
+            format!("nothing vouches for the rows of `{cache}` now: its source is {}", reason.as_str())
+        }
+        Unshown::TooStale => {
+            format!("the rows of `{cache}` aren't known to be as fresh as Freshet-Max-Staleness asks")
+        }
+        Unshown::Position => format!(
+            "what Freshet-Min-Position names hasn't been applied to the rows of `{cache}` yet: `Prefer: wait` waits for it"
+        ),
+        Unshown::PositionUnknown => {
+            format!(
+                "nobody knows whether what Freshet-Min-Position names has been applied to the rows of `{cache}`"
+            )
+        }
+    };
+    incomplete(detail, seconds).with("missing", json!([]))
+}
+
+/// How long who asks is told to wait where there is no room: nothing but another binding, or smaller answers, changes that.
+const NO_ROOM: Duration = Duration::from_secs(30);
+
 /// Something of it is missing.
 fn partial(view: &View, what: &Incomplete) -> Problem {
     let now = Tick::now();
-    let next = view.upstream.open_from(now).max(what.next);
-    let seconds = next.since(now).as_millis().div_ceil(1000).max(1);
+    let least = what.no_room.map_or(Duration::ZERO, |_| NO_ROOM);
+    let wait = view.upstream.open_from(now).max(what.next).since(now).max(least);
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
     let missing = &what.missing;
     let detail = match (what.no_room, missing.as_slice()) {
         (Some(most), _) => format!(

@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::directives::ReadDirectives;
 use crate::{
     catalog::{Cache, Catalog},
     clock::Tick,
-    engine::{Answer, Engine, Miss, Pending, Wanted},
+    engine::{Answer, Engine, Miss, Pending, Unshown, Wanted},
     key::Key,
     planted::{Bug, planted},
     store::Shelf,
+    views::rows::{RowView, Top},
 };
 
 /// Reads a key, and as long as `wait` allows waits for what the reader wants. Of those who wait for a load that fails
@@ -93,4 +95,26 @@ pub(crate) async fn get_all<S: Shelf>(
         let _ = tokio::time::timeout(deadline.since(now), moves.changed()).await;
     }
     engine.get_all(catalog, cache, keys.iter().copied(), wanted, Tick::now())
+}
+
+/// Reads a view over rows, and as long as the reader allows waits for the log to be applied up to the position that it asks for.
+pub(crate) async fn top<S: Shelf>(
+    engine: &Engine<S>,
+    catalog: &Catalog,
+    view: &RowView,
+    directives: &ReadDirectives,
+) -> Result<Top, Unshown> {
+    let began = Tick::now();
+    let feed = &view.cache.feed;
+    let (mut moves, mut wanted) = (feed.moves(), directives.wanted(&feed.spec.name, false));
+    loop {
+        moves.mark_unchanged();
+        let now = Tick::now();
+        let top = engine.read_rows(catalog, view, wanted, now);
+        let deadline = directives.wait.map(|wait| began + wait).filter(|deadline| now < *deadline);
+        let (Err(Unshown::Position), Some(deadline)) = (&top, deadline) else { return top };
+        wanted.again = true;
+        // The feed lives as long as its cache.
+        let _ = tokio::time::timeout(deadline.since(now), moves.changed()).await;
+    }
 }

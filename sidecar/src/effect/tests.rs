@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use freshet_crds::{binding::Binding, manifest};
 
 use super::{Effect, concerned, effects};
@@ -6,6 +8,7 @@ use crate::{
     envelope::{StreamRole, read},
     key::Key,
     recorded::Recording,
+    views::rows::SharedRoster,
 };
 
 fn catalog(caches: &str) -> Catalog {
@@ -36,6 +39,7 @@ fn show(effect: &Effect<'_>) -> Option<String> {
         Effect::Refuse { cache, why } => Some(format!("refuse {} {}", cache.spec.name, why.as_str())),
         Effect::Hydrate { cache, key, .. } => Some(format!("hydrate {}/{}", cache.spec.name, key.as_str())),
         Effect::VoidCache { cache, .. } => Some(format!("void {}", cache.spec.name)),
+        Effect::Enrol { cache, entry } => Some(format!("enrol {} {entry:?}", cache.spec.name)),
         Effect::Reshape { cache, lookup, shape } => {
             match lookup {
                 Some(lookup) => lookup.set_shape(shape.clone()),
@@ -343,4 +347,43 @@ fn every_recorded_change_voids_its_row() {
         }
         assert!(!voided.contains("void product"), "{name}: no change of the script concerns the whole table");
     }
+}
+
+/// What rosters are told of one entry.
+fn enrolled(caches: &str, key: &str, value: &str) -> Vec<String> {
+    let catalog = catalog(caches);
+    for cache in catalog.caches.values() {
+        cache.roster.store(Some(Arc::new(SharedRoster::new("s.t"))));
+    }
+    let mut told = run(&catalog, key, value);
+    told.retain(|text| text.starts_with("enrol"));
+    told
+}
+
+#[test]
+fn rosters_are_told_of_rows_that_a_key_tells_apart_and_of_anything_else_that_nothing_is_known() {
+    let rows = "{name: rows, table: s.t, onChange: Hydrate, columns: [id, a]}";
+    let [created, read, gone] = ["c", "r", "d"].map(|op| event(op, "{\"id\":7,\"b\":1,\"a\":2}"));
+    let told = |what: &str| format!("enrol rows Told {{ what: {what}, transaction: None }}");
+    let is = "Is(Key(\"7\"), Some(\"{\\\"id\\\":7,\\\"a\\\":2}\"))";
+    assert_eq!(enrolled(rows, "{\"id\":7}", &created), [told(is)]);
+    assert_eq!(enrolled(rows, "{\"id\":7}", &gone), [told("Gone(Key(\"7\"))")]);
+    let read_ = "enrol rows Read(Key(\"7\"), Some(\"{\\\"id\\\":7,\\\"a\\\":2}\"))";
+    assert_eq!(
+        enrolled(rows, "{\"id\":7}", &read.replace("\"snapshot\":null", "\"snapshot\":\"true\"")),
+        [read_]
+    );
+    let incremental = read.replace("\"snapshot\":null", "\"snapshot\":\"incremental\"");
+    assert_eq!(enrolled(rows, "{\"id\":7}", &incremental), [""; 0], "it replaces nothing");
+    assert_eq!(
+        enrolled(rows, "{\"id\":7}", &event("u", "{\"id\":7}")),
+        [told("Is(Key(\"7\"), None)")],
+        "a column is missing"
+    );
+    assert_eq!(enrolled(rows, "{}", &event("t", "null")), [told("Cleared { alone: None }")]);
+    let unknown = ["enrol rows Unknown(Unknown)"];
+    assert_eq!(enrolled(rows, "default", &created), unknown, "it has no key");
+    assert_eq!(enrolled(rows, "{\"id\":[7]}", &created), unknown, "nobody can spell it");
+    let part = "{name: rows, table: s.t, onChange: Hydrate, key: [{column: id}]}";
+    assert_eq!(enrolled(part, "{\"id\":7,\"other\":1}", &created), unknown, "several rows have it");
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use freshet_crds::OnChange;
 
-use super::{Engine, refuse};
+use super::{Engine, refuse, rosters};
 use crate::{
     catalog::Cache,
     clock::Tick,
@@ -15,6 +15,7 @@ use crate::{
     planted::{Bug, planted},
     position::RowVersion,
     store::Shelf,
+    views::roster::Why,
 };
 
 impl<S: Shelf> Engine<S> {
@@ -26,6 +27,7 @@ impl<S: Shelf> Engine<S> {
         for cache in catalog.iter().flat_map(|catalog| catalog.fed_by(feed)) {
             self.void_cache(&mut core, cache, None, now);
         }
+        rosters::lose(catalog.iter().flat_map(|catalog| catalog.fed_by(feed)), Why::Unproven);
         self.tell(&mut core, Cause::Positioned);
     }
 
@@ -40,6 +42,7 @@ impl<S: Shelf> Engine<S> {
             }
             self.void_cache(&mut core, cache, None, now);
         }
+        self.break_rosters(feed, why);
         self.tell(&mut core, Cause::Epoch);
         drop(core);
         let epoch = feed.next_epoch(why);
@@ -70,6 +73,7 @@ impl<S: Shelf> Engine<S> {
         for cache in caches.into_iter().filter(|cache| cache.spec.on_change == OnChange::Hydrate) {
             refuse(cache, Refusal::NullsReplaced);
             self.void_cache(&mut core, cache, None, now);
+            rosters::lose([cache], Why::NullsReplaced);
         }
         self.tell(&mut core, Cause::Positioned);
     }

@@ -33,6 +33,7 @@ impl Deletes {
             | Change::Transaction(_)
             | Change::Garbage(_)
             | Change::Message(_)
+            | Change::Notice(_)
             | Change::Other => {}
         }
         change

@@ -31,6 +31,7 @@ fn describe(change: &Change<'_>) -> Option<(String, String)> {
         | Change::Tombstone(_)
         | Change::Transaction(_)
         | Change::Message(_)
+        | Change::Notice(_)
         | Change::Other => None,
     }
 }
@@ -277,9 +278,9 @@ fn snapshots_are_told_from_what_happens() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(origin("r", "\"first\""), Origin::Snapshot { first: true });
+    assert_eq!(origin("r", "\"first\""), Origin::Snapshot { first: true, resumed: false });
     for mark in ["\"last\"", "\"true\"", "\"first_in_data_collection\"", "null"] {
-        assert_eq!(origin("r", mark), Origin::Snapshot { first: false }, "{mark}");
+        assert_eq!(origin("r", mark), Origin::Snapshot { first: false, resumed: false }, "{mark}");
     }
     assert_eq!(origin("r", "\"incremental\""), Origin::Incremental);
     assert_eq!(origin("u", "\"false\""), Origin::Log);

@@ -49,6 +49,17 @@ pub struct NoGtid;
 
 // === impl Gtid ===
 
+impl Gtid {
+    /// Whose numbers it is one of, and that number. A database has either kind.
+    #[must_use]
+    pub(crate) fn numbered(self) -> (u128, u64) {
+        match self {
+            Self::MariaDb { domain, sequence, .. } => (domain.into(), sequence),
+            Self::MySql { server, number } => (server, number),
+        }
+    }
+}
+
 impl FromStr for Gtid {
     type Err = NoGtid;
 

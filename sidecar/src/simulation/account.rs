@@ -1,6 +1,6 @@
 //! What happened: to every change, to every key, to the streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     database::{Database, Record, Table},
@@ -64,6 +64,10 @@ pub(crate) struct Judge {
     pub(super) definitions: BTreeMap<Kind, u64>,
     /// When a row of a snapshot was heard last.
     pub(super) snapshot_row: u64,
+    /// Per table, when a snapshot was heard to have read it last.
+    pub(super) scanned: BTreeMap<Table, u64>,
+    /// Transactions whose ends were heard.
+    pub(super) ended: BTreeSet<usize>,
     /// Whether this process has seen a heartbeat of the database, and of Debezium.
     pub(super) beats: [bool; 2],
     /// Per key: the most changes that a hit or a fill has shown.
@@ -152,6 +156,12 @@ impl Judge {
                 self.unreadable = Table::ALL.into_iter().map(|table| (table, moment)).collect();
             }
             Says::SnapshotRow => self.snapshot_row = moment,
+            Says::Scanned(table) => {
+                self.scanned.insert(table, moment);
+            }
+            Says::End(commit) => {
+                self.ended.insert(commit);
+            }
             Says::Nothing => {}
         }
     }
@@ -194,7 +204,8 @@ impl Judge {
     /// The one stream is read from its first entry on, and says this: changes are applied once more, or for the first time.
     /// What came between them and isn't there was lost, and that is to be noticed again. What stands behind something
     /// later is sent once more: it was applied before, or was lost and stands behind what tells of that.
-    pub(crate) fn replay(&mut self, says: &[Says], sent: usize, now: u64, running: u64) {
+    /// Without `books` nobody notices what was lost before reading began.
+    pub(crate) fn replay(&mut self, says: &[Says], books: bool, sent: usize, now: u64, running: u64) {
         let moment = self.moment;
         let (mut first, mut newest) = (None, 0);
         let mut stands = vec![None; self.fates.len()];
@@ -215,7 +226,7 @@ impl Judge {
                 Some(true) => (fate.delivered, fate.heard, fate.lost, fate.early) = (None, 0, None, false),
                 Some(false) if !fate.dropped && !fate.again => {}
                 None if fate.record >= sent && fate.added.is_none() => {}
-                _ if first.is_some_and(|first| fate.record > first) => {
+                _ if first.is_some_and(|first| fate.record > first) && (books || fate.dropped) => {
                     (fate.delivered, fate.heard, fate.lost, fate.early) = (None, 0, Some(running), false);
                     if fate.dropped && !self.missing.contains(&event) {
                         self.missing.push(event);
@@ -223,7 +234,7 @@ impl Judge {
                 }
                 _ if fate.delivered.is_none() => {
                     fate.delivered = Some((now, moment));
-                    fate.early = fate.dropped;
+                    fate.early = fate.dropped || fate.lost.is_some();
                 }
                 _ => {}
             }
@@ -231,6 +242,8 @@ impl Judge {
         self.low = 0;
         self.beats = [false; 2];
         self.beat = None;
+        self.ended.clear();
+        self.scanned.clear();
     }
 
     pub(crate) fn delete(&mut self, kind: Kind, key: u8) {
@@ -257,6 +270,7 @@ impl Judge {
         self.shown.clear();
         self.loaders.clear();
         self.placed.clear();
+        self.scanned.clear();
     }
 
     pub(crate) fn remember(&mut self, kind: Kind, key: u8, verdict: Verdict) {

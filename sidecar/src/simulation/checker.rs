@@ -117,7 +117,7 @@ impl Judge {
                 return fault(rule, format!("{what} is from before moment {}", void.unwrap()));
             }
         }
-        positions(world, &superseding, hit, wish)
+        positions(world, &superseding, hit.position.as_deref(), wish)
             .map_err(|(rule, text)| broken(rule, format!("{what} {text}")))?;
         for event in superseding {
             match self.fates[event].delivered {
@@ -125,7 +125,7 @@ impl Judge {
                 Some(_) if source.is_none() && self.fates[event].is_unheard(world) => Ok(()),
                 Some(_) if self.fates[event].is_known_only_to_be_lost() => noticed(world, source, hit),
                 Some((at, moment)) => delivered(world, source, at, moment, hit),
-                None => pending(world, event, hit),
+                None => pending(world, event, hit.ttl < 0),
             }
             .map_err(|rule| broken(rule, format!("{what} {body} misses {}", tell(world, event))))?;
         }
@@ -175,13 +175,13 @@ impl Judge {
 }
 
 /// A hit reflects the position that its reader wants, and the one that it claims.
-fn positions(
+pub(super) fn positions(
     world: &World,
     superseding: &[usize],
-    hit: &Hit,
+    position: Option<&[u8]>,
     wish: Option<&Mark>,
 ) -> Result<(), (&'static str, String)> {
-    let claimed = hit.position.as_deref().map(|text| std::str::from_utf8(text).unwrap());
+    let claimed = position.map(|text| std::str::from_utf8(text).unwrap());
     let claimed = claimed.and_then(|text| world.db.mark_answered(text));
     for (rule, mark) in [("behind", wish), ("position", claimed.as_ref())] {
         let Some(mark) = mark else { continue };
@@ -223,7 +223,7 @@ fn noticed(world: &World, source: Option<&Filled>, hit: &Hit) -> Result<(), &'st
 }
 
 /// Whether a value may miss a change that hasn't been applied.
-fn pending(world: &World, event: usize, hit: &Hit) -> Result<(), &'static str> {
+pub(super) fn pending(world: &World, event: usize, stale: bool) -> Result<(), &'static str> {
     let fate = &world.judge.fates[event];
     let since = match world.setting.heartbeat {
         Some(Heartbeat::Database) => Some(world.db.events[event].at),
@@ -232,7 +232,7 @@ fn pending(world: &World, event: usize, hit: &Hit) -> Result<(), &'static str> {
     };
     let limit = match world.setting.heartbeat {
         None => CONTINUITY,
-        Some(_) => MAX_STALENESS + slack(world) + if hit.ttl < 0 { SERVE_STALE } else { 0 },
+        Some(_) => MAX_STALENESS + slack(world) + if stale { SERVE_STALE } else { 0 },
     };
     if since.is_none_or(|since| world.now <= since + limit) || is_excused(world, fate) {
         Ok(())
@@ -319,7 +319,7 @@ fn row_of(body: &str) -> Option<u8> {
     }
 }
 
-fn tell(world: &World, event: usize) -> String {
+pub(super) fn tell(world: &World, event: usize) -> String {
     let (change, fate) = (&world.db.events[event], &world.judge.fates[event]);
     format!(
         "change {event} ({:?} of {} {}, committed {}, in Redis {:?}, applied {:?}, lost {:?})",

@@ -215,7 +215,7 @@ impl World {
     }
 
     /// What a reader wants to see at least.
-    fn wish(&self, how: u8) -> Option<Mark> {
+    pub(super) fn wish(&self, how: u8) -> Option<Mark> {
         let (newest, binlog) = (self.db.commits.len(), self.setting.binlog);
         match how {
             8 | 9 => self.db.mark_before(newest, binlog),
@@ -348,7 +348,7 @@ impl World {
             self.redis.delete(&key);
         }
         self.db.close(self.now, 0);
-        self.judge.learn(&self.db);
+        self.learn();
         self.judge.tick();
         // Who reads few entries at once takes a while to read all of a stream once more.
         self.flow(if self.setting.warm { 60_000 } else { 20_000 });
@@ -392,6 +392,7 @@ impl World {
             }
         }
         self.settle_rest()?;
+        self.settle_views()?;
         let stats = |kind: Kind| self.cache(kind).map(|(_, cache)| Arc::clone(&cache.stats));
         let caches = self.setting.kinds().iter().copied().filter(|kind| kind.cache() == *kind);
         let stats: Vec<_> = caches.filter_map(stats).collect();
@@ -404,7 +405,7 @@ impl World {
     }
 }
 
-fn wanted(how: u8) -> Wanted<'static> {
+pub(super) fn wanted(how: u8) -> Wanted<'static> {
     let read = Wanted { lease: true, ..Wanted::default() };
     match how {
         1 => Wanted { reload: true, ..read },

@@ -155,6 +155,8 @@ pub(crate) struct Database {
     pub(crate) events: Vec<Event>,
     pub(crate) commits: Vec<Commit>,
     pub(crate) log: Vec<Record>,
+    /// What a redefinition has made of each row.
+    redefined: BTreeMap<(usize, u8), Row>,
     /// The changes of each place, in commit order.
     history: BTreeMap<Place, Vec<usize>>,
     /// A row that a transaction has written and not committed.
@@ -211,6 +213,7 @@ impl Database {
             events: Vec::new(),
             commits: Vec::new(),
             log: Vec::new(),
+            redefined: BTreeMap::new(),
             history: BTreeMap::new(),
             open: None,
             xid: 699,
@@ -396,7 +399,9 @@ impl Database {
                     self.touch(table, key, None, &mut places);
                     if event.op == Op::Redefine {
                         self.writes += 1;
-                        self.rows.get_mut(&(table, key)).unwrap().v = self.writes;
+                        let row = self.rows.get_mut(&(table, key)).unwrap();
+                        row.v = self.writes;
+                        self.redefined.insert((index, key), row.clone());
                     } else {
                         self.rows.remove(&(table, key));
                     }

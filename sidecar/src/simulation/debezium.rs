@@ -10,6 +10,10 @@ use super::{
     redis::{Fields, Redis, Says},
 };
 
+mod snapshots;
+
+pub(crate) use snapshots::{Cause, Scan, Written};
+
 /// The Unix time, in milliseconds, at which the simulation's clock is zero.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000;
 
@@ -47,6 +51,10 @@ pub(crate) struct Debezium {
     pub(crate) settings: Settings,
     /// Records of the log that were read.
     pub(crate) sent: usize,
+    /// Those that were there before it began, with a snapshot: it never reads them.
+    pub(crate) first: usize,
+    /// Notifications that were written.
+    notices: u64,
 }
 
 impl Settings {
@@ -66,7 +74,7 @@ impl Settings {
 
 impl Debezium {
     pub(crate) fn new(routed: bool, binlog: bool, ahead: i64, settings: Settings) -> Self {
-        Self { routed, binlog, ahead, settings, sent: 0 }
+        Self { routed, binlog, ahead, settings, sent: 0, first: 0, notices: 0 }
     }
 
     /// Milliseconds since the Unix epoch, by the database's clock.
@@ -120,10 +128,11 @@ impl Debezium {
         let xid = commit.map_or("null".to_owned(), |commit| commit.xid.to_string());
         let transaction = commit.map_or("null".to_owned(), |commit| self.within(commit, lsn, 1, 1));
         let value = format!(
-            "{{\"op\":\"m\",\"ts_ms\":{ts},\"source\":{{\"connector\":\"postgresql\",\"ts_ms\":{time},\"snapshot\":null,\"db\":\"d\",\
+            "{{\"op\":\"m\",\"ts_ms\":{ts},\"source\":{{\"connector\":\"postgresql\",\"ts_ms\":{time},\"snapshot\":{},\"db\":\"d\",\
              \"sequence\":\"[{preceding},\\\"{lsn}\\\"]\",\"schema\":\"\",\"table\":\"\",\"txId\":{xid},\"lsn\":{lsn}}},\
              \"transaction\":{transaction},\
-             \"message\":{{\"prefix\":\"freshet-hb\",\"content\":\"{content}\"}}}}"
+             \"message\":{{\"prefix\":\"freshet-hb\",\"content\":\"{content}\"}}}}",
+            self.no_snapshot(),
         );
         ("shop.message".to_owned(), "{\"prefix\":\"freshet-hb\"}".to_owned(), value)
     }
@@ -136,9 +145,10 @@ impl Debezium {
         let gtid = self.transaction(commit, lsn);
         let value = format!(
             "{{\"before\":null,\"after\":{{\"id\":1,\"beat\":{n},\"at_ms\":{at}}},\"source\":{{\"connector\":\"mariadb\",\
-             \"ts_ms\":{at},\"snapshot\":null,\"db\":\"s\",\"table\":\"{HEARTBEAT_TABLE}\",\"server_id\":{server},\
+             \"ts_ms\":{at},\"snapshot\":{},\"db\":\"s\",\"table\":\"{HEARTBEAT_TABLE}\",\"server_id\":{server},\
              \"gtid\":\"{gtid}\",\"file\":\"bin.{file:06}\",\"pos\":{pos},\"row\":0}},\
              \"transaction\":{},\"op\":\"u\",\"ts_ms\":{}}}",
+            self.no_snapshot(),
             self.within(commit, lsn, 1, 1),
             self.wall(now)
         );
@@ -154,8 +164,8 @@ impl Debezium {
         format!("{{\"id\":\"{id}\",\"total_order\":{order},\"data_collection_order\":{of_table}}}")
     }
 
-    fn marker(&self, commit: usize, end: bool, db: &Database, now: u64) -> (String, String, String, Says) {
-        let commit = &db.commits[commit];
+    fn marker(&self, number: usize, end: bool, db: &Database, now: u64) -> (String, String, String, Says) {
+        let commit = &db.commits[number];
         let is_beat = commit.events.is_empty();
         let ts = self.wall(now);
         let (status, lsn) = if end { ("END", commit.lsn) } else { ("BEGIN", commit.lsn - 1) };
@@ -178,7 +188,8 @@ impl Debezium {
             "\"event_count\":null,\"data_collections\":null".to_owned()
         };
         let value = format!("{{\"status\":\"{status}\",\"id\":\"{id}\",{counts},\"ts_ms\":{ts}}}");
-        ("shop.transaction".to_owned(), format!("{{\"id\":\"{id}\"}}"), value, Says::Nothing)
+        let says = if end { Says::End(number) } else { Says::Nothing };
+        ("shop.transaction".to_owned(), format!("{{\"id\":\"{id}\"}}"), value, says)
     }
 
     fn change(&self, index: usize, db: &Database, redis: &mut Redis, now: u64) -> Vec<usize> {
@@ -229,13 +240,21 @@ impl Debezium {
 
     fn image(&self, event: &Event) -> String {
         let Some(row) = &event.after else { return "null".to_owned() };
+        self.image_of(row, event.kept_big && !self.settings.full)
+    }
+
+    fn image_of(&self, row: &Row, hidden: bool) -> String {
         let note = match (row.noted, self.settings.defaults) {
             (true, _) => "\"n\"",
             (false, true) => "\"dflt\"",
             (false, false) => "null",
         };
-        let hidden = event.kept_big && !self.settings.full;
         row.written(note, hidden.then_some(PLACEHOLDER))
+    }
+
+    /// What an event of the log says of snapshots: where defaults stand for NULLs, its schema's.
+    fn no_snapshot(&self) -> &'static str {
+        if self.settings.defaults { "\"false\"" } else { "null" }
     }
 
     fn envelope(&self, index: usize, db: &Database, now: u64) -> String {
@@ -252,7 +271,6 @@ impl Debezium {
         } else {
             "null".to_owned()
         };
-        let snapshot = if self.settings.defaults { "\"false\"" } else { "null" };
         let commit = &db.commits[event.commit];
         let before_it = &db.events[commit.events.start..index];
         let of_table = before_it.iter().filter(|e| e.table == event.table).count() + 1;
@@ -260,7 +278,7 @@ impl Debezium {
         format!(
             "{{\"before\":{before},\"after\":{},\"source\":{},\"transaction\":{transaction},\"op\":\"{op}\",\"ts_ms\":{}}}",
             self.image(event),
-            self.source(event, db, snapshot),
+            self.source(event, db, self.no_snapshot()),
             self.wall(now)
         )
     }
@@ -282,41 +300,6 @@ impl Debezium {
             "{{\"connector\":\"postgresql\",\"name\":\"shop\",\"ts_ms\":{at},\"snapshot\":{snapshot},\"db\":\"d\",\
              \"sequence\":\"[{preceding},\\\"{lsn}\\\"]\",\"schema\":\"s\",\"table\":\"{table}\",\"txId\":{xid},\"lsn\":{lsn}}}"
         )
-    }
-
-    /// Writes all rows of some tables as a snapshot reads them.
-    pub(crate) fn snapshot(&self, db: &Database, incremental: Option<Table>, redis: &mut Redis, now: u64) {
-        let rows: Vec<(Table, &Row)> = db
-            .rows
-            .iter()
-            .filter(|((table, _), _)| incremental.is_none_or(|only| only == *table))
-            .map(|((table, _), row)| (*table, row))
-            .collect();
-        for (i, (table, row)) in rows.iter().enumerate() {
-            let mark = match i {
-                _ if incremental.is_some() => "incremental",
-                0 => "first",
-                i if i + 1 == rows.len() => "last",
-                _ => "true",
-            };
-            let place = match (incremental, self.binlog) {
-                (Some(_), _) => String::new(),
-                (None, true) => format!(",\"server_id\":{},\"file\":\"bin.000009\",\"pos\":1", db.server),
-                (None, false) => format!(",\"lsn\":{}", db.commits.last().map_or(1, |commit| commit.lsn)),
-            };
-            let names = if self.binlog { "\"db\":\"s\"" } else { "\"db\":\"d\",\"schema\":\"s\"" };
-            let value = format!(
-                "{{\"before\":null,\"after\":{},\"source\":{{\"ts_ms\":{},\"snapshot\":\"{mark}\",{names},\"table\":\"{}\"{place}}},\
-                 \"op\":\"r\",\"ts_ms\":{}}}",
-                row.json(),
-                self.wall(now),
-                table.name(),
-                self.wall(now)
-            );
-            let key = if table.has_key() { format!("{{\"id\":{}}}", row.id) } else { "default".to_owned() };
-            let fields = self.fields(&key, &value, None);
-            redis.add(&self.table_stream(*table), fields, Says::SnapshotRow, now);
-        }
     }
 
     /// Something that no reader understands.

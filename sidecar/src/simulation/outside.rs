@@ -56,7 +56,7 @@ impl World {
             }
             Step::CloseTransaction { visible } => {
                 self.db.close(now, visible);
-                self.judge.learn(&self.db);
+                self.learn();
             }
             Step::Beat => self.db.beat(now),
             Step::DatabaseFailover if self.setting.binlog => {
@@ -81,7 +81,7 @@ impl World {
             Step::SendAgain { .. } | Step::Restart { .. }
                 if !self.keeps_books() && (self.sink.is_losing() || self.judge.misses_losses()) => {}
             Step::SendAgain { records } => {
-                let from = self.debezium.sent.saturating_sub(records.into());
+                let from = self.debezium.sent.saturating_sub(records.into()).max(self.debezium.first);
                 for record in from..self.debezium.sent {
                     self.send(record);
                 }
@@ -91,11 +91,8 @@ impl World {
             Step::Restart { settings: Some(_), .. }
                 if self.sink.is_losing() || self.judge.misses_losses() => {}
             Step::Restart { back, settings } => self.restart_debezium(back.into(), settings),
-            Step::Snapshot { lose } => self.snapshot(lose.into()),
-            Step::IncrementalSnapshot { table: t } => {
-                self.debezium.snapshot(&self.db, Some(table(t)), &mut self.redis, now);
-                self.tally.count("incremental snapshot");
-            }
+            Step::Snapshot { lose } => self.snapshot_anew(lose.into()),
+            Step::IncrementalSnapshot { table: t } => self.snapshot_beside(table(t)),
             Step::OwnBeat => self.debezium.own_beat(&mut self.redis, now),
             Step::Garbage { kind, table: t } => {
                 self.debezium.garbage(kind, table(t), &mut self.redis, now);
@@ -115,13 +112,22 @@ impl World {
 
     /// Debezium goes back so many records, and may write in another format from then on.
     fn restart_debezium(&mut self, back: usize, settings: Option<u8>) {
-        self.debezium.sent = self.debezium.sent.saturating_sub(back);
+        self.go_back(back);
         let settings = settings.map_or(self.debezium.settings, Settings::of);
         if settings != self.debezium.settings {
             self.tally.count("change of format");
         }
         self.debezium.settings = settings;
         self.tally.count("debezium restart");
+        if self.setting.ranks {
+            let skipped = self.debezium.skip(self.now);
+            self.write([skipped]);
+        }
+    }
+
+    /// Debezium reads so many records once more.
+    pub(super) fn go_back(&mut self, back: usize) {
+        self.debezium.sent = self.debezium.sent.saturating_sub(back).max(self.debezium.first);
     }
 
     fn lose_in_redis(&mut self, step: Step) -> Vec<Entry> {
@@ -131,8 +137,14 @@ impl World {
         };
         // A stream that is gone and made anew before its first entry was read looks as if nothing had been: only what
         // counts before Redis can tell.
-        let unread =
-            |n: u8| self.follower.place(&name(&self.redis, n)).is_some_and(|id| id == EntryId::default());
+        let unread = |n: u8| {
+            let name = name(&self.redis, n);
+            let first = self.redis.streams.get(&name).and_then(|stream| stream.entries.first());
+            // Where it is read from there.
+            let first = first.filter(|_| self.setting.warm);
+            let is_before = |id| id == EntryId::default() || first.is_some_and(|first| id < first.id);
+            self.follower.place(&name).is_some_and(is_before)
+        };
         if let Step::DeleteStream { stream } | Step::Overwrite { stream } = step
             && unread(stream)
         {
@@ -176,10 +188,18 @@ impl World {
 
     pub(crate) fn commit(&mut self, edits: &[Edit], visible: u64) {
         self.db.commit(edits, self.now, visible);
-        self.judge.learn(&self.db);
+        self.learn();
     }
 
-    fn send_next(&mut self) {
+    /// Takes note of what was committed.
+    pub(crate) fn learn(&mut self) {
+        self.judge.learn(&self.db);
+        if self.setting.ranks {
+            self.states.note(&self.db);
+        }
+    }
+
+    pub(super) fn send_next(&mut self) {
         if self.debezium.sent < self.db.log.len() {
             self.debezium.sent += 1;
             self.send(self.debezium.sent - 1);
@@ -227,22 +247,6 @@ impl World {
             }
         }
         self.tally.count("reordered");
-    }
-
-    fn snapshot(&mut self, lose: usize) {
-        let followed = |(table, _): &(Table, u8)| *table != Table::K;
-        if !self.db.rows.keys().any(followed) {
-            return;
-        }
-        let from = self.debezium.sent;
-        self.debezium.sent = (from + lose).min(self.db.log.len());
-        for record in &self.db.log[from..self.debezium.sent] {
-            if let Record::Change(event) = record {
-                self.judge.snapshot(*event, self.redis.adds, self.now, self.running());
-            }
-        }
-        self.debezium.snapshot(&self.db, None, &mut self.redis, self.now);
-        self.tally.count("snapshot");
     }
 
     pub(crate) fn flow(&mut self, ms: u64) {

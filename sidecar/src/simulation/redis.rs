@@ -16,8 +16,12 @@ pub(crate) enum Says {
     Change(usize),
     /// A heartbeat of the database: which record of its log it is; or of Debezium alone.
     Beat(Option<usize>),
+    /// The end of a transaction.
+    End(usize),
     /// A row of a snapshot.
     SnapshotRow,
+    /// A snapshot has read this table.
+    Scanned(super::database::Table),
     /// Something that can't be read and may concern this table, or any.
     Garbage(Option<super::database::Table>),
     /// Nothing about any row.

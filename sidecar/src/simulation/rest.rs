@@ -20,9 +20,12 @@ use crate::upstream::{
 mod fetches;
 mod judge;
 mod saying;
+mod views;
 
 use fetches::Trip;
 use saying::{Ends, Head};
+use views::Ranking;
+pub(crate) use views::view;
 
 /// `ttl` of the cache in milliseconds.
 const TTL: u64 = 5000;
@@ -62,6 +65,10 @@ pub(crate) enum Act {
     Delete { key: u8 },
     /// What is in use and due is fetched anew.
     Refresh,
+    /// A reader asks for the view; `slow` if anything can happen while it is ranked.
+    Look { slow: bool },
+    /// What was slow to be ranked is shown.
+    Show,
 }
 
 /// The service, its readers, and what is known of both.
@@ -69,8 +76,10 @@ pub(crate) enum Act {
 pub(crate) struct Rest {
     /// A moment of this world: every act is one.
     moment: u64,
-    /// What views hold: nothing.
+    /// What views hold.
     allowance: Allowance,
+    /// What is being ranked, and when it was asked for.
+    ranking: Option<Ranking>,
     /// Per key, which of its versions there is, and whether that is that there is nothing.
     versions: BTreeMap<u8, (u64, bool)>,
     trips: Vec<Trip>,
@@ -81,8 +90,9 @@ pub(crate) struct Rest {
     last: BTreeMap<usize, usize>,
     /// Per key, when it was deleted last.
     deleted: BTreeMap<u8, u64>,
-    /// Per definition of the cache and key, the newest fetch that has stored.
-    stored: BTreeMap<(u32, u8), u64>,
+    /// Per definition of the cache and key, and whether it is for those with an `Accept`, the newest fetch that has stored what
+    /// answers them.
+    stored: BTreeMap<(u32, u8, bool), u64>,
     /// Per key, when a fetch has failed last.
     failed: BTreeMap<u8, u64>,
 }
@@ -97,6 +107,8 @@ struct Statement {
     /// The `Accept` that it was for, and whether it depends on that.
     accept: Option<Bytes>,
     varies: bool,
+    /// It says that there is nothing.
+    gone: bool,
     at: u64,
     ends: Ends,
     /// What it says of its life, for one that says nothing of it to inherit.
@@ -128,6 +140,7 @@ impl Rest {
     pub(crate) fn restart(&mut self) {
         self.trips.clear();
         self.readers.clear();
+        self.ranking = None;
         self.stored.clear();
         self.deleted.clear();
     }
@@ -182,6 +195,8 @@ impl World {
                 }
             }
             Act::Refresh => self.refresh(),
+            Act::Look { slow } => self.look_at_view(slow)?,
+            Act::Show => self.show_view()?,
         }
         Ok(())
     }
@@ -208,7 +223,7 @@ impl World {
         let forward = match upstream.begin(self.keeper(), &text, &wants, now) {
             Begun::Served { served, refresh } => {
                 self.judge_stored(upstream.id, key, &wants, asked, &served)?;
-                if refresh {
+                if refresh.is_some() {
                     self.fetch_in_background(&upstream, key, wants.accept);
                 }
                 return Ok(None);
@@ -281,8 +296,9 @@ impl World {
             let version = self.rest.version(key).0;
             let upstream = self.upstream();
             let stored = upstream.and_then(|upstream| self.engine.answer(upstream.id, &key.to_string()));
-            let is_newest =
-                stored.is_some_and(|entry| entry.body.starts_with(format!("{key}/{version}/").as_bytes()));
+            let newest = body(key, version, "");
+            let newest = newest.trim_end_matches("\"}");
+            let is_newest = stored.is_some_and(|entry| entry.body.starts_with(newest.as_bytes()));
             if !is_newest {
                 return Err(Violation::new("rest: recovery", format!("{key} isn't stored as it is now")));
             }
@@ -303,6 +319,11 @@ fn wants(how: u8) -> Wants {
         9.. => Wants { accept: accept("text/html"), ..Wants::default() },
         _ => Wants::default(),
     }
+}
+
+/// What the service says of a version.
+fn body(key: u8, version: u64, variant: &str) -> String {
+    format!("{{\"key\":{key},\"version\":{version},\"for\":\"{variant}\"}}")
 }
 
 /// The statement whose body an answer has.

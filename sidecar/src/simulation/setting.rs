@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 use freshet_e2e::random::Random;
 
-use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind, rest};
+use super::{MAX_STALENESS, READ_LAG, SERVE_STALE, SKEW, debezium::Settings, kinds::Kind, rest, views};
 use crate::{
     bounds::{Memory, tests::Rooms},
     catalog::{Catalog, Newer},
@@ -31,6 +31,8 @@ pub(crate) struct Setting {
     pub(crate) depends: bool,
     /// Caches that hydrate start warm.
     pub(crate) warm: bool,
+    /// There are views of rows.
+    pub(crate) ranks: bool,
     /// One more cache reads a REST service through.
     pub(crate) reads_through: bool,
     /// Milliseconds that the database's clock is ahead.
@@ -47,12 +49,14 @@ impl Setting {
         let routed = dice.one_in(2);
         let heartbeat =
             dice.weighted(&[(5, Some(Heartbeat::Database)), (1, Some(Heartbeat::Debezium)), (2, None)]);
+        let warm = routed && heartbeat == Some(Heartbeat::Database) && seed % 2 == 1;
         Self {
             seed,
             routed,
             binlog,
             heartbeat,
-            warm: routed && heartbeat == Some(Heartbeat::Database) && seed % 2 == 1,
+            warm,
+            ranks: warm && ranks(seed),
             serve_stale: dice.one_in(4),
             count: dice.weighted(&[(2, 2), (3, 6), (3, 1000)]),
             ahead: dice.weighted(&[
@@ -89,6 +93,11 @@ impl Setting {
     }
 }
 
+/// Whether a run that starts warm has views of rows.
+pub(super) fn ranks(seed: u64) -> bool {
+    seed % 4 == 1 && !seed.is_multiple_of(5)
+}
+
 /// Whether a run has a REST service.
 pub(super) fn reads_through(seed: u64) -> bool {
     seed % 7 == 3
@@ -110,6 +119,7 @@ pub(crate) fn catalog(
     setting: &Setting,
     absent: &[Kind],
     details: &BTreeMap<Kind, bool>,
+    shapes: u8,
     epoch: u64,
     old: Option<&Catalog>,
 ) -> Catalog {
@@ -134,9 +144,11 @@ pub(crate) fn catalog(
     let text = format!(
         "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
            sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', {layout}}}}}],
-           {} caches: [{}], epoch: 'e{epoch}'}}}}",
+           {} caches: [{}], views: [{}{}], epoch: 'e{epoch}'}}}}",
         freshness.unwrap_or_default(),
-        caches.join(", ")
+        caches.join(", "),
+        views::definitions(setting, absent, shapes),
+        if setting.reads_through { rest::view() } else { "" },
     );
     let binding =
         Binding::parse(&manifest::read(&text).unwrap().object).unwrap_or_else(|e| panic!("{text}: {e:?}"));

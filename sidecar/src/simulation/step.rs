@@ -6,6 +6,7 @@ use super::{
     database::{CODES, KEYS, VISIBLE},
     rest::Act,
     variations::varied,
+    views,
 };
 
 /// One thing that happens. Numbers choose among what there is; what makes no sense at the time does nothing.
@@ -208,6 +209,9 @@ pub(crate) enum Step {
 
     // A REST service, and who reads it through.
     Rest(Act),
+
+    // Views of rows, and snapshots for them.
+    View(views::Act),
 
     // The sidecar.
     Press {

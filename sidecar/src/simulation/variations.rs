@@ -5,16 +5,19 @@ use freshet_e2e::random::Random;
 use super::{
     database::KEYS,
     rest::Act,
-    setting::reads_through,
+    setting::{Setting, reads_through},
     step::{CACHES, Said, Step},
+    views::ranked,
 };
 
 /// The steps of a run, with what it has beside what all have: one of three runs has more kinds of fills and reads, and one
-/// of seven a REST service.
+/// of seven a REST service. Where there are views of rows, they are read.
 pub(super) fn varied(seed: u64, steps: impl Iterator<Item = Step>) -> Vec<Step> {
     let (mut rich, mut rest) = (Random::new(seed ^ 0xc2b2_ae35), Random::new(seed ^ 0x27d4_eb2f));
     let richer = steps.map(|step| if seed.is_multiple_of(3) { richer(step, &mut rich) } else { step });
-    richer.map(|step| if reads_through(seed) { through(step, &mut rest) } else { step }).collect()
+    let through = richer.map(|step| if reads_through(seed) { through(step, &mut rest) } else { step });
+    let (ranks, mut views) = (Setting::of(seed).ranks, Random::new(seed ^ 0x85eb_ca6b));
+    through.map(|step| if ranks { ranked(step, &mut views) } else { step }).collect()
 }
 
 /// Requests of a REST service instead of some others.
@@ -25,7 +28,7 @@ fn through(step: Step, dice: &mut Random) -> Step {
     }
     let (key, trip) = (dice.small(3), dice.small(4));
     let (how, head) = (dice.small(12), dice.small(255));
-    Step::Rest(match dice.below(20) {
+    Step::Rest(match dice.below(24) {
         0..6 => Act::Ask { key, how },
         6..9 => Act::Through { key, how, head },
         9..12 => Act::Say { trip, head },
@@ -33,7 +36,9 @@ fn through(step: Step, dice: &mut Random) -> Step {
         15 => Act::Fail { trip, how },
         16..18 => Act::Change { key, gone: dice.one_in(6) },
         18 if dice.one_in(2) => Act::Delete { key },
-        _ => Act::Refresh,
+        19 => Act::Refresh,
+        20..23 => Act::Look { slow: dice.one_in(3) },
+        _ => Act::Show,
     })
 }
 

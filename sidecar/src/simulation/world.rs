@@ -18,6 +18,7 @@ use super::{
     sink::Sink,
     step::{SLOTS, Step},
     tally::Tally,
+    views::States,
 };
 use crate::{
     bounds::{Memory, tests::room},
@@ -62,6 +63,10 @@ pub(crate) struct World {
     pub(crate) carried: Option<Mark>,
     /// A REST service, if there is one.
     pub(crate) rest: Rest,
+    /// The state of the tables after each commit, where views of rows are held against it.
+    pub(crate) states: States,
+    /// Which views are defined otherwise, by the bits of their numbers.
+    pub(crate) shapes: u8,
     pub(crate) tally: Tally,
     /// What happened, if somebody wants to know.
     pub(crate) log: Option<Vec<String>>,
@@ -72,7 +77,7 @@ impl World {
         let debezium = Debezium::new(setting.routed, setting.binlog, setting.ahead, setting.debezium);
         let engine = Arc::new(Engine::seeded(setting.seed));
         let generations: BTreeMap<Kind, u64> = setting.kinds().iter().map(|kind| (*kind, 0)).collect();
-        engine.install(catalog(&setting, &[], &BTreeMap::new(), 0, None));
+        engine.install(catalog(&setting, &[], &BTreeMap::new(), 0, 0, None));
         let feed = feed(&engine);
         let mut world = Self {
             follower: Follower::new(&engine, &feed, setting.count),
@@ -96,6 +101,8 @@ impl World {
             late: 0,
             carried: None,
             rest: Rest::default(),
+            states: States::default(),
+            shapes: 0,
             tally: Tally::default(),
             log: None,
             setting,
@@ -104,7 +111,7 @@ impl World {
             let put = |key| Edit::Put { table, key, noted: key == 1, big: key == 2 };
             world.commit(&[put(0), put(1), put(2)], 0);
         }
-        world.send_all();
+        world.begin();
         world
     }
 
@@ -204,6 +211,7 @@ impl World {
                 }
             }
             Step::Rest(act) => self.act(act)?,
+            Step::View(act) => self.act_on_rows(act)?,
             Step::Ask => self.follower.ask(self.clock()),
             Step::Serve => self.follower.serve(&self.redis),
             Step::Take => self.take(),
@@ -289,7 +297,8 @@ impl World {
             if taken.replayed {
                 let mut says: Vec<Says> = self.ahead().collect();
                 says.reverse();
-                self.judge.replay(&says, self.debezium.sent, self.now, self.running());
+                let books = self.keeps_books();
+                self.judge.replay(&says, books, self.debezium.sent, self.now, self.running());
             } else {
                 self.judge.position(&tables, &self.db, taken.adds, self.debezium.sent, self.now);
             }
@@ -378,8 +387,8 @@ impl World {
         self.tally.count("reload");
     }
 
-    fn install(&self, old: Option<&Catalog>) {
-        let next = catalog(&self.setting, &self.absent, &self.details, self.binding_epoch, old);
+    pub(super) fn install(&self, old: Option<&Catalog>) {
+        let next = catalog(&self.setting, &self.absent, &self.details, self.shapes, self.binding_epoch, old);
         self.engine.install(next);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     accounts::DOMAINS,
     change::{Change, Origin, Transaction},
-    position::{Commit, Gtid, RowVersion},
+    position::{Commit, RowVersion},
 };
 
 /// The newest places that entries have named, of one history of the database.
@@ -30,7 +30,7 @@ impl LogEnd {
             _ => change.mark().and_then(|mark| mark.gtid),
         };
         if let Some(gtid) = gtid {
-            let (of, number) = numbered(gtid);
+            let (of, number) = gtid.numbered();
             self.note(of, number);
         }
     }
@@ -50,7 +50,7 @@ impl LogEnd {
         match commit {
             Commit::Postgres { lsn, .. } => lsn >= self.lsn,
             Commit::Gtid(gtid) => {
-                let (of, number) = numbered(gtid);
+                let (of, number) = gtid.numbered();
                 self.numbers.get(&of).map_or(self.numbers.len() < DOMAINS, |newest| number >= *newest)
             }
         }
@@ -61,14 +61,6 @@ impl LogEnd {
             let newest = self.numbers.entry(of).or_default();
             *newest = number.max(*newest);
         }
-    }
-}
-
-/// Whose numbers a transaction's is one of, and that number. A database has either kind.
-fn numbered(gtid: Gtid) -> (u128, u64) {
-    match gtid {
-        Gtid::MariaDb { domain, sequence, .. } => (domain.into(), sequence),
-        Gtid::MySql { server, number } => (server, number),
     }
 }
 

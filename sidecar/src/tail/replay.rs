@@ -6,7 +6,8 @@
 //!
 //! Such a stream begins with a snapshot, unless Debezium was told to make none. What that read is the table as it was
 //! where the log goes on, if its slot was made with it, which no event tells: then its rows are images like any other. A
-//! snapshot that comes later isn't: a change that was delivered before it needn't have been visible to it.
+//! snapshot that comes later isn't: a change that was delivered before it needn't have been visible to it. One that was asked for
+//! while the log was followed tells so itself, also where the stream has nothing from before it.
 
 use crate::{
     change::{Change, End, Op, Origin, RowChange, Transaction},
@@ -85,7 +86,9 @@ impl Replay {
 
     fn see_first(&mut self, snapshot: Option<RowVersion>, id: EntryId, change: &mut Change<'_>) -> Follows {
         if let Change::Row(row) = change
-            && let RowChange { op: Op::Read, origin: Origin::Snapshot { .. }, version, .. } = **row
+            && let RowChange {
+                op: Op::Read, origin: Origin::Snapshot { resumed: false, .. }, version, ..
+            } = **row
         {
             // The rows of one snapshot have one place. Those of the next may lack what came in between.
             let Some(version) = version.filter(|version| snapshot.is_none_or(|known| known == *version))
@@ -161,7 +164,7 @@ mod tests {
     }
 
     fn read(version: Option<RowVersion>) -> Change<'static> {
-        row(Op::Read, Origin::Snapshot { first: false }, version, Mark::default())
+        row(Op::Read, Origin::Snapshot { first: false, resumed: false }, version, Mark::default())
     }
 
     fn written(at: u64, preceding: Option<u64>, nulls_kept: bool) -> Change<'static> {
@@ -185,7 +188,7 @@ mod tests {
         assert_eq!(replay.see(OLD, &mut written(12, None, true)), Follows::Nothing);
         let mut later = read(Some(lsn(10)));
         assert_eq!(replay.see(OLD, &mut later), Follows::Nothing, "the log has begun");
-        assert_eq!(origin(&later), Origin::Snapshot { first: false });
+        assert_eq!(origin(&later), Origin::Snapshot { first: false, resumed: false });
     }
 
     #[test]
@@ -203,7 +206,7 @@ mod tests {
             replay.see(OLD, &mut read(first));
             let mut next = read(other);
             assert_eq!(replay.see(OLD, &mut next), Follows::Nothing);
-            assert_eq!(origin(&next), Origin::Snapshot { first: false });
+            assert_eq!(origin(&next), Origin::Snapshot { first: false, resumed: false });
             assert_eq!(replay.before, Before::Ranked);
         }
     }
@@ -224,6 +227,23 @@ mod tests {
             empty.see(OLD, &mut written(12, Some(9), false)),
             Follows::Floor(lsn(11)),
             "there was no snapshot"
+        );
+    }
+
+    #[test]
+    fn a_snapshot_that_was_asked_for_is_none_that_a_stream_began_with() {
+        let mut replay = Replay::begin(OLD, true);
+        let resumed =
+            || row(Op::Read, Origin::Snapshot { first: true, resumed: true }, Some(lsn(10)), Mark::default());
+        for _ in 0..2 {
+            let mut read = resumed();
+            assert_eq!(replay.see(OLD, &mut read), Follows::Nothing);
+            assert_eq!(origin(&read), Origin::Snapshot { first: true, resumed: true });
+        }
+        assert_eq!(
+            replay.see(OLD, &mut written(12, Some(9), false)),
+            Follows::Floor(lsn(11)),
+            "the stream was emptied"
         );
     }
 

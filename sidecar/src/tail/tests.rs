@@ -15,6 +15,7 @@ use crate::{
     watermark::Reached,
 };
 
+mod rosters;
 mod warm;
 
 /// A tail that is positioned before the first entry, fed by hand.

@@ -3,7 +3,10 @@
 //!
 //! Nothing here waits, and time is passed in.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -19,6 +22,7 @@ use super::{
     judge::{Verdict, Wants, judge},
     life::{self, Keep, Life},
     pins::Put,
+    reading::Hung,
     schedule::Due,
     service::PAUSE,
 };
@@ -44,7 +48,9 @@ pub(crate) struct Keeper<'a, S = Store> {
 pub(crate) enum For {
     /// For a reader.
     Reader,
-    /// For nobody who waits.
+    /// For a reader who was served what has ended.
+    Served,
+    /// For nobody.
     Nobody,
 }
 
@@ -84,6 +90,8 @@ impl<S: Shelf> Keeper<'_, S> {
         let answers = |entry: &Arc<Entry>| entry.origin.as_ref().is_some_and(|origin| origin.answers(accept));
         match self.engine.answer(upstream.id, key) {
             Some(entry) if answers(&entry) => Some(entry),
+            // A later one for an `Accept` says what those get, and isn't pinned.
+            stored if accept.is_some() => stored,
             stored => upstream.pins.entry(key).filter(answers).or(stored),
         }
     }
@@ -116,7 +124,7 @@ impl Upstream {
         let stored = keeper.stored(self, key, accept);
         let origin = stored.as_deref().and_then(|entry| entry.origin.as_deref());
         if let (Some(entry), Some(origin)) = (&stored, origin)
-            && whom == For::Reader
+            && whom != For::Nobody
             && (judge(Some(origin), wants, now) == Verdict::Serve
                 || planted(Bug::LandedForAnyone) && origin.answers(accept) && origin.life.is_fresh(now))
         {
@@ -130,6 +138,23 @@ impl Upstream {
         drop(flights);
         let is_meant = origin.is_some_and(|origin| origin.answers(accept));
         Ok(Boarding::Begun(Ticket { number, told, flight, stored: stored.filter(|_| is_meant) }))
+    }
+
+    /// Pins these keys and no others: what is stored of those that weren't before is held from now on. `spread`, from 0 to 1, is
+    /// how much earlier it is refreshed than it could be.
+    pub(crate) fn pin<S: Shelf>(&self, keeper: Keeper<'_, S>, keys: &BTreeSet<&str>, spread: f64, now: Tick) {
+        for key in self.pins.pin(keys) {
+            let flights = self.flights();
+            let stored = keeper.engine.answer(self.id, &key);
+            if let Some(entry) = stored.filter(|entry| entry.expires > now)
+                && let Some(origin) = entry.origin.as_deref()
+            {
+                let due = origin.life.due(self.spec.refresh, spread, PAUSE);
+                let room = (keeper.allowance, keeper.memory());
+                self.pins.adopt(&key, Arc::clone(&entry), due, room, now);
+            }
+            drop(flights);
+        }
     }
 
     /// Stores an answer, if it may be; `revalidated` if the upstream has said no more than that it is still so. `spread`,
@@ -224,9 +249,13 @@ impl Upstream {
         drop(flights);
     }
 
-    /// The next key that is in use and due to be fetched anew, with the `Accept` to do it with. Should that fail, it is due
-    /// again after a while; should it succeed, that is of no use.
-    pub(crate) fn due<S: Shelf>(&self, engine: &Engine<S>, now: Tick) -> Option<(Box<str>, Option<Bytes>)> {
+    /// The next key that is in use and due to be fetched anew, with the `Accept` to do it with, and whether that has taken too
+    /// long before. Should it fail, or not be done, it is due again after a while; should it succeed, that is of no use.
+    pub(crate) fn due<S: Shelf>(
+        &self,
+        engine: &Engine<S>,
+        now: Tick,
+    ) -> Option<(Box<str>, Option<Bytes>, Hung)> {
         loop {
             let due = self.schedule().next(now)?;
             let entry = engine.answer(self.id, &due.key);
@@ -238,7 +267,7 @@ impl Upstream {
             let pause =
                 (self.spec.refresh.unwrap_or_default() / 10).clamp(PAUSE, super::refresh::LONGEST_PAUSE);
             self.schedule().add(Due { at: now + pause, ..due.clone() });
-            return Some((due.key, origin.accept.clone()));
+            return Some((due.key, origin.accept.clone(), Hung(origin.is_hung())));
         }
     }
 

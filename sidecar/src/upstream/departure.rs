@@ -14,6 +14,7 @@ use super::{
     flights::Number,
     judge::SERVER_ERROR,
     life::Life,
+    pins::Fault,
     service::{Asker, Service},
 };
 use crate::{clock::Tick, entry::Entry};
@@ -94,9 +95,10 @@ impl Departure {
             Err(failure) => (Outcome::Failed(failure.kind()), Some((failure.kind(), failure.to_string()))),
         };
         upstream.fetches.count(outcome);
-        let until = match landing {
-            Err(Failure::Limited(until, _)) => Some(*until),
-            _ => None,
+        let fault = match landing {
+            Err(Failure::Limited(until, _)) => Fault::Limited(*until),
+            Err(Failure::Late(..)) => Fault::Late,
+            _ => Fault::Other,
         };
         let passed = match landing {
             // What had to be stored or dropped then has been, unless another fetch knows better.
@@ -106,8 +108,11 @@ impl Departure {
         };
         // What fails for an application's `Accept` need not fail for views, which send none.
         if let Some(why) = why.as_ref().map(|(_, why)| why.clone()).or(passed).filter(|_| is_for_views) {
-            let why = if until.is_some() { why } else { format!("fetching it has failed: {why}") };
-            upstream.pins.failed(&self.key, why, until, now);
+            let why = match fault {
+                Fault::Limited(_) => why,
+                Fault::Late | Fault::Other => format!("fetching it has failed: {why}"),
+            };
+            upstream.pins.failed(&self.key, why, fault, now);
         }
         if matches!((&self.asker, landing), (Asker::Nobody { .. }, Err(Failure::Limited(..)))) {
             // It stood back for those who wait.

@@ -39,6 +39,9 @@ impl Failure {
         "upstream-limited",
     ];
 
+    /// The kind of [`Failure::Late`].
+    pub const LATE: usize = 1;
+
     /// The kind of [`Failure::Limited`].
     pub const LIMITED: usize = 4;
 
@@ -47,7 +50,7 @@ impl Failure {
     pub fn kind(&self) -> usize {
         match self {
             Self::Failed(_) | Self::Closed(_) => 0,
-            Self::Late(..) => 1,
+            Self::Late(..) => Self::LATE,
             Self::TooLarge(_) => 2,
             Self::Redirect(_) => 3,
             Self::Limited(..) => Self::LIMITED,

@@ -293,6 +293,22 @@ impl Life {
         (fresh >= LEAST).then(|| Tick(self.received.0 + millis(span)))
     }
 
+    /// Whether it had ended before it came: it can't be served but where what is stale is.
+    #[must_use]
+    pub fn came_ended(&self) -> bool {
+        self.fresh <= self.received
+    }
+
+    /// When it is to be fetched anew at the latest, so that it is served until that is done: a tenth before it can't be any
+    /// more, and a second at least where there are two. `None` if it isn't served but while it is fresh.
+    #[must_use]
+    pub fn latest(&self) -> Option<Tick> {
+        const LEAST: Duration = Duration::from_secs(1);
+        let window = self.while_revalidate.since(self.received);
+        let before = (window / 10).max(LEAST).min(window / 2);
+        (!window.is_zero()).then(|| self.received + window.saturating_sub(before))
+    }
+
     /// When it is to be fetched anew where that is done whether anybody asks or not: likewise, at its end where that comes too
     /// soon, and after `pause` at the earliest.
     #[must_use]

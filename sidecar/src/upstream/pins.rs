@@ -14,17 +14,24 @@ use std::{
 
 use super::{
     allowance::{Allowance, Taken},
+    life::Life,
     service::PAUSE,
 };
-use crate::{clock::Tick, entry::Entry};
+use crate::{
+    clock::Tick,
+    entry::Entry,
+    planted::{Bug, planted},
+};
 
 /// How long it takes at most until what failed again and again is tried once more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The pinned keys of an upstream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pins {
     keys: Mutex<HashMap<Box<str>, Pin>>,
+    /// How long it takes at most until what can't be shown for long is fetched once more.
+    longest: Duration,
     /// Counts the changes of what is pinned.
     version: AtomicU64,
 }
@@ -40,6 +47,26 @@ pub enum Put {
     Deleted,
 }
 
+/// How fetching a key has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing may be asked before this instant.
+    Limited(Tick),
+    /// It has taken too long.
+    Late,
+    /// In another way.
+    Other,
+}
+
+/// A key that is to be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The key.
+    pub key: Box<str>,
+    /// Whether fetching it has taken too long when that was tried last.
+    pub hung: bool,
+}
+
 /// A key that a view needs.
 #[derive(Debug)]
 struct Pin {
@@ -48,8 +75,10 @@ struct Pin {
     why: Why,
     /// When it is fetched at the earliest.
     next: Tick,
-    /// How many tries have failed in a row.
+    /// How many tries in a row have failed, or brought what can't be shown.
     failures: u32,
+    /// Whether the last one has taken too long.
+    hung: bool,
 }
 
 #[derive(Debug)]
@@ -68,6 +97,7 @@ enum Why {
     /// Of so many bytes in all, for so many.
     NoRoom(u64, u64),
     Ended,
+    EndsAtOnce,
     Failed(String),
 }
 
@@ -92,6 +122,13 @@ pub struct Absent {
 // === impl Pins ===
 
 impl Pins {
+    /// None yet, of an upstream that is asked so often where the binding says it.
+    #[must_use]
+    pub fn new(refresh: Option<Duration>) -> Self {
+        let longest = refresh.unwrap_or(LONGEST_PAUSE).max(PAUSE);
+        Self { keys: Mutex::default(), longest, version: AtomicU64::new(0) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Pin>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,10 +169,11 @@ impl Pins {
         let mut pins = self.lock();
         if let Some(pin) = pins.get_mut(key)
             && put.is_for_views()
+            && !(matches!(put, Put::Deleted) && planted(Bug::PinOutlivesDelete))
         {
             // First: from here on nobody takes what was pinned for what is.
             let version = self.version.fetch_add(1, Ordering::SeqCst);
-            pin.change(put, version, (allowance, memory), now);
+            pin.change(put, version, (allowance, memory), self.longest, now);
         }
         store(entry);
         drop(pins);
@@ -147,7 +185,7 @@ impl Pins {
         let put = Put::Stored(entry, due);
         if let Some(pin) = pins.get_mut(key).filter(|pin| pin.held.is_none() && put.is_for_views()) {
             let version = self.version.fetch_add(1, Ordering::SeqCst);
-            pin.change(put, version, room, now);
+            pin.change(put, version, room, self.longest, now);
         }
     }
 
@@ -157,11 +195,31 @@ impl Pins {
         self.lock().get(key)?.held.as_ref().map(|held| Arc::clone(&held.entry))
     }
 
+    /// Bytes of the largest answer that is held.
+    #[must_use]
+    pub fn largest(&self) -> u64 {
+        self.lock().values().map(Pin::weight).max().unwrap_or_default()
+    }
+
+    /// Drops the largest answer that is held, because views hold more than the `most` bytes that they may; whether there was
+    /// one.
+    pub fn drop_largest(&self, most: u64) -> bool {
+        let mut pins = self.lock();
+        let held = pins.iter_mut().filter(|(_, pin)| pin.held.is_some());
+        let Some((_, pin)) = held.max_by(|(a, x), (b, y)| (x.weight(), a).cmp(&(y.weight(), b))) else {
+            return false;
+        };
+        self.version.fetch_add(1, Ordering::SeqCst);
+        pin.why = Why::NoRoom(most, pin.weight());
+        pin.held = None;
+        true
+    }
+
     /// Bytes of what is held of these keys.
     #[must_use]
     pub fn weight<'k>(&self, keys: impl Iterator<Item = &'k str>) -> u64 {
         let pins = self.lock();
-        keys.filter_map(|key| Some(pins.get(key)?.held.as_ref()?.entry.weight())).sum()
+        keys.filter_map(|key| pins.get(key)).map(Pin::weight).sum()
     }
 
     /// What is held of each of these keys, in their order, and the version of that.
@@ -179,23 +237,26 @@ impl Pins {
         self.lock().get(key).map_or_else(not_yet, |pin| Absent { why: pin.why.to_string(), next: pin.next })
     }
 
-    /// A key that is to be fetched now, the one first that has waited longest. It isn't for a while after this: until then it
-    /// is under way.
+    /// A key that is to be fetched now, the one first that has waited longest; one that hangs only if `hung` may be. It isn't
+    /// for a while after this: until then it is under way.
     #[must_use]
-    pub fn due(&self, now: Tick) -> Option<Box<str>> {
+    pub fn due(&self, hung: bool, now: Tick) -> Option<Due> {
         let mut pins = self.lock();
-        let due = pins.iter_mut().filter(|(_, pin)| pin.next <= now);
+        let due = pins.iter_mut().filter(|(_, pin)| pin.next <= now && (hung || !pin.hung));
         let (key, pin) = due.min_by(|(a, x), (b, y)| (x.next, a).cmp(&(y.next, b)))?;
         pin.next = now + PAUSE;
-        Some(key.clone())
+        Some(Due { key: key.clone(), hung: pin.hung })
     }
 
-    /// Notes that fetching a key has failed, and `until` when nothing may be asked, if it was for that.
-    pub fn failed(&self, key: &str, why: String, until: Option<Tick>, now: Tick) {
+    /// Notes that fetching a key has failed, and how.
+    pub fn failed(&self, key: &str, why: String, fault: Fault, now: Tick) {
         if let Some(pin) = self.lock().get_mut(key) {
-            match until {
-                Some(until) => pin.next = until,
-                None => pin.put_off(now),
+            match fault {
+                Fault::Limited(until) => pin.next = until,
+                Fault::Late | Fault::Other => {
+                    pin.put_off(LONGEST_PAUSE, now);
+                    pin.hung = fault == Fault::Late;
+                }
             }
             pin.why = Why::Failed(why);
         }
@@ -235,12 +296,19 @@ impl Put {
 
 impl Default for Pin {
     fn default() -> Self {
-        Self { held: None, why: Why::NotFetched, next: Tick::default(), failures: 0 }
+        Self { held: None, why: Why::NotFetched, next: Tick::default(), failures: 0, hung: false }
     }
 }
 
 impl Pin {
-    fn change(&mut self, put: Put, version: u64, (allowance, memory): (&Allowance, u64), now: Tick) {
+    fn change(
+        &mut self,
+        put: Put,
+        version: u64,
+        (allowance, memory): (&Allowance, u64),
+        longest: Duration,
+        now: Tick,
+    ) {
         let before =
             self.held.take().map(|held| (held.entry.etag.clone(), status(&held.entry), held.content));
         match put {
@@ -249,19 +317,19 @@ impl Pin {
                     Some((etag, was, content)) if etag == entry.etag && was == status(&entry) => content,
                     _ => version,
                 };
+                self.hung = false;
+                self.plan(entry.origin.as_ref().map(|origin| origin.life), due, longest, now);
                 let weight = entry.weight();
-                match allowance.take(weight, memory) {
-                    Some(taken) => self.held = Some(Held { entry, content, _taken: taken }),
-                    None => self.why = Why::NoRoom(Allowance::most(memory), weight),
+                self.held =
+                    allowance.take(weight, memory).map(|taken| Held { entry, content, _taken: taken });
+                if self.held.is_none() {
+                    self.why = Why::NoRoom(Allowance::most(memory), weight);
+                    self.next = self.next.max(now + LONGEST_PAUSE);
                 }
-                if self.held.is_some() {
-                    self.why = Why::Ended;
-                }
-                (self.next, self.failures) = (due, 0);
             }
             Put::NotStored => {
-                self.why = Why::NotStored;
-                self.put_off(now);
+                (self.why, self.hung) = (Why::NotStored, false);
+                self.put_off(longest, now);
             }
             Put::Deleted => {
                 self.why = Why::Deleted;
@@ -270,10 +338,29 @@ impl Pin {
         }
     }
 
-    fn put_off(&mut self, now: Tick) {
+    /// When what is held now is fetched anew, and why it isn't shown any more if it hasn't been then.
+    fn plan(&mut self, life: Option<Life>, due: Tick, longest: Duration, now: Tick) {
+        self.why = Why::Ended;
+        let Some(life) = life.filter(Life::came_ended) else {
+            (self.next, self.failures) = (due, 0);
+            return;
+        };
+        // The next one may be younger. If it is what the upstream says of all, nothing is gained by asking all the time.
+        self.put_off(longest, now);
+        match life.latest() {
+            Some(latest) => self.next = self.next.min(latest).max(now + PAUSE),
+            None => self.why = Why::EndsAtOnce,
+        }
+    }
+
+    fn put_off(&mut self, longest: Duration, now: Tick) {
         let pause = PAUSE * 2u32.saturating_pow(self.failures.min(10));
         self.failures += 1;
-        self.next = now + pause.min(LONGEST_PAUSE);
+        self.next = now + pause.min(longest);
+    }
+
+    fn weight(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.entry.weight())
     }
 
     fn look(&self) -> Result<Pinned, Absent> {
@@ -302,6 +389,10 @@ impl std::fmt::Display for Why {
                  ask for less"
             ),
             Self::Ended => f.write_str("its answer has ended, and hasn't been fetched anew yet"),
+            Self::EndsAtOnce => f.write_str(
+                "its answer ends as soon as it comes, and is shown only with staleWhileRevalidate, which no-cache and \
+                 must-revalidate forbid",
+            ),
             Self::Failed(why) => f.write_str(why),
         }
     }

@@ -14,14 +14,18 @@ use super::{
 };
 use crate::{clock::Tick, store::Shelf};
 
+/// Whether fetching an answer has taken too long when that was tried last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hung(pub(crate) bool);
+
 /// What becomes of a request at once.
 pub(crate) enum Begun {
     /// It is answered.
     Served {
         /// With this.
         served: Served,
-        /// Whether that is to be fetched anew meanwhile.
-        refresh: bool,
+        /// Whether that is to be fetched anew meanwhile, and then whether that has taken too long before.
+        refresh: Option<Hung>,
     },
     /// It takes nothing that would have to be fetched.
     Refused(Refused),
@@ -45,12 +49,13 @@ impl Upstream {
             (Verdict::Serve, Some(entry), Some(origin)) => {
                 stats.hits.fetch_add(1, Ordering::Relaxed);
                 origin.note_asked();
-                return Begun::Served { served: Served::hit(entry, origin, now, None), refresh: false };
+                return Begun::Served { served: Served::hit(entry, origin, now, None), refresh: None };
             }
             (Verdict::ServeStale(detail), Some(entry), Some(origin)) => {
                 stats.stale_hits.fetch_add(1, Ordering::Relaxed);
                 origin.note_asked();
-                let refresh = origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE);
+                let paused = origin.failed().is_none_or(|(at, _)| now.since(at) >= PAUSE);
+                let refresh = paused.then(|| Hung(origin.is_hung()));
                 return Begun::Served { served: Served::hit(entry, origin, now, Some(detail)), refresh };
             }
             (Verdict::Fetch(forward), _, _) => forward,

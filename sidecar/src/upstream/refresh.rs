@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Upstream, service::Service};
+use super::{Upstream, reading::Hung, service::Service};
 use crate::{catalog::Catalog, clock::Tick, views};
 
 /// How often it is looked at which answers are due.
@@ -39,8 +39,10 @@ impl Service {
     /// As many as have a place; the others wait for the next look.
     fn refresh_due(self: &Arc<Self>, catalog: &Catalog, upstream: &Arc<Upstream>, now: Tick) {
         while let Some(place) = upstream.place(now) {
-            let Some((key, accept)) = upstream.due(self.engine(), now) else { return };
-            self.begin_in_background(catalog, upstream, &key, accept, place);
+            let Some((key, accept, Hung(hung))) = upstream.due(self.engine(), now) else { return };
+            if let Some(place) = place.of(hung) {
+                self.begin_in_background(catalog, upstream, &key, accept, (place, false));
+            }
         }
     }
 }

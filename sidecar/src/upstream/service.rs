@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, Semaphore, SemaphorePermit},
 };
 
 use super::{
@@ -22,7 +22,8 @@ use super::{
     fetch::Wish,
     judge::Wants,
     limiter::Urgency,
-    reading::Begun,
+    places::Place,
+    reading::{Begun, Hung},
     rest::Rest,
     served::{Refused, Served},
 };
@@ -42,6 +43,8 @@ pub struct Service {
     readers: Semaphore,
     /// What views hold of upstreams' answers.
     allowance: Allowance,
+    /// Whoever ranks what views show has it: one at a time, because the texts that are ranked take memory.
+    ranking: Semaphore,
     /// Told when a place for a fetch for which nobody waits may be free.
     pub(super) landed: Notify,
 }
@@ -53,7 +56,9 @@ pub(super) enum Asker {
     /// For nobody who waits, in one of the places that there are for this.
     Nobody {
         /// Given back when the fetch has ended.
-        _place: OwnedSemaphorePermit,
+        _place: Place,
+        /// Whether a reader was served what has ended.
+        served: bool,
     },
 }
 
@@ -66,12 +71,13 @@ impl Service {
     pub fn new(engine: Arc<Engine>, mounts: Mounts, runtime: Handle, connections: usize) -> Self {
         let readers = Semaphore::new((connections * 3 / 4).max(1));
         Self {
+            allowance: engine.allowance.clone(),
             engine,
             mounts,
             runtime,
             room: Room::default(),
             readers,
-            allowance: Allowance::default(),
+            ranking: Semaphore::new(1),
             landed: Notify::new(),
         }
     }
@@ -83,6 +89,12 @@ impl Service {
     /// What runs what must not delay the API's answers.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Waits for a turn to rank.
+    pub(crate) async fn turn_to_rank(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.ranking.acquire().await.ok()
     }
 
     /// What views hold.
@@ -115,8 +127,9 @@ impl Service {
         let now = Tick::now();
         let forward = match upstream.begin(self.keeper(), rest.as_str(), wants, now) {
             Begun::Served { served, refresh } => {
-                if let Some(place) = refresh.then(|| upstream.place(now)).flatten() {
-                    self.begin_in_background(catalog, upstream, rest.as_str(), wants.accept.clone(), place);
+                if let Some(place) = refresh.and_then(|Hung(hung)| upstream.place(now)?.of(hung)) {
+                    let accept = wants.accept.clone();
+                    self.begin_in_background(catalog, upstream, rest.as_str(), accept, (place, true));
                 }
                 return Ok(served);
             }
@@ -138,19 +151,9 @@ impl Service {
         }
     }
 
-    /// Pins these keys of an upstream and no others: what is stored of those that weren't before is held from now on.
+    /// Pins these keys of an upstream and no others.
     pub(crate) fn pin(&self, upstream: &Upstream, keys: &BTreeSet<&str>, now: Tick) {
-        for key in upstream.pins.pin(keys) {
-            let flights = upstream.flights();
-            let stored = self.engine.answer(upstream.id, &key);
-            if let Some(entry) = stored.filter(|entry| entry.expires > now)
-                && let Some(origin) = entry.origin.as_deref()
-            {
-                let due = origin.life.due(upstream.spec.refresh, rand::random(), PAUSE);
-                upstream.pins.adopt(&key, Arc::clone(&entry), due, (&self.allowance, self.memory()), now);
-            }
-            drop(flights);
-        }
+        upstream.pin(self.keeper(), keys, rand::random(), now);
     }
 
     /// The binding's `memory` in bytes.
@@ -193,9 +196,9 @@ impl Service {
         upstream: &Arc<Upstream>,
         key: &str,
         accept: Option<Bytes>,
-        place: OwnedSemaphorePermit,
+        (place, served): (Place, bool),
     ) {
-        let asker = Asker::Nobody { _place: place };
+        let asker = Asker::Nobody { _place: place, served };
         let wants = Wants { accept, ..Wants::default() };
         if let Ok((_, false)) = self.join_or_begin(catalog, upstream, key, &wants, asker) {
             upstream.fetches.in_background.fetch_add(1, Ordering::Relaxed);
@@ -213,6 +216,7 @@ impl Service {
     ) -> Result<(Flight, bool), Landing> {
         let (whom, urgency) = match asker {
             Asker::Reader => (For::Reader, Urgency::Awaited),
+            Asker::Nobody { served: true, .. } => (For::Served, Urgency::Background),
             Asker::Nobody { .. } => (For::Nobody, Urgency::Background),
         };
         let ticket = match upstream.board(self.keeper(), key, wants, whom, Tick::now())? {

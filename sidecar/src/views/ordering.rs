@@ -1,6 +1,8 @@
 //! What items are ordered by.
 
-use freshet_crds::OrderAs;
+use std::cmp::Ordering;
+
+use freshet_crds::{Order, OrderAs};
 use jiff::{SignedDuration, civil::DateTime};
 use serde_json::value::RawValue;
 
@@ -57,6 +59,16 @@ impl Rank {
             (Scalar::Text(text), OrderAs::Time) => time(&text).map(Self::Time),
             _ => None,
         }
+    }
+}
+
+/// Which of two items comes first, by what they are ordered by. Those without come last in either order.
+#[must_use]
+pub fn compare(order: Order, a: Option<&Rank>, b: Option<&Rank>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) if order == Order::Descending => b.cmp(a),
+        (Some(a), Some(b)) => a.cmp(b),
+        (a, b) => a.is_none().cmp(&b.is_none()),
     }
 }
 

@@ -3,14 +3,18 @@
 use std::{cmp::Ordering, fmt};
 
 use bytes::Bytes;
-use freshet_crds::{Order, binding::ViewSpec};
+use freshet_crds::binding::ViewSpec;
 use serde::{
     Deserializer as _,
     de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use super::{filter::Filter, ordering::Rank, pointer::find};
+use super::{
+    filter::Filter,
+    ordering::{Rank, compare},
+    pointer::find,
+};
 use crate::entry::Digest;
 
 /// Items that are looked at before those that aren't of the top are let go, where the limit is less: half of them.
@@ -58,13 +62,7 @@ pub fn rank<'a>(
     texts: impl IntoIterator<Item = Option<&'a [u8]>>,
 ) -> Result<Ranked, Vec<(usize, Unfit)>> {
     let order = |a: &Candidate<'_>, b: &Candidate<'_>| {
-        let ranks = match (&a.rank, &b.rank) {
-            (Some(a), Some(b)) if spec.order == Order::Descending => b.cmp(a),
-            (Some(a), Some(b)) => a.cmp(b),
-            // Those without come last in either order.
-            (a, b) => a.is_none().cmp(&b.is_none()),
-        };
-        ranks.then(a.place.cmp(&b.place))
+        compare(spec.order, a.rank.as_ref(), b.rank.as_ref()).then(a.place.cmp(&b.place))
     };
     // A list has more items than there is memory for what is known of each: those that can't be of the top are let go.
     let most = spec.limit.max(SPARE) * 2;
@@ -92,7 +90,7 @@ pub fn rank<'a>(
     }
     keep_top(&mut candidates, spec.limit, order);
     candidates.sort_unstable_by(order);
-    Ok(Ranked::of(all, &candidates))
+    Ok(Ranked::of(all, candidates.iter().map(|item| item.json)))
 }
 
 /// Keeps the first `limit` in this order, in any order.
@@ -156,17 +154,18 @@ impl<'a, F: FnMut(usize, &'a RawValue)> Visitor<'a> for Elements<F> {
 // === impl Ranked ===
 
 impl Ranked {
-    fn of(items: usize, top: &[Candidate<'_>]) -> Self {
-        let length = top.iter().map(|item| item.json.len() + 1).sum::<usize>() + 2;
+    /// The top of so many items: their texts in order.
+    pub(super) fn of<'a>(items: usize, top: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let length = top.clone().map(|json| json.len() + 1).sum::<usize>() + 2;
         let mut body = Vec::with_capacity(length);
         let (mut digest, mut told) = (Digest::default(), 0);
-        let mut ends = Vec::with_capacity(top.len());
+        let mut ends = Vec::new();
         body.push(b'[');
-        for (i, item) in top.iter().enumerate() {
+        for (i, json) in top.enumerate() {
             if i > 0 {
                 body.push(b',');
             }
-            body.extend_from_slice(item.json.as_bytes());
+            body.extend_from_slice(json.as_bytes());
             digest.update(&body[told..]);
             told = body.len();
             ends.push((told, digest.finish()));

@@ -2,11 +2,11 @@
 
 use anyhow::ensure;
 use freshet_e2e::process::{
-    Debezium, Postgres, Redis, Sidecar,
-    debezium::{Format, Routing, Settings},
+    Debezium, MariaDb, Postgres, Redis, Sidecar,
+    debezium::{Captured, Format, Routing, Settings},
 };
 
-use crate::shop::{SOON, Shop, executable, manifest, outcome};
+use crate::shop::{SOON, Shop, executable, manifest, manifest_of, outcome};
 
 const CACHES: &str = "
   - {name: products, table: inventory.product}
@@ -101,6 +101,65 @@ fn one_stream_for_all_extended() {
     let settings = Settings::default().routing(Routing::OneStream);
     let stream = settings.stream("inventory.product");
     story(settings, &format!("stream: {stream}"));
+}
+
+/// A request of Debezium is a row of a table that no cache uses, and voids nothing. A snapshot begins a new epoch, whyever it is
+/// taken; but neither what is told of it nor its rows, in the middle of the request's own transaction, look like a loss.
+fn signals(database: &impl Captured, settings: Settings, table: &str) {
+    let redis = Redis::start().unwrap();
+    database
+        .run(
+            "CREATE TABLE inventory.product (id int PRIMARY KEY, name text);
+             CREATE TABLE inventory.category (id int PRIMARY KEY, name text);
+             INSERT INTO inventory.product VALUES (1, 'hammer'), (2, 'saw')",
+        )
+        .unwrap();
+    let asks = settings.asks_for_snapshot(&["inventory.product"]);
+    let _debezium = Debezium::start(settings, database, &redis).unwrap();
+    let source = format!("url: '{}', stream: shop.cdc", redis.url());
+    let caches = format!(
+        "
+  - {{name: products, table: inventory.product}}
+  - {{name: rows, table: inventory.product, onChange: Hydrate}}
+  - {{name: categories, table: inventory.category}}
+  - {{name: signals, dependsOn: [{table}]}}"
+    );
+    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
+    let text = manifest_of(&source, &caches, freshness);
+    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    shop.fill("/v1/products/1", "hammer");
+    shop.fill("/v1/categories/1", "tools");
+    shop.fill("/v1/signals/all", "none");
+    database.run(&format!("INSERT INTO {table} VALUES ('1', 'log', '{{\"message\": \"hello\"}}')")).unwrap();
+    shop.until_get("/v1/signals/all", "miss");
+    assert_eq!(shop.get("/v1/products/1"), "hit hammer");
+    assert_eq!(shop.get("/v1/categories/1"), "hit tools");
+    database.run(&asks).unwrap();
+    let changes = |sidecar: &Sidecar| sidecar.status().unwrap()["sources"]["cdc"]["epochChanges"].clone();
+    shop.sidecar
+        .until("the snapshot has begun", SOON, |sidecar| {
+            let changes = changes(sidecar);
+            ensure!(changes == serde_json::json!({"snapshot-began": 1}), "{changes}");
+            Ok(())
+        })
+        .unwrap();
+    database.run("INSERT INTO inventory.product VALUES (3, 'axe')").unwrap();
+    shop.until_get("/v1/rows/3", "hit {\"id\":3,\"name\":\"axe\"}");
+    assert_eq!(changes(&shop.sidecar), serde_json::json!({"snapshot-began": 1}));
+}
+
+#[test]
+fn a_request_for_a_snapshot_voids_nothing_by_itself() {
+    let postgres = Postgres::start().unwrap();
+    postgres.execute("CREATE SCHEMA inventory").unwrap();
+    signals(&postgres, Settings::default().snapshots_told(), "public.freshet_signal");
+}
+
+#[test]
+fn a_request_for_a_snapshot_voids_nothing_by_itself_with_mariadb() {
+    let mariadb = MariaDb::start().unwrap();
+    mariadb.execute("CREATE DATABASE inventory").unwrap();
+    signals(&mariadb, Settings::mariadb().snapshots_told(), "shop.freshet_signal");
 }
 
 /// The time from commit to no longer served is measured in `bench/`; here the pipeline that users apply only must not

@@ -31,6 +31,7 @@ mod refused;
 mod reload;
 mod replica;
 mod rest_cache;
+mod row_views;
 mod sentinel;
 mod shares;
 mod shop;

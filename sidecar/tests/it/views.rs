@@ -9,6 +9,7 @@ use crate::shop::{SOON, executable};
 mod failing;
 mod holding;
 mod ordering;
+mod pacing;
 mod racing;
 mod reloading;
 mod requests;

@@ -1,6 +1,6 @@
 //! What a read of the database sees, and what it misses.
 
-use super::{Database, Event, KEYS, Op, Place, Table, VISIBLE};
+use super::{Database, Event, KEYS, Op, Place, Row, Table, VISIBLE};
 
 /// What a read saw: all commits up to some, except these.
 #[derive(Clone, Debug)]
@@ -51,6 +51,25 @@ impl Database {
             }
             Place::Whole(_) => Some(format!("{place:?} at {}", self.writes)),
         }
+    }
+
+    /// All rows of a table, as a read saw them.
+    pub(crate) fn rows_seen(&self, table: Table, snapshot: &Snapshot) -> Vec<Row> {
+        let row = |key| {
+            let history = self.history.get(&Place::Row(table, key))?;
+            let seen = |e: &&usize| snapshot.saw(self.events[**e].commit);
+            let last = *history.iter().rev().find(seen)?;
+            match self.events[last].op {
+                Op::Redefine => self.redefined.get(&(last, key)).cloned(),
+                _ => self.events[last].after.clone().filter(|row| row.id == key),
+            }
+        };
+        (0..=KEYS).filter_map(row).collect()
+    }
+
+    /// All rows of a table that there are.
+    pub(crate) fn rows_of(&self, table: Table) -> Vec<Row> {
+        self.rows.range((table, 0)..=(table, u8::MAX)).map(|(_, row)| row.clone()).collect()
     }
 
     /// The changes of a place that a read didn't see, oldest first.

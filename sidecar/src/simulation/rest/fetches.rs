@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
-use super::{Head, IN_BACKGROUND, Statement, Violation, World, statement};
+use super::{Head, IN_BACKGROUND, Statement, Violation, World, body, statement};
 use crate::{
     entry::Entry,
     upstream::{
@@ -107,7 +107,10 @@ impl World {
 
     pub(super) fn refresh(&mut self) {
         let Some(upstream) = self.upstream() else { return };
-        while let Some((key, accept)) = upstream.due(&self.engine, self.clock().tick) {
+        while let Some(due) = upstream.pins.due(true, self.clock().tick) {
+            self.fetch_in_background(&upstream, due.key.parse().unwrap(), None);
+        }
+        while let Some((key, accept, _)) = upstream.due(&self.engine, self.clock().tick) {
             self.fetch_in_background(&upstream, key.parse().unwrap(), accept);
         }
     }
@@ -121,8 +124,8 @@ impl World {
         let rest = &mut self.rest;
         let (trip, n, mut head) = (&mut rest.trips[at], rest.statements.len(), Head::of(head));
         let variant = accept.as_ref().filter(|_| head.varies).map_or(&b"-"[..], |accept| accept);
-        let body = format!("{key}/{version}/{}", String::from_utf8_lossy(variant));
-        let etag = format!("\"{body}\"");
+        let variant = String::from_utf8_lossy(variant);
+        let (etag, body) = (format!("\"{key}/{version}/{variant}\""), body(key, version, &variant));
         let same = trip.stored.as_ref().filter(|_| !gone && trip.etag.as_deref() == Some(etag.as_bytes()));
         let headers = head.headers((!gone).then_some(&*etag), n);
         let said = if let Some((_, before)) = same {
@@ -131,13 +134,13 @@ impl World {
             let statement = Statement {
                 varies: before.varies,
                 of: before.of,
-                ..Statement::of(trip, body, n, now, &head)
+                ..Statement::of(trip, body, n, now, &head, gone)
             };
             (Said::Same(headers), statement)
         } else {
             let status = if gone { StatusCode::NOT_FOUND } else { StatusCode::OK };
             let whole = Answer { status, head: headers, body: body.clone().into(), delay: Duration::ZERO };
-            (Said::Whole(whole), Statement::of(trip, body, n, now, &head))
+            (Said::Whole(whole), Statement::of(trip, body, n, now, &head, gone))
         };
         trip.said = Some((said.0, n));
         rest.statements.push(said.1);
@@ -166,8 +169,13 @@ impl World {
         rest.statements[n].landed = rest.moment;
         if landed.stored {
             rest.last.insert(rest.statements[n].of, n);
-            let newest = rest.stored.entry((trip.upstream.id, trip.key)).or_default();
-            *newest = order.max(*newest);
+            let said = &rest.statements[n];
+            for accept in [false, true] {
+                if !said.varies || said.accept.is_some() == accept {
+                    let newest = rest.stored.entry((trip.upstream.id, trip.key, accept)).or_default();
+                    *newest = order.max(*newest);
+                }
+            }
         }
         self.tally.count(match (landed.stored, revalidated) {
             (true, false) => "rest: stored",
@@ -213,13 +221,14 @@ impl World {
 }
 
 impl Statement {
-    fn of(trip: &Trip, body: String, n: usize, at: u64, head: &Head) -> Self {
+    fn of(trip: &Trip, body: String, n: usize, at: u64, head: &Head, gone: bool) -> Self {
         Self {
             key: trip.key,
             body,
             of: n,
             accept: trip.accept.clone(),
             varies: head.varies,
+            gone,
             at,
             ends: head.ends(),
             head: head.clone(),

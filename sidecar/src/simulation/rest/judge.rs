@@ -40,7 +40,9 @@ impl World {
         if said.upstream != upstream {
             return Err(fault("definition", key, served, "is of another definition"));
         }
-        if let Some(newest) = rest.stored.get(&(upstream, key)).filter(|newest| **newest > said.order) {
+        if let Some(newest) =
+            rest.stored.get(&(upstream, key, wants.accept.is_some())).filter(|newest| **newest > said.order)
+        {
             let what = format!("is of fetch {}, and fetch {newest} has stored", said.order);
             return Err(fault("backwards", key, served, &what));
         }

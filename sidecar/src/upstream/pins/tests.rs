@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Pins, Put};
+use super::{Fault, Pins, Put};
 use crate::{
     clock::Tick,
     entry::{Entry, Value},
@@ -26,6 +26,22 @@ fn entry(body: &str, number: Number, accept: Option<&'static str>) -> Arc<Entry>
         while_revalidate: Tick(10_000),
         if_error: Tick(10_000),
     };
+    of(body, number, accept, life)
+}
+
+/// One that had ended before it came, and may be served all the same for so long.
+fn ended(body: &str, received: Tick, stale: Duration) -> Arc<Entry> {
+    let life = Life {
+        received,
+        age: Duration::ZERO,
+        fresh: received,
+        while_revalidate: received + stale,
+        if_error: received,
+    };
+    of(body, Number(1), None, life)
+}
+
+fn of(body: &str, number: Number, accept: Option<&'static str>, life: Life) -> Arc<Entry> {
     let origin = Origin {
         status: 200,
         life,
@@ -38,11 +54,18 @@ fn entry(body: &str, number: Number, accept: Option<&'static str>) -> Arc<Entry>
         failed: 0.into(),
     };
     let value = Value::new(Bytes::copy_from_slice(body.as_bytes()), "application/json".into());
-    Arc::new(Entry::of_upstream(value, 1, origin, Tick(0), Tick(20_000), Arc::default()))
+    Arc::new(Entry::of_upstream(
+        value,
+        1,
+        origin,
+        life.received,
+        life.fresh + Duration::from_secs(10),
+        Arc::default(),
+    ))
 }
 
 fn pinned(keys: &[&str]) -> (Pins, Allowance) {
-    let pins = Pins::default();
+    let pins = Pins::new(None);
     pins.pin(&keys.iter().copied().collect());
     (pins, Allowance::default())
 }
@@ -105,14 +128,14 @@ fn the_version_tells_of_each_change_and_the_content_only_of_another_one() {
 #[test]
 fn what_is_due_is_fetched_once_at_a_time_and_failures_put_it_off() {
     let (pins, allowance) = pinned(&["a", "b"]);
-    let due = |now| pins.due(Tick(now)).map(String::from);
+    let due = |now| pins.due(true, Tick(now)).map(|due| String::from(due.key));
     assert_eq!((due(0).as_deref(), due(0).as_deref(), due(0)), (Some("a"), Some("b"), None));
     assert_eq!(due(999), None, "they are under way");
     put(&pins, &allowance, "a", Put::Stored(entry("1", Number(1), None), Tick(9_000)), Tick(10));
     let mut waits = Vec::new();
     let mut now = 1000;
     for _ in 0..7 {
-        pins.failed("b", "it is down".into(), None, Tick(now));
+        pins.failed("b", "it is down".into(), Fault::Other, Tick(now));
         let next = pins.outlook("b").next.0;
         waits.push((next - now) / 1000);
         assert_eq!(due(next - 1).filter(|key| key == "b"), None);
@@ -120,7 +143,7 @@ fn what_is_due_is_fetched_once_at_a_time_and_failures_put_it_off() {
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
     assert!(why(&pins, "b").contains("it is down"));
-    pins.failed("b", "it wants none".into(), Some(Tick(500_000)), Tick(now));
+    pins.failed("b", "it wants none".into(), Fault::Limited(Tick(500_000)), Tick(now));
     assert_eq!(pins.outlook("b").next, Tick(500_000));
     assert_eq!(due(499_999).as_deref(), Some("a"));
     put(&pins, &allowance, "b", Put::Deleted, Tick(now));
@@ -136,12 +159,83 @@ fn what_there_is_no_room_for_is_told_and_makes_no_room_for_others() {
     assert!(pins.entry("a").is_some());
     assert!(why(&pins, "b").contains("at most 262144 bytes"), "{}", why(&pins, "b"));
     pins.tidy(100 << 10, Tick(1));
-    assert_eq!(pins.due(Tick(4)), None);
+    let due = |now| pins.due(true, Tick(now)).map(|due| String::from(due.key));
+    assert_eq!(due(4), None);
     pins.tidy(210 << 10, Tick(1));
-    assert_eq!(pins.due(Tick(4)).as_deref(), Some("b"), "it is fetched once there is room");
+    assert_eq!(due(4).as_deref(), Some("b"), "it is fetched once there is room");
     // Its own successor has its place.
     put(&pins, &allowance, "a", Put::Stored(entry(&large, Number(3), None), Tick(5)), Tick(0));
     assert_eq!(pins.entry("a").unwrap().origin.as_ref().unwrap().number, Number(3));
+}
+
+#[test]
+fn what_ends_as_soon_as_it_comes_is_fetched_ever_more_seldom() {
+    let minutes = Duration::from_mins;
+    for (refresh, stale, expected) in [
+        (None, Duration::ZERO, vec![1, 2, 4, 8, 16, 30, 30]),
+        (Some(minutes(1)), Duration::ZERO, vec![1, 2, 4, 8, 16, 32, 60, 60]),
+        (Some(minutes(1)), minutes(60), vec![1, 2, 4, 8, 16, 32, 60, 60]),
+        (Some(Duration::from_secs(1)), Duration::ZERO, vec![1, 1, 1]),
+        // A little before it can't be served any more, where it can at all.
+        (None, Duration::from_secs(10), vec![1, 2, 4, 8, 9, 9]),
+        (None, Duration::from_secs(4), vec![1, 2, 3, 3]),
+        (None, Duration::from_millis(100), vec![1, 1, 1]),
+    ] {
+        let (pins, allowance) = (Pins::new(refresh), Allowance::default());
+        pins.pin(&BTreeSet::from(["a"]));
+        let mut now = Tick(0);
+        for seconds in expected {
+            let ended = ended("1", now, stale);
+            put(&pins, &allowance, "a", Put::Stored(ended, now + Duration::from_secs(1)), now);
+            let next = pins.outlook("a").next;
+            assert_eq!(next.since(now).as_secs(), seconds, "{refresh:?} {stale:?} {now:?}");
+            let why = pins.outlook("a").why;
+            assert_eq!(why.contains("ends as soon as it comes"), stale.is_zero(), "{why}");
+            now = next;
+        }
+        put(&pins, &allowance, "a", Put::Stored(entry("1", Number(1), None), now + minutes(5)), now);
+        assert_eq!(pins.outlook("a").next, now + minutes(5), "it was one of those that live");
+    }
+}
+
+#[test]
+fn what_hangs_is_only_due_where_it_may_be() {
+    let (pins, allowance) = pinned(&["a", "b"]);
+    let due = |hung, now| pins.due(hung, Tick(now)).map(|due| (String::from(due.key), due.hung));
+    pins.failed("a", "it hangs".into(), Fault::Late, Tick(0));
+    assert_eq!(due(false, 2000), Some(("b".into(), false)));
+    assert_eq!(due(false, 2000), None);
+    // That it had to wait since says nothing else.
+    pins.failed("a", "it wants none".into(), Fault::Limited(Tick(2000)), Tick(2000));
+    assert_eq!(due(true, 2000), Some(("a".into(), true)));
+    pins.failed("a", "it is down".into(), Fault::Other, Tick(3000));
+    assert_eq!(due(false, 9000), Some(("b".into(), false)));
+    assert_eq!(due(false, 9000), Some(("a".into(), false)));
+    for put in [Put::NotStored, Put::Stored(entry("1", Number(1), None), Tick(9000))] {
+        pins.failed("a", "it hangs".into(), Fault::Late, Tick(9000));
+        self::put(&pins, &allowance, "a", put, Tick(9000));
+        assert!(!pins.due(true, Tick(90_000)).unwrap().hung);
+    }
+}
+
+#[test]
+fn what_is_dropped_for_lack_of_room_is_the_largest_and_waits_for_room() {
+    let (pins, allowance) = pinned(&["a", "b", "c"]);
+    for (n, key) in ["a", "b", "c"].into_iter().enumerate() {
+        let body = "x".repeat([100, 300, 200][n]);
+        put(&pins, &allowance, key, Put::Stored(entry(&body, Number(n as u64), None), Tick(9000)), Tick(0));
+    }
+    let (all, largest, version) = (allowance.taken(), pins.largest(), pins.version());
+    assert!(pins.drop_largest(77));
+    assert_eq!((allowance.taken(), body(&pins, "b")), (all - largest, None));
+    assert!(pins.version() > version && why(&pins, "b").contains("at most 77 bytes"));
+    pins.tidy(largest - 1, Tick(1));
+    assert!(why(&pins, "b").contains("at most 77 bytes") && pins.due(true, Tick(1)).is_none());
+    pins.tidy(largest, Tick(1));
+    assert_eq!(pins.due(true, Tick(1)).unwrap().key, Box::from("b"));
+    assert!(pins.drop_largest(77) && body(&pins, "c").is_none() && body(&pins, "a").is_some());
+    assert!(pins.drop_largest(77) && !pins.drop_largest(77));
+    assert_eq!((pins.largest(), allowance.taken()), (0, 0));
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -324,6 +324,21 @@ fn views() {
             assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
         }
     }
+    row_views();
+}
+
+/// What a view over rows is asked for.
+fn row_views() {
+    let redis = Redis::start().unwrap();
+    let sidecar = crate::row_views::sidecar(&redis);
+    for (name, text, status) in [
+        ("freshet-max-staleness", "soon", 400),
+        ("freshet-min-position", "cdc=7", 400),
+        ("freshet-min-position", "cdc=\"lsn:0/1\"", 503),
+    ] {
+        let answer = sidecar.request("GET", "/v1/views/rich", &[(name, text)], b"").unwrap();
+        assert_eq!(answer.status, status, "{name}: {text}: {answer:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Answers that are fetched anew before anybody has to wait for them.
 
-use freshet_e2e::process::{Reply, until};
+use freshet_e2e::process::{Gate, Reply, until};
 
 use super::{Front, how};
 use crate::shop::SOON;
@@ -85,4 +85,40 @@ fn a_refresh_leaves_the_last_token_to_those_who_wait() {
     })
     .unwrap();
     assert_eq!((front.rest.count(), front.get("b").status), (1, 200));
+}
+
+/// Four keys hang, and there are four places for fetches for which nobody waits.
+#[test]
+fn what_hangs_leaves_places_to_what_does_not() {
+    let reply = || Reply::json("1").header("Cache-Control", "max-age=3600");
+    let front = Front::open(", refresh: 1s, timeout: 4s", move |_| reply());
+    let hanging = ["h1", "h2", "h3", "h4"];
+    for key in hanging.iter().chain(["good"].iter()) {
+        front.get(key);
+        assert_eq!(how(&front.get(key)), "hit", "it is in use");
+    }
+    let gate = Gate::default();
+    let behind = gate.clone();
+    front.rest.answer(move |request| match request.target.as_str() {
+        "/good" => reply(),
+        _ => reply().behind(&behind),
+    });
+    let asked = |key: &str| {
+        front.get("good");
+        front.rest.requests().iter().filter(|request| request.target.starts_with(key)).count()
+    };
+    until("those that hang are tried for the second time", SOON, || {
+        // They were fetched once, and each is tried once.
+        anyhow::ensure!(asked("/h") >= 4 + 4 + 2, "{}", asked("/h"));
+        Ok(())
+    })
+    .unwrap();
+    let before = asked("/good");
+    until("another one is fetched anew", SOON, || {
+        anyhow::ensure!(asked("/good") > before, "{}", asked("/good"));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(asked("/h"), 4 + 4 + 2, "it has waited for those that hang");
+    gate.open();
 }

@@ -2,7 +2,7 @@
 
 use freshet_e2e::process::{Reply, until};
 
-use super::{Gallery, lasting, missing};
+use super::{Gallery, lasting, missing, retry_after};
 use crate::{shop::SOON, upstream::how};
 
 /// An item of so many bytes, about.
@@ -86,4 +86,43 @@ fn another_representation_for_an_application_leaves_the_view_as_it_is() {
     gallery.rest.answer(|_| lasting("{\"n\":2}"));
     gallery.delete("a");
     gallery.until_view("top", "[{\"n\":2}]");
+}
+
+#[test]
+fn with_less_memory_the_largest_answers_are_dropped_at_once_and_come_back_with_more() {
+    let views = [("few", "a", ", orderBy: /n"), ("many", "a, b, c", ", orderBy: /n, limit: 1")];
+    let large = "  memory: 4Mi\n  sidecar: {maxValue: 512Ki}";
+    let gallery = Gallery::with("", &views, large, |request| {
+        lasting(match request.target.as_str() {
+            "/a" => item(3, 50_000),
+            "/b" => item(2, 60_000),
+            _ => item(1, 120_000),
+        })
+    });
+    let few = gallery.until_whole("few").body;
+    gallery.until_whole("many");
+    let held = || gallery.sidecar.status().unwrap()["views"]["many"]["bytes"].as_u64().unwrap();
+    assert!(held() > 230_000, "{}", held());
+    let asked = gallery.rest.count();
+    gallery.rebind("", &views, SMALL);
+    gallery.until_missing("many", "c", "views hold at most 262144 bytes");
+    let answer = gallery.view("many");
+    assert_eq!(missing(&answer).len(), 1, "{answer:?}");
+    assert!(held() < 170_000, "a and b, and what was ranked last: {}", held());
+    assert_eq!((gallery.view("few").body, gallery.rest.count()), (few, asked), "nothing is fetched for that");
+    gallery.rebind("", &views, large);
+    gallery.until_whole("many");
+    assert_eq!((gallery.asked("/a"), gallery.asked("/b"), gallery.asked("/c")), (1, 1, 2));
+}
+
+#[test]
+fn where_what_is_ranked_has_no_room_it_is_said_that_this_will_last() {
+    let gallery = Gallery::with("", &[("top", "a", ", orderBy: /n")], SMALL, |_| lasting(item(1, 150_000)));
+    let answer = until("there is no room", SOON, || {
+        let answer = gallery.view("top");
+        anyhow::ensure!(answer.text().contains("what was ranked doesn't fit"), "{answer:?}");
+        Ok(answer)
+    })
+    .unwrap();
+    assert_eq!((answer.status, retry_after(&answer)), (503, 30));
 }

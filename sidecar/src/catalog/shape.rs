@@ -1,0 +1,51 @@
+//! How the texts of a cache's keys look, as the binding declares it and as events have shown it.
+
+use freshet_crds::KeyType;
+
+use crate::key::{Form, Scalar};
+
+/// What is known of a cache's keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// The forms of its columns; `None` while their number is unknown.
+    pub forms: Option<Box<[Form]>>,
+    /// What was declared of each column and events have shown; `None` before the first event where nothing was.
+    pub(super) shown: Option<Box<[Form]>>,
+    /// The forms that the binding declares, which learning narrows but never widens.
+    pub(super) declared: Option<Box<[Form]>>,
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// What these columns of an event teach: `None` if nothing new.
+    ///
+    /// Once events have shown a column to be an integer or a boolean, a request must spell it as one; once they have
+    /// shown other spellings of numbers or UUIDs, it must use those; and once they have shown how many columns there
+    /// are, it must have as many. `collated` if they are of a database that compares texts by a collation.
+    #[must_use]
+    pub fn learn(&self, scalars: &[&Scalar<'_>], collated: bool) -> Option<Self> {
+        if scalars.iter().any(|scalar| matches!(scalar, Scalar::Null)) {
+            return None;
+        }
+        let known = self.shown.as_deref().filter(|known| known.len() == scalars.len());
+        let before = |i: usize| match known {
+            Some(known) => known[i],
+            None => self.declared.as_ref().and_then(|d| d.get(i)).copied().unwrap_or(Form::AUTO),
+        };
+        if known.is_some() && scalars.iter().enumerate().all(|(i, s)| before(i).learn(s, collated).is_none())
+        {
+            return None;
+        }
+        let shown: Box<[Form]> = scalars
+            .iter()
+            .enumerate()
+            .map(|(i, s)| before(i).learn(s, collated).unwrap_or(before(i)))
+            .collect();
+        let forms = shown.iter().map(|form| {
+            let narrowed = form.kind == KeyType::Auto && form.shown.only_integers();
+            if narrowed { Form { kind: KeyType::Integer, ..*form } } else { *form }
+        });
+        Some(Self { forms: Some(forms.collect()), shown: Some(shown), declared: self.declared.clone() })
+    }
+}
