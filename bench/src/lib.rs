@@ -11,6 +11,7 @@ mod machine;
 mod processor;
 mod spread;
 pub mod survey;
+pub mod views;
 
 pub use machine::Machine;
 pub use spread::Spread;

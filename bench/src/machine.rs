@@ -3,6 +3,8 @@
 use std::fmt;
 use std::fs;
 
+use anyhow::{Context as _, Result};
+
 /// The machine as it is now.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -33,4 +35,11 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} cores of {}, load {} in the last minute", self.cores, self.model, self.load)
     }
+}
+
+/// Bytes of this process that are in memory.
+pub(crate) fn resident() -> Result<u64> {
+    let text = fs::read_to_string("/proc/self/statm").context("reading /proc/self/statm")?;
+    let pages: u64 = text.split(' ').nth(1).context("statm has a second number")?.parse()?;
+    Ok(pages * rustix::param::page_size() as u64)
 }

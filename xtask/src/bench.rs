@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: measures the real thing on this machine. Nothing fails because something was slow.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -32,6 +32,12 @@ pub(crate) enum Bench {
     },
     /// What the operator's questions to its sidecars cost, and how old its answers get.
     Survey(Survey),
+    /// What it costs to read the top of a view, beside Redis, and to rank one.
+    Views {
+        /// Reads of each kind.
+        #[arg(long, default_value_t = 20_000)]
+        samples: usize,
+    },
 }
 
 #[derive(clap::Args)]
@@ -76,16 +82,18 @@ enum Database {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Latency(args) => latency(args),
-        Bench::Audit { rounds } => inside("audit", *rounds),
-        Bench::Entries { entries } => inside("entries", *entries),
+        Bench::Audit { rounds } => inside("audit", *rounds, None),
+        Bench::Entries { entries } => inside("entries", *entries, None),
         Bench::Survey(args) => survey(args),
+        Bench::Views { samples } => inside("views", *samples, Some(&build_for_e2e("freshet-sidecar")?)),
     }
 }
 
-/// A benchmark inside one process, which is built to be fast.
-fn inside(what: &str, number: usize) -> Result<()> {
+/// A benchmark inside one process, which is built to be fast; `measured` is a program that it starts.
+fn inside(what: &str, number: usize, measured: Option<&Path>) -> Result<()> {
     let program = build_for_e2e("freshet-bench")?;
-    let report = output_within(Command::new(program).args([what, &number.to_string()]), INSIDE)?;
+    let report =
+        output_within(Command::new(program).args([what, &number.to_string()]).args(measured), INSIDE)?;
     print!("{report}");
     Ok(())
 }

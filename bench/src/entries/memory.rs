@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+
+use crate::machine::resident;
 
 use super::world::{VALUE, World, key};
 
@@ -36,13 +37,6 @@ impl Memory {
         drop(map);
         Ok((world, Self { freshet, map: plain }))
     }
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> Result<u64> {
-    let text = fs::read_to_string("/proc/self/statm").context("reading /proc/self/statm")?;
-    let pages: u64 = text.split(' ').nth(1).context("statm has a second number")?.parse()?;
-    Ok(pages * rustix::param::page_size() as u64)
 }
 
 impl fmt::Display for Memory {
