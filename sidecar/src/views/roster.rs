@@ -17,7 +17,7 @@
 //! Nothing here does I/O or reads a clock: times are milliseconds since the Unix epoch that the database and Debezium have
 //! written.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use freshet_crds::binding::ViewSpec;
 
@@ -33,10 +33,13 @@ use crate::{
 mod index;
 mod rows;
 mod staged;
+mod terms;
 mod why;
 
 use rows::{Row, Rows};
 use staged::{Ended, Staged};
+pub use terms::Terms;
+use terms::millis;
 pub use why::Why;
 
 /// Bytes that the memory of a deleted row takes.
@@ -108,32 +111,6 @@ pub enum Event {
     Gone(Box<str>),
     /// All are.
     Cleared,
-}
-
-/// What a roster needs to know with everything that it is told.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms<'a> {
-    /// For how long a commit that was delivered may not be visible to reads.
-    pub lag: Duration,
-    /// How far the database's clock and Debezium's can be apart.
-    pub skew: Duration,
-    /// What views hold.
-    pub allowance: &'a Allowance,
-    /// The binding's `memory`, in bytes.
-    pub memory: u64,
-}
-
-// === impl Terms ===
-
-impl Terms<'_> {
-    /// For how long after a commit a snapshot may not have seen it, in milliseconds.
-    fn window(&self) -> u64 {
-        millis(self.lag + self.skew)
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 // === impl Event ===
