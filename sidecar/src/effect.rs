@@ -299,6 +299,10 @@ fn offer<'a>(
     if !is_beginning && row.mark.nulls_kept != Some(true) && !planted(Bug::NullDefaultHydrated) {
         return Err(Refusal::NullsReplaced);
     }
+    // Without the transactions' numbers nothing tells what was lost behind it before reading began.
+    if row.is_old && !is_beginning && row.mark.transaction.is_none() && !planted(Bug::UnnumberedHydrated) {
+        return Err(Refusal::NotNewer);
+    }
     let image = kept(image, cache)?;
     // A snapshot doesn't tell when it read a row: any fill may be younger.
     Ok(Some((image, version, if is_beginning { 0 } else { commit_ms })))

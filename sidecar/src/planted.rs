@@ -159,6 +159,8 @@ pub(crate) enum Bug {
     BoardKept,
     /// A list is shown whatever has become of what it was ranked from.
     ViewUnjudged,
+    /// A warm start takes images behind which something may have been lost that nobody counts.
+    UnnumberedHydrated,
     // Of views over rows.
     /// A snapshot's rows take the place of what the log told right before it.
     SnapshotOverLog,

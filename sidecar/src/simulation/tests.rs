@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 82] = [
+const BUGS: [(Bug, u64); 83] = [
     (Bug::SilenceTrusted, 1_068_652),
     (Bug::NamedIgnored, 1_049_755),
     (Bug::StalenessIgnored, 170),
@@ -86,6 +86,7 @@ const BUGS: [(Bug, u64); 82] = [
     (Bug::WindowsMixedUp, 10),
     (Bug::VaryForgotten, 3),
     (Bug::LandedForAnyone, 3),
+    (Bug::UnnumberedHydrated, 17_675),
     (Bug::PinOutlivesDelete, 3),
     (Bug::BoardKept, 3),
     (Bug::ViewUnjudged, 3),

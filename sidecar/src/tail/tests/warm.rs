@@ -276,6 +276,24 @@ fn what_was_removed_and_is_written_once_more_is_no_news() {
     assert_eq!(refused(&tail, Refusal::NotNewer), 1);
 }
 
+/// What came after it may have been lost before reading began, and nobody counts.
+#[test]
+fn what_is_read_again_without_transactions_numbers_is_not_taken() {
+    let bare = |n: u64, lsn: u64| {
+        let place = format!("\"lsn\":{lsn},\"sequence\":\"[\\\"5\\\",\\\"{lsn}\\\"]\"");
+        event(n, n, "u", &place, "null")
+    };
+    let read_before = || {
+        let (tail, _) = warm(0, vec![bare(1, 10)]);
+        held(&tail, &[1])
+    };
+    assert_eq!(read_before(), [0]);
+    assert_eq!(planted::tests::with(Some(Bug::UnnumberedHydrated), read_before), [1]);
+    let (mut tail, plan) = warm(0, vec![bare(1, 10)]);
+    read(&mut tail, &plan, vec![bare(2, 20)]);
+    assert_eq!(held(&tail, &[1, 2]), [0, 2], "what comes while the stream is followed is");
+}
+
 #[test]
 fn where_entries_are_missing_in_between_nothing_is_read_again() {
     let id = |ms| EntryId { ms, n: 0 };
