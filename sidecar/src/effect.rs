@@ -286,7 +286,7 @@ fn offer<'a>(
     let is_written = matches!(row.op, Op::Create | Op::Update);
     let Some(image) = row.after.filter(|_| is_written || is_beginning) else { return Ok(None) };
     // Rows of several tables are routed to one, and can have one key there: no image is the row.
-    if row.table.routed_to.is_some() && row.table.routed_to.as_deref() == cache.spec.table.as_deref() {
+    if is_routed(row, cache) {
         return Ok(None);
     }
     if shared {
@@ -306,6 +306,11 @@ fn offer<'a>(
     let image = kept(image, cache)?;
     // A snapshot doesn't tell when it read a row: any fill may be younger.
     Ok(Some((image, version, if is_beginning { 0 } else { commit_ms })))
+}
+
+/// Whether a row was written into the stream of a cache's table by a router, from another table.
+fn is_routed(row: &RowChange<'_>, cache: &Cache) -> bool {
+    row.table.routed_to.is_some() && row.table.routed_to.as_deref() == cache.spec.table.as_deref()
 }
 
 /// What a cache keeps of an image.

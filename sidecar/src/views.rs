@@ -1,4 +1,4 @@
-//! Views: the top of what named keys of an upstream cache hold, in some order.
+//! Views: the top of what named keys of an upstream cache hold, or of all rows of a table, in some order.
 //!
 //! ```text
 //! put ─► pins ─► gather ─► rank ─► board ─► api
@@ -12,6 +12,9 @@
 //! is whole while each of its answers may be served, by the same rules as the cache's own; otherwise it says what is
 //! missing. [`ranking`] and what it needs are functions of texts, wherever these come from; [`board`] is what was ranked
 //! last and what it was ranked from; [`service`] does the rest, on the upstreams' thread, and ranks beside it.
+//!
+//! A view over rows has no part in that: [`roster`] holds all rows of a table and their order in each view, as the log tells them,
+//! and [`rows`] shows the top of it.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

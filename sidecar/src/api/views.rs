@@ -27,7 +27,7 @@ use crate::{
         View,
         board::Incomplete,
         ranking::Ranked,
-        rows::{Place, RowView, Top},
+        rows::{Freshness, RowView, Top},
         service::read,
     },
 };
@@ -63,17 +63,17 @@ pub(super) async fn answer(
         let n = within(view.spec.limit)?;
         let directives = ReadDirectives::parse(headers, Some(&sources(catalog)))?;
         let top = waiting::top(&api.engine, catalog, view, &directives).await;
-        let Top { ranked, place } = top.map_err(|why| unshown(view, why))?;
-        return Ok(reply(&ranked, n, place, headers));
+        let Top { ranked, freshness } = top.map_err(|why| unshown(view, why))?;
+        return Ok(reply(&ranked, n, freshness, headers));
     }
     let view = catalog.views.get(name).ok_or_else(|| unknown(name, catalog))?;
     let (n, now) = (within(view.spec.limit)?, Tick::now());
     let board = read(&api.upstreams, view, now).await.map_err(|incomplete| partial(view, &incomplete))?;
     let ranked = board.top(view).map_err(|incomplete| partial(view, &incomplete))?;
     let (standing, now) = (board.standing(), Tick::now());
-    let place =
-        Place { age: standing.age(now), ttl: standing.ttl(now), detail: standing.stale, position: None };
-    Ok(reply(ranked, n, place, headers))
+    let freshness =
+        Freshness { age: standing.age(now), ttl: standing.ttl(now), detail: standing.stale, position: None };
+    Ok(reply(ranked, n, freshness, headers))
 }
 
 /// How many items are asked for, if that is said.
@@ -96,7 +96,7 @@ fn wanted(uri: &Uri) -> Result<Option<usize>, Problem> {
     }
 }
 
-fn reply(ranked: &Ranked, n: usize, place: Place, request: &HeaderMap) -> Reply {
+fn reply(ranked: &Ranked, n: usize, freshness: Freshness, request: &HeaderMap) -> Reply {
     let (pieces, digest) = ranked.first(n);
     let etag = quoted(digest);
     let mut reply = if directives::none_match(request, &[&etag]).is_some() {
@@ -110,10 +110,10 @@ fn reply(ranked: &Ranked, n: usize, place: Place, request: &HeaderMap) -> Reply 
     };
     let headers = reply.headers_mut();
     headers.insert(header::ETAG, value(etag));
-    headers.insert(header::AGE, HeaderValue::from(place.age));
+    headers.insert(header::AGE, HeaderValue::from(freshness.age));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(CACHE_STATUS, value(hit_status(place.ttl, place.detail).into()));
-    if let Some(position) = place.position {
+    headers.insert(CACHE_STATUS, value(hit_status(freshness.ttl, freshness.detail).into()));
+    if let Some(position) = freshness.position {
         headers.insert(POSITION, value(position));
     }
     reply

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Effect, kept};
+use super::{Effect, is_routed, kept};
 use crate::{
     catalog::{Cache, Table},
     change::{Mark, Op, Origin, RowChange, TableReason, TransactionId},
@@ -56,9 +56,7 @@ pub(super) fn row<'a>(
     if !cache.is_ranked() {
         return None;
     }
-    let is_routed =
-        row.table.routed_to.is_some() && row.table.routed_to.as_deref() == cache.spec.table.as_deref();
-    if shared || is_routed {
+    if shared || is_routed(row, cache) {
         return unknown(cache);
     }
     let image = || row.after.and_then(|image| kept(image, cache).ok());

@@ -19,7 +19,7 @@ use crate::{
     upstream::allowance::Allowance,
     views::{
         roster::{Event, Roster, Terms, Why},
-        rows::{Place, RowView, SharedRoster, Top},
+        rows::{Freshness, RowView, SharedRoster, Top},
     },
     watermark::Reached,
 };
@@ -181,7 +181,7 @@ impl<S: Shelf> Engine<S> {
     ) -> Result<Top, Unshown> {
         let top = self.find_rows(catalog, view, wanted, now);
         let counter = match &top {
-            Ok(Top { place: Place { detail: Some(_), .. }, .. }) => &view.stats.stale_hits,
+            Ok(Top { freshness: Freshness { detail: Some(_), .. }, .. }) => &view.stats.stale_hits,
             Ok(_) => &view.stats.hits,
             Err(_) => &view.stats.incomplete,
         };
@@ -229,7 +229,7 @@ impl<S: Shelf> Engine<S> {
             Some(beyond) => -i64::try_from(beyond.as_secs()).unwrap_or(i64::MAX).max(1),
             None => i64::try_from(left).unwrap_or(i64::MAX),
         };
-        Ok(Top { ranked, place: Place { age: staleness, ttl, detail: stale, position } })
+        Ok(Top { ranked, freshness: Freshness { age: staleness, ttl, detail: stale, position } })
     }
 }
 

@@ -209,7 +209,7 @@ fn no_order_of_events_breaks_a_promise() {
         ("view shown", 1000),
         ("view whole at the end", 8000),
         ("view with a minimum", 5000),
-        ("stale view", 1_000_000),
+        ("stale view", 200_000),
         ("view defined otherwise", 20_000),
         ("snapshot asked for", 3000),
         ("rest: stored", 1000),

@@ -276,14 +276,14 @@ impl World {
         };
         let (pieces, _) = top.ranked.first(usize::MAX);
         let text: String = pieces.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
-        self.say(|_| format!("view {}: {text} of {}, {:?}", of.name, top.ranked.items, top.place));
+        self.say(|_| format!("view {}: {text} of {}, {:?}", of.name, top.ranked.items, top.freshness));
         let unproven = |most| through.is_none_or(|through| now.since(through) > most);
         if wanted.max_staleness.is_some_and(unproven) {
             return Err(Violation::new("directives", format!("view {} for {wanted:?}", of.name)));
         }
-        self.judge_rows(of, &(top.ranked.items, text), &top.place, mark.as_ref())?;
+        self.judge_rows(of, &(top.ranked.items, text), &top.freshness, mark.as_ref())?;
         self.tally.count("view shown");
-        if top.place.detail.is_some() {
+        if top.freshness.detail.is_some() {
             self.tally.count("stale view");
         }
         if mark.is_some() {

@@ -17,7 +17,10 @@
 //! Nothing here does I/O or reads a clock: times are milliseconds since the Unix epoch that the database and Debezium have
 //! written.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use freshet_crds::binding::ViewSpec;
 
@@ -42,8 +45,9 @@ pub use terms::Terms;
 use terms::millis;
 pub use why::Why;
 
-/// Bytes that the memory of a deleted row takes.
+/// Bytes that the memory of a deleted row takes, and that of a row of which the log has told lately.
 const GONE: u64 = 96;
+const TOLD: u64 = 32;
 /// The time of what the log has told since the last heartbeat.
 const LATELY: u64 = u64::MAX;
 
@@ -64,7 +68,7 @@ pub struct Roster {
     /// When the log has told last that all are, likewise: those that nobody knew of, too.
     cleared: Option<u64>,
     /// Rows that the log has told of since the last heartbeat: the next one is later than these commits.
-    lately: Vec<Arc<str>>,
+    lately: HashSet<Arc<str>, ahash::RandomState>,
     /// What transactions do that don't count yet.
     staged: Staged,
     /// The newest heartbeat that doesn't count yet.
@@ -141,7 +145,7 @@ impl Roster {
             rows: Rows::default(),
             gone: HashMap::default(),
             cleared: None,
-            lately: Vec::new(),
+            lately: HashSet::default(),
             staged: Staged::default(),
             beat: None,
             behind: false,
@@ -167,7 +171,8 @@ impl Roster {
         drop(self.rows.clear());
         self.gone.clear();
         self.cleared = None;
-        (self.staged, self.lately, self.beat, self.behind) = (Staged::default(), Vec::new(), None, false);
+        (self.staged, self.lately, self.beat, self.behind) =
+            (Staged::default(), HashSet::default(), None, false);
         (self.since, self.from_nothing) = (None, false);
         // Nothing is lost of what wasn't there: why it wasn't says more.
         let why = match (&self.state, why) {
@@ -383,11 +388,11 @@ impl Roster {
             Event::Is(key, json) => {
                 let read = self.rows.get(&key).is_some_and(|row| row.read);
                 self.gone.remove(&*key);
-                self.lately.push(self.rows.put(&key, Row { json, told: Some(LATELY), read }));
+                self.lately.insert(self.rows.put(&key, Row { json, told: Some(LATELY), read }));
             }
             Event::Gone(key) => {
                 let key = self.rows.remove(&key).unwrap_or_else(|| key.into());
-                self.lately.push(Arc::clone(&key));
+                self.lately.insert(Arc::clone(&key));
                 self.gone.insert(key, LATELY);
             }
             Event::Cleared => {
@@ -414,6 +419,7 @@ impl Roster {
         /// Taken at once, since more is taken with every row.
         const STEP: u64 = 1 << 16;
         let needed = self.rows.weight() + self.staged.weight() + self.gone.len() as u64 * GONE;
+        let needed = needed + self.lately.len() as u64 * TOLD;
         let has = self.taken.as_ref().map_or(0, Taken::bytes);
         if needed <= has && has <= needed + 2 * STEP {
             return;

@@ -58,12 +58,12 @@ pub struct Top {
     /// The rows.
     pub ranked: Arc<Ranked>,
     /// How fresh they are.
-    pub place: Place,
+    pub freshness: Freshness,
 }
 
 /// How fresh what is shown is.
 #[derive(Debug)]
-pub struct Place {
+pub struct Freshness {
     /// Whole seconds since the database last proved that all its changes had been applied.
     pub age: u64,
     /// Whole seconds for which that proves enough; negative: for how long it hasn't.

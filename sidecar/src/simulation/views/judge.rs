@@ -8,7 +8,7 @@ use crate::{
         checker::{Violation, pending, positions, tell},
         database::{Mark, Record, Table},
     },
-    views::rows::Place,
+    views::rows::Freshness,
 };
 
 impl State {
@@ -23,7 +23,7 @@ impl World {
         &self,
         of: Of,
         shown: &(usize, String),
-        place: &Place,
+        freshness: &Freshness,
         wish: Option<&Mark>,
     ) -> Result<(), Violation> {
         let table = of.kind.tables()[0];
@@ -45,7 +45,7 @@ impl World {
         };
         let of_table = |event: &usize| self.db.events[*event].table == table;
         let missed: Vec<usize> = (state.events..self.db.events.len()).filter(of_table).collect();
-        positions(self, &missed, place.position.as_deref(), wish)
+        positions(self, &missed, freshness.position.as_deref(), wish)
             .or_else(|(rule, text)| fault(rule, text))?;
         for event in missed {
             let fate = &self.judge.fates[event];
@@ -54,10 +54,10 @@ impl World {
                 Some(_) if fate.is_known_only_to_be_lost() => Err("lost"),
                 // It counts when its transaction has ended, and nothing before it is missing.
                 Some(_) if fate.heard > 0 && (!self.has_ended(event) || self.is_doubtful(fate.record)) => {
-                    pending(self, event, place.detail.is_some())
+                    pending(self, event, freshness.detail.is_some())
                 }
                 Some(_) => Err("not the newest rows"),
-                None => pending(self, event, place.detail.is_some()),
+                None => pending(self, event, freshness.detail.is_some()),
             }
             .or_else(|rule| {
                 let text =

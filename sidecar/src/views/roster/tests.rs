@@ -363,6 +363,17 @@ fn what_tells_nothing_exact_makes_it_unknown() {
     assert_eq!(table.why(), Why::NotPassed, "nobody says whether NULLs are kept");
 }
 
+/// Where heartbeats stay away, how often rows change takes no room either.
+#[test]
+fn a_row_that_changes_all_the_time_takes_the_room_of_one() {
+    let mut table = Table::whole();
+    for lsn in 1..=1_000 {
+        table.tell(lsn, if lsn % 2 == 1 { gone(1) } else { is(1, "{\"price\":1}") });
+        table.end(lsn);
+    }
+    assert_eq!((table.roster.lately.len(), table.roster.gone.len(), table.roster.count()), (1, 0, 3));
+}
+
 #[test]
 fn what_the_log_told_long_ago_takes_no_room() {
     let mut table = Table::new();
