@@ -180,6 +180,8 @@ pub(crate) enum Bug {
     ReplayShown,
     /// A new epoch leaves rows as they are.
     RosterOutlivesEpoch,
+    /// Rows that another definition of their cache takes over aren't told what is still read by the one before.
+    RosterToldByOne,
     // Of the order in which threads do things.
     /// A fill asks the history under one hold of the lock and writes the store under another.
     FillInTwoHolds,

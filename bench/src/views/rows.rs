@@ -76,7 +76,7 @@ impl Rows {
             let begun = Instant::now();
             let id = TransactionId(round as u64 + 1);
             roster.tell(Event::Is(key.as_str().into(), Some(text.as_str().into())), Some(id), &terms);
-            roster.end(id, Some(Commit::Postgres { lsn: id.0, xid: None }));
+            roster.end(id, Some(Commit::Postgres { lsn: id.0, xid: None }), &terms);
             roster.settle(&terms);
             times[0].push(begun.elapsed());
             let begun = Instant::now();

@@ -165,6 +165,7 @@ fn unshown(view: &RowView, why: Unshown) -> Problem {
         Unshown::Position => format!(
             "what Freshet-Min-Position names hasn't been applied to the rows of `{cache}` yet: `Prefer: wait` waits for it"
         ),
+        Unshown::Changing => format!("a large transaction is changing the rows of `{cache}`"),
         Unshown::PositionUnknown => {
             format!(
                 "nobody knows whether what Freshet-Min-Position names has been applied to the rows of `{cache}`"

@@ -97,6 +97,11 @@ pub(crate) async fn get_all<S: Shelf>(
     engine.get_all(catalog, cache, keys.iter().copied(), wanted, Tick::now())
 }
 
+/// How long a reader of a view over rows waits for one large transaction to change them, and how often it looks: on another
+/// thread that takes some 10 µs a row.
+const CHANGING: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Reads a view over rows, and as long as the reader allows waits for the log to be applied up to the position that it asks for.
 pub(crate) async fn top<S: Shelf>(
     engine: &Engine<S>,
@@ -111,10 +116,15 @@ pub(crate) async fn top<S: Shelf>(
         moves.mark_unchanged();
         let now = Tick::now();
         let top = engine.read_rows(catalog, view, wanted, now);
-        let deadline = directives.wait.map(|wait| began + wait).filter(|deadline| now < *deadline);
-        let (Err(Unshown::Position), Some(deadline)) = (&top, deadline) else { return top };
+        let deadline = directives.wait.map(|wait| began + wait);
+        match (&top, deadline) {
+            // The feed lives as long as its cache.
+            (Err(Unshown::Position), Some(deadline)) if now < deadline => {
+                let _ = tokio::time::timeout(deadline.since(now), moves.changed()).await;
+            }
+            (Err(Unshown::Changing), _) if now < began + CHANGING => tokio::time::sleep(LOOK).await,
+            _ => return top,
+        }
         wanted.again = true;
-        // The feed lives as long as its cache.
-        let _ = tokio::time::timeout(deadline.since(now), moves.changed()).await;
     }
 }

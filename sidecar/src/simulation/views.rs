@@ -37,6 +37,8 @@ pub(crate) enum Act {
     LosePlace { table: u8, key: u8 },
     /// A view is defined otherwise.
     Redefine { view: u8 },
+    /// The cache of a view is, in a way that keeps its rows, while what was written is on its way to the sidecar.
+    HandOn { key: u8 },
 }
 
 /// What a view has of its table.
@@ -160,7 +162,10 @@ pub(super) fn ranked(step: Step, dice: &mut Random) -> Step {
                 _ => Act::LosePlace { table: dice.small(2), key: dice.small(KEYS) },
             })
         }
-        Step::Reload { .. } if dice.one_in(3) => Step::View(Act::Redefine { view: dice.small(3) }),
+        Step::Reload { .. } if dice.one_in(3) => Step::View(match dice.small(6) {
+            view @ 0..3 => Act::Redefine { view },
+            key => Act::HandOn { key },
+        }),
         step => step,
     }
 }
@@ -229,6 +234,23 @@ impl World {
                 self.snapshot_anew(self.db.log.len() - self.debezium.sent);
                 self.flow(2600);
                 Ok(())
+            }
+            Act::HandOn { key } => {
+                if !self.setting.ranks {
+                    return Ok(());
+                }
+                self.pump();
+                self.write_rows(0, key);
+                self.send_all();
+                self.follower.ask(self.clock());
+                self.follower.serve(&self.redis);
+                self.reload(0, Kind::Hydrated);
+                self.take();
+                self.flow(2600);
+                self.tally.count("rows handed on");
+                views(&self.setting, self.shapes)
+                    .into_iter()
+                    .try_for_each(|of| self.read_view(of, 0).map(drop))
             }
             Act::Redefine { view } => {
                 self.shapes ^= 1 << (view % 3);

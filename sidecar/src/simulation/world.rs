@@ -267,7 +267,7 @@ impl World {
         self.take();
     }
 
-    fn take(&mut self) {
+    pub(super) fn take(&mut self) {
         let (before, start) = (feed(&self.engine).epoch(), self.judge.moment);
         let taken = self.follower.take(self.clock());
         for says in &taken.heard {
@@ -366,7 +366,7 @@ impl World {
         self.tally.count("sidecar restart");
     }
 
-    fn reload(&mut self, what: u8, kind: Kind) {
+    pub(super) fn reload(&mut self, what: u8, kind: Kind) {
         let kind = kind.cache();
         match what {
             0 => *self.details.entry(kind).or_default() ^= true,

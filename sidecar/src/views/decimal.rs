@@ -52,6 +52,12 @@ impl Decimal {
         Some(Self { is_negative, point, digits: all[first..=last].into() })
     }
 
+    /// Bytes that it holds beside itself.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.digits.len() as u64
+    }
+
     /// How it is to another one without regard to signs.
     fn magnitude(&self, other: &Self) -> Ordering {
         match (self.digits.is_empty(), other.digits.is_empty()) {

@@ -48,6 +48,16 @@ impl Scalar {
 // === impl Rank ===
 
 impl Rank {
+    /// Bytes that it holds beside itself.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        match self {
+            Self::Number(number) => number.weight(),
+            Self::Time(_) => 0,
+            Self::Text(text) => text.len() as u64,
+        }
+    }
+
     /// What a value is ordered as; `None` if it isn't of the kind that is asked for.
     #[must_use]
     pub fn read(value: &RawValue, kind: OrderAs) -> Option<Self> {

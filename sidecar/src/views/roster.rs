@@ -17,10 +17,7 @@
 //! Nothing here does I/O or reads a clock: times are milliseconds since the Unix epoch that the database and Debezium have
 //! written.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use freshet_crds::binding::ViewSpec;
 
@@ -33,20 +30,21 @@ use crate::{
     upstream::allowance::{Allowance, Taken},
 };
 
+mod gone;
 mod index;
 mod rows;
 mod staged;
 mod terms;
 mod why;
 
+use gone::Gone;
 use rows::{Row, Rows};
 use staged::{Ended, Staged};
 pub use terms::Terms;
 use terms::millis;
 pub use why::Why;
 
-/// Bytes that the memory of a deleted row takes, and that of a row of which the log has told lately.
-const GONE: u64 = 96;
+/// Bytes that the memory of a row takes of which the log has told lately.
 const TOLD: u64 = 32;
 /// The time of what the log has told since the last heartbeat.
 const LATELY: u64 = u64::MAX;
@@ -63,9 +61,9 @@ pub struct Roster {
     /// When the snapshot began that was announced last, until it comes to the table.
     announced: Option<u64>,
     rows: Rows,
-    /// Rows that the log has told to be deleted, with when, while a snapshot may still have them.
-    gone: HashMap<Arc<str>, u64, ahash::RandomState>,
-    /// When the log has told last that all are, likewise: those that nobody knew of, too.
+    /// Rows that the log has told to be deleted.
+    gone: Gone,
+    /// When the log has told last that all are: those that nobody knew of, too.
     cleared: Option<u64>,
     /// Rows that the log has told of since the last heartbeat: the next one is later than these commits.
     lately: HashSet<Arc<str>, ahash::RandomState>,
@@ -143,7 +141,7 @@ impl Roster {
             since: None,
             announced: None,
             rows: Rows::default(),
-            gone: HashMap::default(),
+            gone: Gone::default(),
             cleared: None,
             lately: HashSet::default(),
             staged: Staged::default(),
@@ -169,7 +167,7 @@ impl Roster {
     /// Forgets the rows: what was known of them needn't be true any more, until a snapshot tells it anew.
     pub fn lose(&mut self, why: Why) {
         drop(self.rows.clear());
-        self.gone.clear();
+        self.gone = Gone::default();
         self.cleared = None;
         (self.staged, self.lately, self.beat, self.behind) =
             (Staged::default(), HashSet::default(), None, false);
@@ -272,7 +270,7 @@ impl Roster {
         let told = known.and_then(|row| row.told);
         let differs = match known {
             Some(row) => row.json.as_deref() != json,
-            None => self.cleared.is_some() || self.gone.contains_key(key),
+            None => self.cleared.is_some() || self.gone.contains(key),
         };
         // Of what the log told right before nobody knows which of the two is right.
         let json = json.filter(|_| !differs || planted(Bug::SnapshotOverLog));
@@ -313,9 +311,10 @@ impl Roster {
     }
 
     /// Notes that a transaction has ended, and where it was committed, if that is said.
-    pub fn end(&mut self, id: TransactionId, commit: Option<Commit>) {
+    pub fn end(&mut self, id: TransactionId, commit: Option<Commit>, terms: &Terms<'_>) {
         self.from_nothing = false;
         self.staged.end(id, commit);
+        self.weigh(terms);
     }
 
     /// Notes a heartbeat of the database, by its clock; whether NULLs come as such.
@@ -355,7 +354,7 @@ impl Roster {
     fn pass(&mut self, beat: u64, terms: &Terms<'_>) {
         for key in std::mem::take(&mut self.lately) {
             self.rows.date(&key, beat);
-            self.gone.get_mut(&key).into_iter().for_each(|told| *told = beat.min(*told));
+            self.gone.date(&key, beat);
         }
         self.cleared = self.cleared.map(|told| told.min(beat));
         let is_past = |at: u64| beat > at.saturating_add(millis(terms.skew));
@@ -387,7 +386,7 @@ impl Roster {
         match event {
             Event::Is(key, json) => {
                 let read = self.rows.get(&key).is_some_and(|row| row.read);
-                self.gone.remove(&*key);
+                self.gone.remove(&key);
                 self.lately.insert(self.rows.put(&key, Row { json, told: Some(LATELY), read }));
             }
             Event::Gone(key) => {
@@ -398,7 +397,9 @@ impl Roster {
             Event::Cleared => {
                 let keys: Vec<_> = self.rows.clear().collect();
                 self.lately.extend(keys.iter().cloned());
-                self.gone.extend(keys.into_iter().map(|key| (key, LATELY)));
+                for key in keys {
+                    self.gone.insert(key, LATELY);
+                }
                 self.cleared = Some(LATELY);
             }
         }
@@ -407,7 +408,7 @@ impl Roster {
     /// Forgets what the log told before this time, as far as no snapshot needs it: where all rows are there, only which were
     /// deleted.
     fn forget_before(&mut self, at: u64) {
-        self.gone.retain(|_, told| *told >= at);
+        self.gone.forget_before(at);
         self.cleared.take_if(|told| *told < at);
         if !matches!(self.state, State::Whole) {
             self.rows.forget_before(at);
@@ -418,8 +419,11 @@ impl Roster {
     fn weigh(&mut self, terms: &Terms<'_>) {
         /// Taken at once, since more is taken with every row.
         const STEP: u64 = 1 << 16;
-        let needed = self.rows.weight() + self.staged.weight() + self.gone.len() as u64 * GONE;
+        let needed = self.rows.weight() + self.staged.weight() + self.gone.weight();
         let needed = needed + self.lately.len() as u64 * TOLD;
+        if needed == 0 {
+            self.taken = None;
+        }
         let has = self.taken.as_ref().map_or(0, Taken::bytes);
         if needed <= has && has <= needed + 2 * STEP {
             return;

@@ -1,7 +1,7 @@
 //! Views over rows: the top of all rows of a table, as the cache keeps them.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, PoisonError, TryLockError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -41,6 +41,8 @@ pub struct RowView {
     /// What it counts.
     pub stats: ViewStats,
     board: ArcSwapOption<Board>,
+    /// What was reported last.
+    reported: ArcSwapOption<Report>,
 }
 
 /// What was shown last.
@@ -102,10 +104,23 @@ impl SharedRoster {
         }
     }
 
-    /// Runs `f` on the roster.
+    /// Runs `f` on the roster. A large transaction may be told to it just now, which takes a while: who answers requests
+    /// asks [`SharedRoster::try_with`].
     pub fn with<T>(&self, f: impl FnOnce(&mut Roster) -> T) -> T {
-        let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = f(&mut roster);
+        self.with_locked(&mut self.roster.lock().unwrap_or_else(PoisonError::into_inner), f)
+    }
+
+    /// Runs `f` on the roster unless it is being changed just now.
+    pub fn try_with<T>(&self, f: impl FnOnce(&mut Roster) -> T) -> Option<T> {
+        match self.roster.try_lock() {
+            Ok(mut roster) => Some(self.with_locked(&mut roster, f)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(self.with_locked(&mut poisoned.into_inner(), f)),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn with_locked<T>(&self, roster: &mut Roster, f: impl FnOnce(&mut Roster) -> T) -> T {
+        let done = f(roster);
         if roster.take_changed() {
             self.version.fetch_add(1, Ordering::SeqCst);
             let since = self.whole_since.load(Ordering::SeqCst);
@@ -129,40 +144,65 @@ impl RowView {
     /// A view of which nothing is shown yet.
     #[must_use]
     pub fn new(spec: ViewSpec, cache: Arc<Cache>) -> Self {
-        Self { spec, cache, stats: ViewStats::default(), board: ArcSwapOption::empty() }
+        Self {
+            spec,
+            cache,
+            stats: ViewStats::default(),
+            board: ArcSwapOption::empty(),
+            reported: ArcSwapOption::empty(),
+        }
     }
 
-    /// Whether all of its rows are there.
-    pub fn standing(&self) -> Result<(), Why> {
-        let roster = self.cache.roster.load();
-        roster.as_ref().map_or(Err(Why::Replaced), |roster| roster.with(|r| r.standing()))
-    }
-
-    /// How it is doing.
+    /// Why its rows aren't all there, if that is known at once.
     #[must_use]
-    pub fn report(&self) -> Report {
-        let name = &self.spec.name;
-        let told = |roster: &SharedRoster| {
-            let since = roster.whole_since.load(Ordering::SeqCst);
-            let since = (since > 0).then_some(Tick(since));
-            roster.with(|r| (r.standing().err(), r.count(), r.items(name), r.weight(), since))
-        };
-        let roster = self.cache.roster.load();
-        let (why, rows, items, held, whole_since) =
-            roster.as_deref().map_or((Some(Why::Replaced), 0, 0, 0, None), told);
-        let ranked = self.board.load().as_ref().map_or(0, |board| board.ranked.weight());
-        Report { why, rows, items, bytes: held + ranked, whole_since }
+    pub fn missing(&self) -> Option<Why> {
+        match &*self.cache.roster.load() {
+            None => Some(Why::Replaced),
+            Some(roster) => roster.try_with(|r| r.standing().err()).flatten(),
+        }
     }
 
-    /// The top, as of now.
-    pub fn top(&self, allowance: &Allowance, memory: u64) -> Result<Arc<Ranked>, Why> {
+    /// How it is doing, or was before its rows were changed as they are just now.
+    #[must_use]
+    pub fn report(&self) -> Arc<Report> {
+        let name = &self.spec.name;
+        let ranked = self.board.load().as_ref().map_or(0, |board| board.ranked.weight());
+        let told = |roster: &SharedRoster| {
+            roster.try_with(|r| {
+                let since = roster.whole_since.load(Ordering::SeqCst);
+                Report {
+                    why: r.standing().err(),
+                    rows: r.count(),
+                    items: r.items(name),
+                    bytes: r.weight() + ranked,
+                    whole_since: (since > 0).then_some(Tick(since)),
+                }
+            })
+        };
+        let nothing = |why| Report { why: Some(why), rows: 0, items: 0, bytes: 0, whole_since: None };
+        let report = match self.cache.roster.load().as_deref() {
+            None => Some(nothing(Why::Replaced)),
+            Some(roster) => told(roster),
+        };
+        match (report, self.reported.load_full()) {
+            (None, Some(before)) => before,
+            (report, _) => {
+                let report = Arc::new(report.unwrap_or_else(|| nothing(Why::Reading { read: 0, of: None })));
+                self.reported.store(Some(Arc::clone(&report)));
+                report
+            }
+        }
+    }
+
+    /// The top, as of now; `None` if the rows are being changed just now.
+    pub fn top(&self, allowance: &Allowance, memory: u64) -> Option<Result<Arc<Ranked>, Why>> {
         let shared = self.cache.roster.load();
-        let Some(roster) = &*shared else { return Err(Why::Replaced) };
+        let Some(roster) = &*shared else { return Some(Err(Why::Replaced)) };
         let current = |version: u64| self.board.load_full().filter(|board| board.version == version);
         if let Some(board) = current(roster.version()) {
-            return Ok(Arc::clone(&board.ranked));
+            return Some(Ok(Arc::clone(&board.ranked)));
         }
-        roster.with(|rows| {
+        roster.try_with(|rows| {
             // Nothing changes while this is held.
             let version = roster.version();
             if let Some(board) = current(version) {

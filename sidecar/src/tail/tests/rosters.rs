@@ -137,9 +137,13 @@ impl Stream {
     }
 
     fn shown(&self) -> Result<String, Why> {
-        let top = self.engine.catalog().unwrap().row_views["all"].top(&Allowance::default(), 1 << 30)?;
-        Ok(top.first(9).0.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect())
+        shown(&self.engine.catalog().unwrap())
     }
+}
+
+fn shown(catalog: &Catalog) -> Result<String, Why> {
+    let top = catalog.row_views["all"].top(&Allowance::default(), 1 << 30).unwrap()?;
+    Ok(top.first(9).0.iter().map(|piece| String::from_utf8_lossy(piece).into_owned()).collect())
 }
 
 #[test]
@@ -175,12 +179,13 @@ fn heartbeats_outside_transactions_prove_nothing_to_it() {
     assert_eq!(stream.shown(), Err(Why::NoTransactions));
 }
 
-/// A request that began before a reload has the definition of then, and nobody tells that one anything any more.
+/// What is read by the definition of before a reload is told to the rows that the next one has; and a request that began before
+/// has that definition, too.
 #[test]
-fn who_reads_by_a_definition_of_before_is_shown_nothing() {
-    let stream = Stream::whole();
+fn rows_that_are_handed_on_miss_nothing_and_those_that_are_not_are_shown_to_nobody() {
+    let mut stream = Stream::whole();
     let before = stream.engine.catalog().unwrap();
-    let defined = |columns: &str, epoch: &str| {
+    let defined = |stream: &Stream, columns: &str, epoch: &str| {
         let text = format!(
             "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{
             sources: [{{name: cdc, redisStream: {{url: 'redis://localhost', stream: shop.cdc}}}}],
@@ -189,11 +194,36 @@ fn who_reads_by_a_definition_of_before_is_shown_nothing() {
             views: [{{name: all, cache: rows, orderBy: /id, limit: 9}}]}}}}"
         );
         let binding = Binding::parse(&manifest::read(&text).unwrap().object).unwrap();
-        stream.engine.install(Catalog::build(binding, Newer::default(), stream.engine.catalog().as_deref()));
+        let next = Catalog::build(binding, Newer::default(), stream.engine.catalog().as_deref());
+        stream.engine.install(next);
     };
-    let old = || before.row_views["all"].top(&Allowance::default(), 1 << 30).map(drop);
-    defined("", "");
-    assert_eq!((old(), stream.shown().is_ok()), (Err(Why::Replaced), true), "the rows are as they were");
-    defined(", columns: [id]", "");
-    assert_eq!(stream.shown(), Err(Why::NoSnapshot), "they aren't any more");
+    let whole = stream.shown();
+    defined(&stream, "", "");
+    assert_eq!((shown(&before), stream.shown()), (whole.clone(), whole), "the rows are as they were");
+    stream.write(2, "{\"id\":2,\"note\":null}", "null", T + 13_000);
+    let written = stream.shown();
+    assert!(written.as_ref().is_ok_and(|text| text.contains("{\"id\":2")), "{written:?}");
+    assert_eq!(shown(&before), written);
+    defined(&stream, ", columns: [id]", "");
+    assert_eq!(
+        (shown(&before), stream.shown()),
+        (Err(Why::Replaced), Err(Why::NoSnapshot)),
+        "they aren't any more"
+    );
+}
+
+#[test]
+fn nobody_waits_for_rows_that_are_being_changed() {
+    let mut stream = Stream::whole();
+    let catalog = stream.engine.catalog().unwrap();
+    let view = &catalog.row_views["all"];
+    let top = || view.top(&Allowance::default(), 1 << 30).map(|top| top.is_ok());
+    let roster = view.cache.roster.load_full().unwrap();
+    assert!(stream.shown().is_ok());
+    let before = view.report();
+    assert_eq!(roster.with(|_| top()), Some(true), "what was shown last is still the table");
+    stream.write(2, "{\"id\":2,\"note\":null}", "null", T + 13_000);
+    let (changing, report) = roster.with(|_| ((top(), view.missing()), view.report()));
+    assert_eq!((changing, report.rows, report.why), ((None, None), before.rows, None));
+    assert_eq!((top(), view.report().rows), (Some(true), before.rows + 1));
 }

@@ -16,6 +16,8 @@ pub(super) struct Index {
     spec: ViewSpec,
     filter: Filter,
     places: BTreeSet<Place>,
+    /// Bytes of what rows are ordered by.
+    bytes: u64,
 }
 
 /// Where a row stands. Of rows that are ordered by the same, the one with the lesser key comes first.
@@ -24,6 +26,12 @@ struct Place {
     rank: Option<Rank>,
     order: Order,
     key: Arc<str>,
+}
+
+impl Place {
+    fn weight(&self) -> u64 {
+        self.rank.as_ref().map_or(0, Rank::weight)
+    }
 }
 
 impl Ord for Place {
@@ -41,7 +49,7 @@ impl PartialOrd for Place {
 
 impl Index {
     pub(super) fn new(spec: &ViewSpec) -> Self {
-        Self { spec: spec.clone(), filter: Filter::new(&spec.filter), places: BTreeSet::new() }
+        Self { spec: spec.clone(), filter: Filter::new(&spec.filter), places: BTreeSet::new(), bytes: 0 }
     }
 
     pub(super) fn spec(&self) -> &ViewSpec {
@@ -60,19 +68,26 @@ impl Index {
 
     pub(super) fn insert(&mut self, key: &Arc<str>, json: &str) {
         if let Some(place) = self.place(key, json) {
+            self.bytes += place.weight();
             self.places.insert(place);
         }
     }
 
     /// Removes a row that was this.
     pub(super) fn remove(&mut self, key: &Arc<str>, json: &str) {
-        if let Some(place) = self.place(key, json) {
-            self.places.remove(&place);
+        if let Some(place) = self.place(key, json).filter(|place| self.places.remove(place)) {
+            self.bytes -= place.weight();
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.places.clear();
+        self.bytes = 0;
+    }
+
+    /// Bytes that it holds beyond what each row takes in any view.
+    pub(super) fn weight(&self) -> u64 {
+        self.bytes
     }
 
     pub(super) fn len(&self) -> usize {

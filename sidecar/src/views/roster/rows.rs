@@ -47,7 +47,8 @@ impl Rows {
     }
 
     pub(super) fn weight(&self) -> u64 {
-        self.bytes + self.by_key.len() as u64 * (OVERHEAD + IN_VIEW * self.indexes.len() as u64)
+        let ordered_by: u64 = self.indexes.iter().map(Index::weight).sum();
+        self.bytes + ordered_by + self.by_key.len() as u64 * (OVERHEAD + IN_VIEW * self.indexes.len() as u64)
     }
 
     /// Notes that what is shown may be another.

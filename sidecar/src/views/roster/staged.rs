@@ -54,7 +54,7 @@ pub(super) struct Ended {
 
 impl Staged {
     pub(super) fn weight(&self) -> u64 {
-        self.bytes
+        self.bytes + (self.parts.len() * size_of::<Part>()) as u64
     }
 
     pub(super) fn tell(&mut self, event: Event, id: TransactionId) {

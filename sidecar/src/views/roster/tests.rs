@@ -111,8 +111,12 @@ impl Table {
         self.run(|roster, terms| roster.tell(event, Some(TransactionId(lsn)), terms));
     }
 
+    fn ended(&mut self, id: TransactionId, commit: Option<Commit>) {
+        self.run(|roster, terms| roster.end(id, commit, terms));
+    }
+
     fn end(&mut self, lsn: u64) {
-        self.roster.end(TransactionId(lsn), Some(Commit::Postgres { lsn, xid: None }));
+        self.ended(TransactionId(lsn), Some(Commit::Postgres { lsn, xid: None }));
         self.settle();
     }
 
@@ -236,7 +240,7 @@ fn what_is_read_once_more_is_passed_with_the_newest_of_all_domains() {
         let id_of = TransactionId(u64::from(domain) * 1000 + sequence);
         let event = is(id, &format!("{{\"price\":{price}}}"));
         table.run(|roster, terms| roster.tell(event, Some(id_of), terms));
-        table.roster.end(id_of, Some(Commit::Gtid(Gtid::MariaDb { domain, server: 1, sequence })));
+        table.ended(id_of, Some(Commit::Gtid(Gtid::MariaDb { domain, server: 1, sequence })));
         table.settle();
     };
     let all = [(0, 5, 1, 1), (1, 7, 2, 1), (0, 6, 1, 2)];
@@ -352,7 +356,7 @@ fn what_tells_nothing_exact_makes_it_unknown() {
     table.roster.beat(T + 9_000, Some(false));
     assert_eq!(table.why(), Why::NullsReplaced);
     let mut table = Table::whole();
-    table.roster.end(TransactionId(1), None);
+    table.ended(TransactionId(1), None);
     table.settle();
     assert_eq!(table.why(), Why::NoTransactions, "an end that names no commit has no order");
     let mut table = Table::new();
@@ -363,6 +367,37 @@ fn what_tells_nothing_exact_makes_it_unknown() {
     assert_eq!(table.why(), Why::NotPassed, "nobody says whether NULLs are kept");
 }
 
+/// What rows are ordered by is held once more in each view, and however long it is that counts.
+#[test]
+fn what_rows_are_ordered_by_is_weighed() {
+    let text = |id: u64| format!("{{\"price\":\"{}\"}}", format!("{id:06}").repeat(2_000));
+    let mut table = Table::whole();
+    let before = table.roster.weight();
+    for id in 11..=30 {
+        table.write(is(id, &text(id)), T + 3_000);
+    }
+    // The row, and what each of two views orders it by.
+    let each = (table.roster.weight() - before) / 20;
+    assert!((36_000..46_000).contains(&each), "{each}");
+    for id in 11..=30 {
+        table.write(gone(id), T + 4_000);
+    }
+    let left = table.roster.weight() - before;
+    assert!(left <= 1 << 17, "{left}");
+}
+
+/// Where the books aren't settled, transactions wait, also those that are about other tables.
+#[test]
+fn transactions_that_wait_are_weighed() {
+    let mut table = Table::whole();
+    table.memory = 4 << 20;
+    let commit = |lsn| Some(Commit::Postgres { lsn, xid: None });
+    for lsn in 1..=100_000 {
+        table.ended(TransactionId(lsn), commit(lsn));
+    }
+    assert!(matches!(table.why(), Why::NoRoom { .. }), "{}", table.why());
+}
+
 /// Where heartbeats stay away, how often rows change takes no room either.
 #[test]
 fn a_row_that_changes_all_the_time_takes_the_room_of_one() {
@@ -371,7 +406,7 @@ fn a_row_that_changes_all_the_time_takes_the_room_of_one() {
         table.tell(lsn, if lsn % 2 == 1 { gone(1) } else { is(1, "{\"price\":1}") });
         table.end(lsn);
     }
-    assert_eq!((table.roster.lately.len(), table.roster.gone.len(), table.roster.count()), (1, 0, 3));
+    assert_eq!((table.roster.lately.len(), table.roster.gone.told.len(), table.roster.count()), (1, 0, 3));
 }
 
 #[test]
@@ -382,5 +417,5 @@ fn what_the_log_told_long_ago_takes_no_room() {
         table.write(is(id, "{}"), T + id * 10);
         table.write(gone(id + 1_000_000), T + id * 10);
     }
-    assert!(table.roster.count() < 1_000 && table.roster.gone.len() < 1_000, "{}", table.roster.count());
+    assert!(table.roster.count() < 1_000 && table.roster.gone.told.len() < 1_000, "{}", table.roster.count());
 }
