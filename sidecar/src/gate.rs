@@ -88,7 +88,7 @@ impl Gate {
 }
 
 /// Why the caches aren't all vouched for by what was read since the start: of each source that isn't its name and why, and
-/// the views that aren't whole.
+/// the views over upstreams' answers that aren't whole. One over rows may need a snapshot that nobody has asked for yet.
 fn unsynced(catalog: Option<&Catalog>, now: Tick) -> Vec<String> {
     let Some(catalog) = catalog else { return vec!["there is no binding yet".to_owned()] };
     let why = |feed: &Arc<Feed>| {

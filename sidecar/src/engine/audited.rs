@@ -121,7 +121,6 @@ impl<S: Shelf> Engine<S> {
             }
             Step::Drop(wrong) => {
                 audit.conclude(look);
-                cache.stats.audit.count(Outcome::Inconsistent, now);
                 // What has come since isn't what was found to be wrong.
                 if self
                     .store
@@ -133,6 +132,7 @@ impl<S: Shelf> Engine<S> {
                     self.tell(&mut core, Cause::Dropped);
                 }
                 drop(core);
+                cache.stats.audit.count(Outcome::Inconsistent, now);
                 tell(cache, &look.key, wrong);
             }
         }

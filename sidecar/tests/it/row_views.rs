@@ -130,7 +130,8 @@ fn a_view_shows_the_table_as_its_transactions_leave_it() {
         "rich",
         "[{\"id\":2,\"owner\":\"bob\",\"balance\":30},{\"id\":3,\"owner\":\"cyd\",\"balance\":20},{\"id\":1,\"owner\":\"ann\",\"balance\":10}]",
     );
-    assert_eq!(shown(sidecar, "branches"), "[]", "a table without rows is whole, too");
+    // A table without rows is whole, too.
+    until_shown(sidecar, "branches", "[]");
     let answer = view(sidecar, "rich?n=1");
     assert_eq!(answer.text(), "[{\"id\":2,\"owner\":\"bob\",\"balance\":30}]");
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -206,7 +207,7 @@ fn a_view_shows_the_table_as_its_transactions_leave_it() {
 
 /// Money goes round: whatever a reader sees, there is as much of it as ever.
 #[test]
-fn a_view_never_has_half_of_a_transaction_whatever_is_sent_once_more() {
+fn a_view_never_has_half_of_a_transaction_while_debezium_is_killed_and_begins_anew() {
     let mut bank = Bank::open(Settings::default().snapshots_told(), postgres());
     until_owners(&bank.sidecar, "poor", "ann cyd bob");
     let look = |sidecar: &Sidecar| -> Option<String> {
@@ -237,12 +238,13 @@ fn a_view_never_has_half_of_a_transaction_whatever_is_sent_once_more() {
             bank.debezium.launch().unwrap();
         }
     }
-    assert!(seen > 200, "{seen}");
+    assert!(seen > 100, "{seen}");
     let expected = "UPDATE bank.account SET owner = 'eve' WHERE id = 3";
     bank.database.execute(expected).unwrap();
     until("all is applied", SOON * 4, || {
-        let found = look(&bank.sidecar).unwrap_or_default();
-        ensure!(found.contains("eve"), "{found}");
+        // Without a pause: what was written while Debezium was gone comes now.
+        let found = (0..100).find_map(|_| look(&bank.sidecar).filter(|found| found.contains("eve")));
+        ensure!(found.is_some(), "{:?}", look(&bank.sidecar));
         Ok(())
     })
     .unwrap();

@@ -59,6 +59,10 @@ fn builder(rest: &RestServer, more: &str, cache: &str) -> SidecarBuilder {
 }
 
 /// The `Cache-Status` without the name and what is left of a life.
+pub(crate) fn retry_after(answer: &Response) -> u64 {
+    answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
+}
+
 pub(crate) fn how(answer: &Response) -> String {
     let status = answer.header("cache-status").unwrap_or_else(|| panic!("no Cache-Status: {answer:?}"));
     let parts = status.split("; ").skip(1).filter(|part| !part.starts_with("ttl="));

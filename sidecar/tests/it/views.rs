@@ -1,10 +1,16 @@
 //! Views: the top of what an upstream cache's keys hold.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use freshet_e2e::process::{Reply, Request, RestServer, Sidecar, http::Response, until};
 
-use crate::shop::{SOON, executable};
+use crate::{
+    shop::{SOON, executable},
+    upstream::retry_after,
+};
 
 mod failing;
 mod holding;
@@ -133,8 +139,13 @@ fn missing(answer: &Response) -> Vec<(String, String)> {
     problem["missing"].as_array().unwrap().iter().map(|m| (text(&m["key"]), text(&m["why"]))).collect()
 }
 
-fn retry_after(answer: &Response) -> u64 {
-    answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
+/// Set when it goes, so that nobody waits for ever for one who has failed.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// An answer that lives for an hour.

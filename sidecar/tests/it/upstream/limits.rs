@@ -4,12 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use freshet_e2e::process::{Gate, Reply, RestServer, Sidecar, http::Connection, until};
 
-use super::{Front, how, manifest, problem};
+use super::{Front, how, manifest, problem, retry_after};
 use crate::shop::{SOON, executable};
-
-fn retry_after(answer: &freshet_e2e::process::http::Response) -> u64 {
-    answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
-}
 
 #[test]
 fn a_rate_that_is_used_up_is_told_with_when_to_come_again() {

@@ -7,8 +7,11 @@ use std::{
 
 use freshet_e2e::process::{Gate, Reply, http::Connection, until};
 
-use super::{Gallery, lasting, missing, retry_after};
-use crate::{shop::SOON, upstream::how};
+use super::{Done, Gallery, lasting, missing};
+use crate::{
+    shop::SOON,
+    upstream::{how, retry_after},
+};
 
 #[test]
 fn what_ends_as_soon_as_it_comes_is_not_fetched_all_the_time() {
@@ -23,7 +26,8 @@ fn what_ends_as_soon_as_it_comes_is_not_fetched_all_the_time() {
     .unwrap();
     let [(key, why)] = &*missing(&answer) else { panic!("{answer:?}") };
     assert!(key == "a" && why.contains("ends as soon as it comes"), "{answer:?}");
-    assert_eq!(gallery.asked("/a"), 3);
+    // Once more where the first of these pauses was slept through.
+    assert!((3..=4).contains(&gallery.asked("/a")), "{}", gallery.asked("/a"));
     // As soon as the upstream says something else, whoever has it fetched, the view is whole.
     gallery.rest.answer(|_| lasting("{\"n\":2}"));
     assert_eq!(gallery.get("a", &[]).status, 200);
@@ -53,13 +57,13 @@ fn keys_that_hang_leave_places_to_the_others() {
     let gate = Gate::default();
     let behind = gate.clone();
     let views = [("good", "a", ", orderBy: /n"), ("bad", "h1, h2, h3, h4", ", orderBy: /n")];
-    let gallery = Gallery::open(", timeout: 4s", &views, move |request| match request.target.as_str() {
+    let gallery = Gallery::open(", timeout: 8s", &views, move |request| match request.target.as_str() {
         "/a" => lasting("{\"n\":1}"),
         _ => lasting("{\"n\":2}").behind(&behind),
     });
     let hanging = || gallery.rest.requests().iter().filter(|request| request.target != "/a").count();
     gallery.until_whole("good");
-    until("those that hang are tried once more", SOON, || {
+    until("those that hang are tried once more", SOON * 2, || {
         let asked = hanging();
         anyhow::ensure!(asked >= 6, "{asked}");
         Ok(())
@@ -87,6 +91,7 @@ fn fetches_do_not_wait_for_what_is_ranked() {
     assert_eq!(gallery.until_whole("top").json().unwrap().as_array().unwrap().len(), 3);
     let (read, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
+        let _done = Done(&done);
         scope.spawn(|| {
             let mut connection = Connection::open(&gallery.sidecar.tcp()).unwrap();
             while !done.load(Ordering::SeqCst) {
@@ -107,9 +112,9 @@ fn fetches_do_not_wait_for_what_is_ranked() {
             assert_eq!(gallery.view("top").status, 200);
             most = most.max(read.load(Ordering::SeqCst) - before);
         }
-        done.store(true, Ordering::SeqCst);
         assert!(most >= 10, "{most} keys were read at most while it was ranked");
     });
+    // It stops while it ranks.
     begin_to_rank(&gallery);
     gallery.sidecar.stop().unwrap();
 }

@@ -10,16 +10,7 @@ use std::{
 
 use freshet_e2e::process::http::Connection;
 
-use super::{Gallery, lasting, missing};
-
-/// Set when it goes, so that nobody waits for ever for one who has failed.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
+use super::{Done, Gallery, lasting, missing};
 
 /// What a view that is whole shows of both keys: the numbers that the service had counted to.
 fn shown(text: &str) -> Vec<(String, u64)> {
