@@ -97,8 +97,8 @@ pub enum StartGate {
     /// The sidecar listens. It doesn't wait for Redis.
     #[default]
     Listening,
-    /// The sidecar has read its streams to their ends and vouches for every cache, and every view is whole; or
-    /// `startDeadline` has passed.
+    /// The sidecar has read its streams to their ends and vouches for every cache, and every view over an upstream's
+    /// answers is whole; or `startDeadline` has passed.
     Synced,
 }
 

@@ -43,9 +43,11 @@ impl Pipeline {
             line("");
             line(&heading("Whenever a snapshot is wanted, by whoever may write to this table"));
             line(
-                "# After a loss views over rows are whole again with the next snapshot. Debezium makes one while it runs, and the",
+                "# After a loss views over rows are whole again with the next snapshot, and with MariaDB they are with the first one",
             );
-            line("# log waits until it is through:");
+            line(
+                "# that is asked for. Debezium makes it while it runs, and the log waits until it is through:",
+            );
             line(&format!("#   {};", self.asks_for_snapshot(ranked)));
         }
         let properties = self.properties();

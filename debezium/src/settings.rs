@@ -366,7 +366,7 @@ impl Pipeline {
             (
                 "debezium.source.signal.enabled.channels",
                 "source",
-                "A snapshot can be asked for by SQL, while Debezium runs: the statement is above.",
+                "A snapshot can be asked for by SQL, while Debezium runs, with the statement that goes with these settings.",
             ),
             (
                 "debezium.source.signal.data.collection",
