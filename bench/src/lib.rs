@@ -11,7 +11,10 @@ mod machine;
 mod processor;
 mod spread;
 pub mod survey;
+pub mod transports;
+mod usage;
 pub mod views;
 
 pub use machine::Machine;
 pub use spread::Spread;
+pub(crate) use usage::Usage;

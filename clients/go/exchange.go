@@ -31,6 +31,9 @@ type request struct {
 	wait time.Duration
 	// Whether it may be left unsent while the sidecar hangs, as every GET and PUT may.
 	pausable bool
+	// Whether it goes over a connection of its own, and so never twice: of one that was used before nobody knows whether it
+	// was closed before the request or because of it.
+	once bool
 }
 
 // place is a network and an address of it.
@@ -38,7 +41,9 @@ type place [2]string
 
 // exchange carries requests to the sidecar, over connections that are used again.
 type exchange struct {
-	http    http.Client
+	http http.Client
+	// Keeps no connection.
+	single  http.Client
 	timeout time.Duration
 	health  health
 }
@@ -72,7 +77,10 @@ func newExchange(config Config) (*exchange, error) {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &exchange{http: client, timeout: config.Timeout}, nil
+	alone := transport.Clone()
+	alone.DisableKeepAlives = true
+	single := http.Client{Transport: alone, CheckRedirect: client.CheckRedirect}
+	return &exchange{http: client, single: single, timeout: config.Timeout}, nil
 }
 
 // places is where the sidecar listens, in the order in which it is tried.
@@ -149,10 +157,14 @@ func (e *exchange) send(ctx context.Context, request request) (response, error) 
 	for name, value := range request.headers {
 		built.Header.Set(name, value)
 	}
-	// It may be sent again where a connection was closed while it was idle; the field itself isn't sent.
-	built.Header["Idempotency-Key"] = []string{}
+	client := &e.single
+	if !request.once {
+		client = &e.http
+		// It may be sent again where a connection was closed while it was idle; the field itself isn't sent.
+		built.Header["Idempotency-Key"] = []string{}
+	}
 	built.Header["User-Agent"] = nil
-	answer, err := e.http.Do(built)
+	answer, err := client.Do(built)
 	if err != nil {
 		return response{}, err
 	}

@@ -3,7 +3,8 @@
 //	client, err := freshet.New(freshet.Config{})
 //	product, _, err := freshet.GetOrLoad(ctx, client, "products", freshet.Columns(7), readProduct)
 //
-// Whatever becomes of the sidecar, the loader is called and its value returned: no error comes from the cache.
+// Whatever becomes of the sidecar, the loader is called and its value returned: no error of a read comes from the cache. What
+// can't be published is a PublishError.
 package freshet
 
 import (
@@ -112,11 +113,11 @@ func Position(position string) Option { return func(o *options) { o.fill.Positio
 // MaxAge is how long the value may live, below the cache's ttl.
 func MaxAge(age time.Duration) Option { return func(o *options) { o.fill.MaxAge = age } }
 
-// WithCodec stores values otherwise than as JSON.
+// WithCodec stores values otherwise than as CBOR.
 func WithCodec(codec Codec) Option { return func(o *options) { o.codec = codec } }
 
 func (c *Client) options(wait time.Duration, given []Option) options {
-	o := options{codec: JSON, wait: wait}
+	o := options{codec: CBOR, wait: wait}
 	for _, option := range given {
 		option(&o)
 	}
@@ -140,23 +141,23 @@ func GetOrLoad[T any](
 	if o.minPosition != "" {
 		first = o.wait
 	}
-	found := c.get(ctx, cache, key, first, o.minPosition, o.noCache)
+	found := c.get(ctx, cache, key, first, o.minPosition, o.noCache, accept(o.codec))
 	if found.Fill == "other" && o.wait > 0 && first == 0 && !o.noCache {
-		found = c.get(ctx, cache, key, o.wait, "", false)
+		found = c.get(ctx, cache, key, o.wait, "", false, accept(o.codec))
 	}
 	var value T
 	if found.Found && found.Bytes == nil {
 		return value, found, ErrAbsent
 	}
 	if found.Found {
-		if err := o.codec.Decode(found.Bytes, &value); err == nil {
+		if err := decode(o.codec, found, &value); err == nil {
 			return value, found, nil
 		}
 		c.tell(cache, "undecodable")
 		// Another version of the application stored it. It is replaced.
 		var fresh T
 		value = fresh
-		found = c.get(ctx, cache, key, 0, "", true)
+		found = c.get(ctx, cache, key, 0, "", true, "")
 		found.Detail = "undecodable"
 	}
 	fill := o.fill
@@ -170,10 +171,10 @@ func GetOrLoad[T any](
 	return value, found, err
 }
 
-// Get is what is cached, as bytes; on a miss with a lease for Put. It waits only if it is told to.
+// Get is what is cached, as the bytes that are stored; on a miss with a lease for Put. It waits only if it is told to.
 func (c *Client) Get(ctx context.Context, cache string, key Key, given ...Option) Answer {
 	o := c.options(0, given)
-	return c.get(ctx, cache, key, o.wait, o.minPosition, o.noCache)
+	return c.get(ctx, cache, key, o.wait, o.minPosition, o.noCache, "")
 }
 
 // Put stores what was read after the lease was given: "stored", "fenced", "unavailable", "unencodable" or a problem. A

@@ -11,7 +11,15 @@ import (
 // More dependencies than this don't fit a header: they are sent as a batch.
 const mostDepends = 64
 
-func (c *Client) get(ctx context.Context, cache string, key Key, wait time.Duration, minPosition string, noCache bool) Answer {
+func (c *Client) get(
+	ctx context.Context,
+	cache string,
+	key Key,
+	wait time.Duration,
+	minPosition string,
+	noCache bool,
+	accept string,
+) Answer {
 	path, ok := key.path(cache)
 	if !ok {
 		return Answer{Status: Refused, Detail: "key-syntax"}
@@ -25,6 +33,9 @@ func (c *Client) get(ctx context.Context, cache string, key Key, wait time.Durat
 	}
 	if noCache {
 		headers["Cache-Control"] = "no-cache"
+	}
+	if accept != "" {
+		headers["Accept"] = accept
 	}
 	response, why := c.exchange.do(ctx, request{method: "GET", path: path, headers: headers, wait: wait})
 	answer := Answer{Status: Unavailable, Detail: why}

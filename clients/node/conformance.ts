@@ -1,7 +1,10 @@
 /** Does what `clients/conformance` asks for, a line of JSON at a time. */
 
 import { createInterface } from "node:readline";
-import { bytes, Client, queryKey, row, table, tag, type Answer, type Column, type LoadOptions, type Parameter } from "@freshet/client";
+import {
+  bytes, Client, json, PublishError, queryKey, row, table, tag, type Answer, type Column, type LoadOptions, type Parameter,
+  type Codec, type Value,
+} from "@freshet/client";
 
 type Dependency = string | { table: [string] } | { row: [string, ...(Column | { integer: string })[]] } | { tag: [string] };
 
@@ -9,6 +12,14 @@ interface Fill {
   depends?: Dependency[];
   position?: string;
   max_age?: number;
+}
+
+interface Item {
+  key: (Column | { integer: string })[];
+  value?: unknown;
+  unencodable?: boolean;
+  ttl: number;
+  codec?: "json" | "bytes";
 }
 
 interface Call {
@@ -23,6 +34,9 @@ interface Call {
   value: unknown;
   times: number;
   tag: string;
+  put?: Item[];
+  delete?: (Column | { integer: string })[][];
+  clear?: boolean;
   address: string;
   timeout: number | null;
 }
@@ -61,14 +75,16 @@ async function answer(call: Call): Promise<object> {
   switch (call.call) {
     case "get": {
       const found = await client.get(call.cache, key, options(call));
-      return { ...found, value: null, text: found.value && Buffer.from(found.value).toString() };
+      return { ...found, type: found.contentType, value: null, text: found.value && Buffer.from(found.value).toString() };
     }
     case "many": {
       const reads = Array.from({ length: call.times }, () => client.get(call.cache, key));
       return { hits: (await Promise.all(reads)).filter((found) => found.status === "hit").length };
     }
     case "put":
-      return { outcome: await client.put(call.cache, key, call.lease, call.value, options(call)) };
+      return { outcome: await client.put(call.cache, key, call.lease, call.value, typed(call)) };
+    case "publish":
+      return publish(call);
     case "invalidate_tag":
       return { outcome: await client.invalidateTag(call.tag) };
     case "delete":
@@ -92,12 +108,41 @@ async function getOrLoad(call: Call, key: Column[]): Promise<object> {
     if (turn?.repeat) return "x".repeat(turn.repeat);
     return turn?.absent ? undefined : turn?.value;
   };
-  if (call.codec !== "bytes") return client.getOrLoad(call.cache, key, loader, options(call));
+  if (call.codec !== "bytes") return client.getOrLoad(call.cache, key, loader, typed(call));
   const found: Answer<Uint8Array> = await client.getOrLoad(
     call.cache, key, async (fill) => Buffer.from((await loader(fill)) as string, "base64"),
     { ...options<Uint8Array>(call), codec: bytes() },
   );
   return { ...found, value: found.value && Buffer.from(found.value).toString("base64") };
+}
+
+async function publish(call: Call): Promise<object> {
+  const publication = {
+    put: (call.put ?? []).map(said),
+    delete: (call.delete ?? []).map((key) => key.map(integer) as Column[]),
+    ...(call.clear === undefined ? {} : { clear: call.clear }),
+  };
+  try {
+    return await client.publish(call.cache, publication);
+  } catch (error) {
+    if (!(error instanceof PublishError)) throw error;
+    return { failed: error.failure, problem: error.problem, reason: error.detail, retry_after: error.retryAfter };
+  }
+}
+
+/** A value that is to be published. */
+function said(item: Item): Value<unknown> {
+  const given = { key: item.key.map(integer) as Column[], ttl: item.ttl };
+  if (item.unencodable) return { ...given, value: () => {} };
+  if (item.codec === "json") return { ...given, value: item.value, codec: json() };
+  if (item.codec === "bytes") {
+    return { ...given, value: Buffer.from(item.value as string, "base64"), codec: bytes() as Codec<unknown> };
+  }
+  return { ...given, value: item.value };
+}
+
+function typed(call: Call): LoadOptions<unknown> {
+  return call.codec === "json" ? { ...options(call), codec: json() } : options(call);
 }
 
 function options<T>(call: Call): LoadOptions<T> {

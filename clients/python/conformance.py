@@ -30,7 +30,7 @@ def dependency(item):
 
 
 def codec(call):
-    return freshet.BYTES if call.get("codec") == "bytes" else freshet.JSON
+    return {"bytes": freshet.BYTES, "json": freshet.JSON}.get(call.get("codec"), freshet.CBOR)
 
 
 def decoded(call, value):
@@ -53,11 +53,37 @@ def shown(call, answer):
     value = answer.value
     text = None
     if call["call"] == "get":
-        value, text = None, value.decode() if value is not None else None
+        value, text = None, value.decode(errors="replace") if value is not None else None
     elif isinstance(value, bytes):
         value = base64.b64encode(value).decode()
     names = ["status", "detail", "ttl", "age", "position", "lease", "fill", "stored"]
-    return {"value": value, "text": text, **{name: getattr(answer, name) for name in names}}
+    return {"value": value, "text": text, "type": answer.content_type, **{name: getattr(answer, name) for name in names}}
+
+
+FAILURES = {
+    freshet.PublishMistake: "mistake",
+    freshet.PublishRefused: "refused",
+    freshet.PublishUnavailable: "unavailable",
+    freshet.PublishUnknown: "unknown",
+}
+
+
+def said(item):
+    """A value that is to be published."""
+    value = object() if item.get("unencodable") else decoded(item, item.get("value"))
+    return freshet.Value(list(map(column, item["key"])), value, item["ttl"], codec(item))
+
+
+async def published(client, call):
+    put = [said(item) for item in call.get("put", [])]
+    delete = [list(map(column, key)) for key in call.get("delete", [])]
+    try:
+        done = client.publish(call["cache"], put, delete=delete, clear=call.get("clear", False))
+        done = await done if asyncio.iscoroutine(done) else done
+    except freshet.PublishError as error:
+        failed = FAILURES[type(error)]
+        return {"failed": failed, "problem": error.problem, "reason": error.detail, "retry_after": error.retry_after}
+    return {name: getattr(done, name) for name in ("applied", "start", "publisher", "sequence")}
 
 
 async def many(client, cache, key, times):
@@ -88,6 +114,8 @@ async def answer(client, call):
     if name == "query_key":
         return {"key": freshet.query_key(call["text"], [column(param) for param in call["params"]])}
     key = [column(part) for part in call.get("key", [])]
+    if name == "publish":
+        return await published(client, call)
     if name == "get":
         return shown(call, await done(client.get(call["cache"], key, **options)))
     if name == "many":

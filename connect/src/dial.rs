@@ -3,7 +3,10 @@
 use std::{io, sync::Arc, time::Duration};
 
 use freshet_crds::redis_url::{Credentials, HostPort};
-use redis::{AsyncConnectionConfig, RedisConnectionInfo, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    aio::{AsyncPushSender, MultiplexedConnection, SendError},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -26,6 +29,17 @@ const LINE: usize = 512;
 pub(crate) struct Dialer<R> {
     names: R,
     tls: Option<TlsConnector>,
+    hears: Option<Hears>,
+}
+
+/// Where a server's own messages go: what it sends without being asked.
+pub(crate) type Hears = Arc<dyn Fn(PushInfo) -> bool + Send + Sync>;
+
+/// What a greeting needs to know.
+struct Greeting {
+    settings: RedisConnectionInfo,
+    encrypted: bool,
+    hears: Option<Hears>,
 }
 
 /// A connection and who it is to.
@@ -51,7 +65,13 @@ enum Step {
 impl<R: Resolve> Dialer<R> {
     pub(crate) fn new(names: R, tls: bool, certificates: &Certificates) -> Result<Self, ConnectError> {
         let tls = tls.then(|| tls::client(certificates)).transpose()?;
-        Ok(Self { names, tls: tls.map(|config| TlsConnector::from(Arc::new(config))) })
+        Ok(Self { names, tls: tls.map(|config| TlsConnector::from(Arc::new(config))), hears: None })
+    }
+
+    /// Makes connections on which the server sends by itself, too: messages of channels, and the connection's end. Once `hears`
+    /// answers `false` it is told nothing more.
+    pub(crate) fn hearing(self, hears: Hears) -> Self {
+        Self { hears: Some(hears), ..self }
     }
 
     /// Connects, encrypts, authenticates and selects the database.
@@ -83,20 +103,24 @@ impl<R: Resolve> Dialer<R> {
         step: &mut Step,
     ) -> Result<Connected, ConnectError> {
         let tcp = self.reach(at, within).await?;
-        let settings = settings(credentials, database);
+        let mut settings = settings(credentials, database);
+        if self.hears.is_some() {
+            settings = settings.set_protocol(ProtocolVersion::RESP3);
+        }
+        let hears = self.hears.clone();
         let Some(tls) = &self.tls else {
             *step = Step::Greet;
-            return greet(tcp, at, &settings, false).await;
+            return greet(tcp, at, Greeting { settings, encrypted: false, hears }).await;
         };
         *step = Step::Encrypt;
         let name = tls::server_name(at)?;
         let encrypted = tls.connect(name, tcp).await.map_err(|error| tls::meaning(&error, at))?;
         *step = Step::Greet;
-        greet(encrypted, at, &settings, true).await
+        greet(encrypted, at, Greeting { settings, encrypted: true, hears }).await
     }
 
     /// A TCP connection to the first address that takes one.
-    async fn reach(&self, at: &HostPort, within: Duration) -> Result<TcpStream, ConnectError> {
+    pub(crate) async fn reach(&self, at: &HostPort, within: Duration) -> Result<TcpStream, ConnectError> {
         let deadline = Instant::now() + within;
         let addresses = self.names.resolve(&at.host, at.port).await.unwrap_or_default();
         let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
@@ -135,8 +159,7 @@ fn settings(credentials: &Credentials, database: u16) -> RedisConnectionInfo {
 async fn greet<S>(
     mut stream: S,
     at: &HostPort,
-    settings: &RedisConnectionInfo,
-    encrypted: bool,
+    Greeting { settings, encrypted, hears }: Greeting,
 ) -> Result<Connected, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -161,11 +184,14 @@ where
         [b'+', ..] => {}
         _ => return Err(ConnectError::NotRedis(at.clone())),
     }
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         // Timeouts are the caller's: the library's would cut a blocking read.
         .set_connection_timeout(None)
         .set_response_timeout(None);
-    let made = MultiplexedConnection::new_with_config(settings, stream, config).await;
+    if let Some(hears) = hears {
+        config = config.set_push_sender(Ear(hears));
+    }
+    let made = MultiplexedConnection::new_with_config(&settings, stream, config).await;
     let (redis, driver) = made.map_err(|error| refusal(&error))?;
     Ok(Connected { redis, driver: Driver::spawn(driver), at: at.clone() })
 }
@@ -197,11 +223,24 @@ fn broken(error: &io::Error, at: &HostPort) -> ConnectError {
     }
 }
 
+/// What the library tells the server's own messages.
+struct Ear(Hears);
+
+impl AsyncPushSender for Ear {
+    fn send(&self, info: PushInfo) -> Result<(), SendError> {
+        if (self.0)(info) { Ok(()) } else { Err(SendError) }
+    }
+}
+
 // === impl Driver ===
 
 impl Driver {
     pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(task))
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_finished()
     }
 
     pub(crate) fn handle(&self) -> AbortHandle {

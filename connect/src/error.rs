@@ -47,6 +47,21 @@ pub enum ConnectError {
     /// TLS failed in another way.
     #[error("TLS with {0} fails: {1}")]
     Tls(HostPort, String),
+    /// It speaks TLS alone.
+    #[error("{0} wants TLS: write tls instead of nats in the URL")]
+    WantsTls(HostPort),
+    /// It speaks no TLS: a NATS does on the same port, or nowhere.
+    #[error("{0} doesn't speak TLS: write nats instead of tls in the URL, or give the server a certificate")]
+    HasNoTls(HostPort),
+    /// What answers isn't a NATS.
+    #[error("what answers at {0} isn't a NATS")]
+    NotNats(HostPort),
+    /// The credentials of a NATS can't be used.
+    #[error("credentialsFrom can't be used: it isn't a file with a user's JWT and seed, as nsc writes it")]
+    BadCredentials,
+    /// Wrong credentials, or none where some are needed.
+    #[error("{0} refuses the credentials")]
+    Refused(HostPort),
     /// The Sentinels don't lead to a master.
     #[error("no master: {0}")]
     NoMaster(String),

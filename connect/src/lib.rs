@@ -1,5 +1,5 @@
-//! Connections to a source's Redis, made in the same way by sidecars and operator: plain or TLS, to a server, to the
-//! master that Sentinels name, or to the Cluster's node that has the stream.
+//! Connections to a source's server, made in the same way by sidecars and operator: to Redis, plain or TLS, to a
+//! server, to the master that Sentinels name, or to the Cluster's node that has the stream; and to [`kafka`].
 //!
 //! A [`Target`] says where to and with which certificates; it holds bytes, because a sidecar reads them from files and
 //! the operator from the API server. [`connect`] makes a [`Link`]: whoever holds it and loses it connects anew, which
@@ -11,22 +11,26 @@ use std::{
     io,
     net::SocketAddr,
     ops::{Deref, DerefMut},
+    sync::Arc,
     time::Duration,
 };
 
 use freshet_crds::redis_url::{HostPort, Place, RedisUrl};
-use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, aio::MultiplexedConnection};
 
 mod cluster;
 mod dial;
 mod error;
+pub mod kafka;
+pub mod nats;
+pub mod postgres;
 mod sentinel;
 mod tls;
 
 pub use error::{ConnectError, Unusable, refusal};
 pub use tls::{Certificates, client as tls_client, meaning as tls_meaning};
 
-use dial::{Dialer, Driver};
+use dial::{Dialer, Driver, Hears};
 
 /// How long each Sentinel may take for everything: what is left must be enough for the server.
 const SENTINEL: Duration = Duration::from_secs(1);
@@ -63,8 +67,8 @@ pub struct Link {
     redis: MultiplexedConnection,
     at: HostPort,
     must_be_master: bool,
-    // Held for their `Drop`s.
-    _driver: Driver,
+    // Both are held for their `Drop`s, too.
+    driver: Driver,
     _watch: Option<Driver>,
 }
 
@@ -75,6 +79,12 @@ impl Link {
     #[must_use]
     pub fn at(&self) -> &HostPort {
         &self.at
+    }
+
+    /// Whether nobody has noticed yet that the connection is gone. What is sent on one that is gone has no known outcome.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.driver.has_ended()
     }
 
     /// Whether only a master is meant: one that is demoted is to be left, and its successor looked for.
@@ -104,13 +114,38 @@ impl DerefMut for Link {
 /// While the link lives, the Sentinels are asked every two seconds, and where they have agreed on another master the
 /// link breaks: a server that nobody demoted, because it can't be reached by them, would go on answering.
 pub async fn connect(target: &Target, names: &impl Resolve, within: Duration) -> Result<Link, ConnectError> {
+    connect_with(target, names, within, None).await
+}
+
+/// Connects as [`connect`] does, to a server that sends by itself, too: what is published to the channels that are subscribed
+/// to on the link, and that the connection has ended. `hears` is told in the order in which it comes, between the answers, and
+/// must not wait; once it answers `false` it is told nothing more. Needs Redis 6 or newer.
+pub async fn connect_hearing(
+    target: &Target,
+    names: &impl Resolve,
+    within: Duration,
+    hears: impl Fn(PushInfo) -> bool + Send + Sync + 'static,
+) -> Result<Link, ConnectError> {
+    connect_with(target, names, within, Some(Arc::new(hears))).await
+}
+
+async fn connect_with(
+    target: &Target,
+    names: &impl Resolve,
+    within: Duration,
+    hears: Option<Hears>,
+) -> Result<Link, ConnectError> {
     let url = &target.url;
-    let dialer = Dialer::new(names.clone(), url.tls, &target.certificates)?;
+    let asking = Dialer::new(names.clone(), url.tls, &target.certificates)?;
+    let dialer = match hears {
+        Some(hears) => asking.clone().hearing(hears),
+        None => asking.clone(),
+    };
     let (connected, must_be_master, watched) = match &url.place {
         Place::Server(at) => (dialer.dial(at, &url.credentials, url.database, within).await?, false, None),
         Place::Sentinel { sentinels, service, credentials } => {
             let asked = sentinel::Asked::new(sentinels, service, credentials);
-            let master = asked.master(&dialer).await?;
+            let master = asked.master(&asking).await?;
             let mut connected = dialer.dial(&master.at, &url.credentials, url.database, within).await?;
             sentinel::must_be_master(&mut connected, within).await?;
             (connected, true, Some((asked, master)))
@@ -120,12 +155,12 @@ pub async fn connect(target: &Target, names: &impl Resolve, within: Duration) ->
             (cluster::owner(&dialer, seeds, stream, &url.credentials, within).await?, true, None)
         }
     };
-    let watch = watched.map(|(asked, master)| asked.watch(dialer, master, connected.driver.handle()));
+    let watch = watched.map(|(asked, master)| asked.watch(asking, master, connected.driver.handle()));
     Ok(Link {
         redis: connected.redis,
         at: connected.at,
         must_be_master,
-        _driver: connected.driver,
+        driver: connected.driver,
         _watch: watch,
     })
 }

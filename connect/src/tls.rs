@@ -1,10 +1,12 @@
 //! TLS: rustls with ring, the certificates as they are given, and what its errors mean.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use freshet_crds::redis_url::HostPort;
 use rustls::{
-    AlertDescription as Alert, CertificateError, ClientConfig, Error, RootCertStore,
+    AlertDescription as Alert, CertificateError, ClientConfig, ConfigBuilder, Error, RootCertStore,
+    WantsVerifier,
+    client::WantsClientCert,
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName,
         pem::{self, PemObject as _},
@@ -12,6 +14,8 @@ use rustls::{
 };
 
 use crate::error::ConnectError;
+
+mod named;
 
 /// Certificates as they are given: PEM. Its `Debug` shows none of it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -34,6 +38,33 @@ impl fmt::Debug for Certificates {
 
 /// A client's side of TLS: ring, TLS 1.2 and 1.3, and what these certificates say of whom to trust.
 pub fn client(certificates: &Certificates) -> Result<ClientConfig, ConnectError> {
+    with_our_own(builder()?.with_root_certificates(trusted(certificates)?), certificates)
+}
+
+/// The same for a server whose certificate has to be of this name, whatever address it is reached at.
+pub(crate) fn client_of(
+    name: ServerName<'static>,
+    certificates: &Certificates,
+) -> Result<ClientConfig, ConnectError> {
+    let verifier = named::verifier(name, trusted(certificates)?)
+        .map_err(|error| ConnectError::BadAuthorities(error.to_string()))?;
+    let builder = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    with_our_own(builder, certificates)
+}
+
+/// The same where no server's certificate is to be believed.
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, ConnectError> {
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, ConnectError> {
+    ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConnectError::BadAuthorities(text(&error)))
+}
+
+/// The authorities that the server's certificate must come from.
+fn trusted(certificates: &Certificates) -> Result<RootCertStore, ConnectError> {
     let mut trusted = RootCertStore::empty();
     match &certificates.authorities {
         None => trusted.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
@@ -43,11 +74,13 @@ pub fn client(certificates: &Certificates) -> Result<ClientConfig, ConnectError>
             }
         }
     }
-    let provider = rustls::crypto::ring::default_provider();
-    let config = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ConnectError::BadAuthorities(text(&error)))?
-        .with_root_certificates(trusted);
+    Ok(trusted)
+}
+
+fn with_our_own(
+    config: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificates: &Certificates,
+) -> Result<ClientConfig, ConnectError> {
     let Some((certificate, key)) = &certificates.client else { return Ok(config.with_no_client_auth()) };
     let bad = ConnectError::BadClientCertificate;
     let chain = chain(certificate).map_err(|why| bad(format!("tls.crt: {why}")))?;

@@ -6,22 +6,23 @@
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 use crate::{
-    CacheBinding, ConfigMapKeyRef, FillDependencies, Heartbeat, KeyType, LogLevel, OnChange, SecretKeyRef,
-    Source, StartGate,
-    check_url::CheckUrl,
-    manifest::Newer,
-    names,
-    redis_url::{self, InvalidUrl, RedisUrl},
-    refusals,
+    CacheBinding, FillDependencies, Heartbeat, KeyType, LogLevel, OnChange, Source, StartGate,
+    check_url::CheckUrl, manifest::Newer, names, refusals,
 };
 
 mod check;
+mod source;
 mod upstream;
 mod view;
 
 use check::{Faults, MAX_VALUE};
 use upstream::is_auth_header;
 
+pub(crate) use check::nats::subject_rule;
+pub use source::{
+    CaSpec, FileSpec, KafkaSpec, NatsSpec, PostgresSpec, RedisSpec, SaslSpec, SourceSpec, StreamLayout,
+    TlsSpec, TransportSpec, UnfitNatsUrl, UnfitPostgresUrl, UnfitUrl, UrlSpec,
+};
 pub(crate) use upstream::{AUTH_HEADER_FORM, MAX_BYTES_FORM, REFRESH_FORM, auth_header_rule};
 pub use upstream::{AuthSpec, LEAST_REFRESH, RateSpec, UpstreamSpec};
 pub(crate) use view::VIEW_KEY_FORM;
@@ -50,7 +51,7 @@ pub(crate) const JITTER_FORM: &str = "ttlJitter is a part of ttl such as 10%, at
 pub(crate) const NOTHING_TO_AUDIT: &str = "audit has nothing to compare with: no cache hydrates, whose values are images in the stream, and values that \
                                            applications fill are compared with what audit.check.url answers";
 pub(crate) const TOO_MANY_PARTS: &str = "with topicPrefix a table is written schema.table (Postgres) or database.table \
-                                         (MariaDB), as its stream is named: database.schema.table goes with stream";
+                                         (MariaDB), as its stream or topic is named: database.schema.table goes with stream or topic";
 
 /// A binding whose every field has been checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,63 +77,6 @@ pub struct Binding {
     pub audit: Option<AuditSpec>,
     /// How the sidecar is run.
     pub sidecar: SidecarSpec,
-}
-
-/// One source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceSpec {
-    /// Its name.
-    pub name: String,
-    /// Where Redis is.
-    pub url: UrlSpec,
-    /// The certificates on both sides, where the connection is encrypted.
-    pub tls: TlsSpec,
-    /// Which streams to follow there.
-    pub layout: StreamLayout,
-    /// How old entries get before the operator removes them; of no concern to sidecars, which aren't told.
-    pub retention: Option<Duration>,
-}
-
-/// A URL, or where to read it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UrlSpec {
-    /// The URL itself, free of credentials.
-    Plain(RedisUrl),
-    /// It is in a Secret.
-    Secret(SecretKeyRef),
-}
-
-/// Where certificates are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsSpec {
-    /// Those of the authorities that the server's must come from; without it those that browsers trust.
-    pub ca: Option<CaSpec>,
-    /// The Secret of type `kubernetes.io/tls` with our own.
-    pub client_certificate: Option<String>,
-}
-
-/// Where certificates of authorities are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CaSpec {
-    /// In a Secret.
-    Secret(SecretKeyRef),
-    /// In a ConfigMap.
-    ConfigMap(ConfigMapKeyRef),
-}
-
-/// How Debezium's topics map to Redis streams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StreamLayout {
-    /// One stream per table, under Debezium's topic prefix.
-    PerTable {
-        /// Debezium's `topic.prefix`.
-        prefix: String,
-    },
-    /// Everything in one stream.
-    Routed {
-        /// The stream's name.
-        stream: String,
-    },
 }
 
 /// How stale a value may be.
@@ -174,6 +118,8 @@ pub struct CacheSpec {
     pub columns: Vec<String>,
     /// Other columns by which rows are found.
     pub lookups: Vec<ColumnSpec>,
+    /// Whether its values are published by applications.
+    pub published: bool,
     /// Whether it starts with the rows that the stream still tells of.
     pub warm_start: bool,
     /// The longest life of a value.
@@ -240,40 +186,6 @@ impl fmt::Display for Invalid {
     }
 }
 
-// === impl SourceSpec ===
-
-impl SourceSpec {
-    /// The URL as it is to be used: the one given, or `text`, which was read from the Secret. What it means must go
-    /// with the rest of the source.
-    pub fn url(&self, text: impl FnOnce() -> String) -> Result<RedisUrl, UnfitUrl> {
-        let url = match &self.url {
-            UrlSpec::Plain(url) => url.clone(),
-            UrlSpec::Secret(_) => text().trim().parse()?,
-        };
-        if !url.tls && self.tls != TlsSpec::default() {
-            return Err(UnfitUrl::NeedsTls);
-        }
-        match self.layout {
-            StreamLayout::PerTable { .. } if url.is_cluster() => Err(UnfitUrl::NeedsStream),
-            _ => Ok(url),
-        }
-    }
-}
-
-/// Why a URL can't be used for a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnfitUrl {
-    /// It is none.
-    #[error("the URL can't be used: {0}")]
-    Invalid(#[from] InvalidUrl),
-    /// Certificates are given for a connection that isn't encrypted.
-    #[error("{}", redis_url::CERTIFICATES_NEED_TLS)]
-    NeedsTls,
-    /// A Cluster with a stream per table.
-    #[error("{}", redis_url::CLUSTER_NEEDS_STREAM)]
-    NeedsStream,
-}
-
 // === impl CacheSpec ===
 
 impl CacheSpec {
@@ -288,6 +200,7 @@ impl CacheSpec {
             on_change: OnChange::Invalidate,
             columns: Vec::new(),
             lookups: Vec::new(),
+            published: false,
             warm_start: false,
             ttl: Duration::ZERO,
             ttl_jitter: 0,
@@ -296,6 +209,12 @@ impl CacheSpec {
             may_depend_on: BTreeSet::new(),
             fill_dependencies: FillDependencies::Optional,
         }
+    }
+
+    /// Whether values come to it that have to be ranked with those that came before: images of rows, or what was published.
+    #[must_use]
+    pub fn ranks_values(&self) -> bool {
+        self.published || self.on_change == OnChange::Hydrate
     }
 
     /// The tables it uses: that of its rows, those that it depends on, and those that its values may depend on.

@@ -12,10 +12,12 @@ use crate::Upstream;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.upstream) || has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0)")
+    validation = Rule::new("has(self.upstream) || (has(self.published) && self.published) || has(self.table) || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0)")
         .message(crate::refusals::NO_TABLES),
     validation = Rule::new("!has(self.upstream) || !(has(self.table) || has(self.key) || has(self.source) || self.onChange == 'Hydrate' || self.fillDependencies == 'Required' || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0))")
         .message(crate::refusals::UPSTREAM_ALONE),
+    validation = Rule::new("!has(self.published) || !self.published || !(has(self.upstream) || has(self.table) || self.onChange == 'Hydrate' || self.fillDependencies == 'Required' || (has(self.dependsOn) && self.dependsOn.size() > 0) || (has(self.mayDependOn) && self.mayDependOn.size() > 0))")
+        .message(crate::refusals::PUBLISHED_ALONE),
     validation = Rule::new("!has(self.key) || has(self.table)")
         .message(crate::refusals::KEY_NEEDS_TABLE),
     validation = Rule::new("self.onChange != 'Hydrate' || has(self.table)")
@@ -76,6 +78,9 @@ pub struct Cache {
     /// it begins with, and those that were changed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub warm_start: bool,
+    /// Whether its values are what applications publish through the source: each becomes the value of its key in every pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub published: bool,
     /// The longest life of a value.
     #[serde(default = "default_ttl")]
     #[schemars(length(max = 32))]

@@ -1,5 +1,4 @@
-//! The wire types of the binding itself and of its sources. Everything in them appears in the CRD, and everything in the
-//! CRD does something.
+//! The wire types of the binding itself. Everything in them appears in the CRD, and everything in the CRD does something.
 
 #![expect(unreachable_pub, reason = "the schema derive repeats each type in a private module")]
 
@@ -7,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Audit, Cache, CacheBindingStatus, Sidecar, View};
+use crate::{Audit, Cache, CacheBindingStatus, Sidecar, Source, View};
 
 /// Binds an application's pods to caches that a database's change events keep fresh.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -44,13 +43,14 @@ use crate::{Audit, Cache, CacheBindingStatus, Sidecar, View};
         .message(crate::refusals::WHICH_SOURCE),
     validation = Rule::new("self.caches.all(c, !has(c.source) || self.sources.exists(s, s.name == c.source))")
         .message("a cache's source must be the name of one of the sources"),
-    // By caches first: the API server counts what a rule may cost at most, and their tables are to be counted once.
-    validation = Rule::new(r"self.caches.all(c, ((!has(c.table) || !c.table.matches('[.].*[.]')) && (!has(c.dependsOn) || !c.dependsOn.exists(t, t.matches('[.].*[.]'))) && (!has(c.mayDependOn) || !c.mayDependOn.exists(t, t.matches('[.].*[.]')))) || self.sources.all(s, !has(s.redisStream) || !has(s.redisStream.topicPrefix) || (has(c.source) && c.source != s.name)))")
-        .message(crate::binding::TOO_MANY_PARTS),
+    validation = Rule::new(crate::source::parts_rule()).message(crate::binding::TOO_MANY_PARTS),
     validation = Rule::new("!self.caches.exists(c, has(c.warmStart) && c.warmStart) || (has(self.freshness) && self.freshness.heartbeat == 'Database')")
         .message(crate::refusals::WARM_NEEDS_HEARTBEAT),
-    validation = Rule::new("!self.caches.exists(c, has(c.warmStart) && c.warmStart && self.sources.exists(s, (!has(c.source) || c.source == s.name) && has(s.redisStream) && has(s.redisStream.topicPrefix)))")
-        .message(crate::refusals::WARM_NEEDS_STREAM),
+    validation = Rule::new(crate::source::warm_rule()).message(crate::refusals::WARM_NEEDS_STREAM),
+    validation = Rule::new(crate::source::kept_rule()).message(crate::refusals::WARM_NEEDS_RECORDS),
+    validation = Rule::new(crate::source::images_rule()).message(crate::refusals::HYDRATE_NEEDS_IMAGES),
+    validation = Rule::new(crate::source::published_rule()).message(crate::refusals::PUBLISHED_NEEDS_STREAM),
+    validation = Rule::new(crate::source::key_rule()).message(crate::refusals::NATS_NEEDS_KEY),
     // With `warmStart` there is `onChange: Hydrate`, and with that a table, as the caches' own rules have it.
     validation = Rule::new("!has(self.views) || self.views.all(v, self.caches.exists(c, c.name == v.cache && (has(c.upstream) || (has(c.warmStart) && c.warmStart))))")
         .message(crate::refusals::VIEW_NEEDS_ALL),
@@ -104,162 +104,6 @@ pub struct CacheBindingSpec {
     /// How the sidecar is run.
     #[serde(default)]
     pub sidecar: Sidecar,
-}
-
-/// One place that changes come from, of exactly one kind.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.redisStream)").message(crate::refusals::ONE_KIND))]
-pub struct Source {
-    /// The name by which caches and positions refer to this source.
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')")
-            .message(crate::refusals::SOURCE_NAME_FORM)
-    )]
-    pub name: String,
-    /// The Redis Streams that Debezium Server writes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub redis_stream: Option<RedisStream>,
-}
-
-/// The Redis Streams that Debezium Server writes, in any of its message formats.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.url) != has(self.urlFrom)")
-        .message(crate::refusals::ONE_URL),
-    validation = Rule::new("has(self.topicPrefix) != has(self.stream)")
-        .message(crate::refusals::ONE_LAYOUT),
-    validation = Rule::new("!has(self.url) || !self.url.contains('+cluster:') || has(self.stream)")
-        .message(crate::redis_url::CLUSTER_NEEDS_STREAM),
-    validation = Rule::new("!has(self.url) || self.url.startsWith('rediss') || !(has(self.caFrom) || has(self.clientCertificateFrom))")
-        .message(crate::redis_url::CERTIFICATES_NEED_TLS)
-)]
-pub struct RedisStream {
-    /// `redis://host[:port][/database]`; `redis+sentinel://host[:port],…/service[/database]`: the master that Sentinels
-    /// name; `redis+cluster://host[:port],…`: the Cluster's node that has the stream. `rediss` instead of `redis` means
-    /// TLS. Without credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    #[x_kube(
-        validation = Rule::new("!self.contains('@') && !self.contains('?')")
-            .message("url must not carry credentials: put the whole URL into a Secret and name it in urlFrom"),
-        validation = Rule::new(crate::redis_url::url_rule("self")).message(crate::redis_url::URL_FORM)
-    )]
-    pub url: Option<String>,
-    /// Where to read the URL from when it carries credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url_from: Option<UrlFrom>,
-    /// Where the certificates are (PEM) of the authorities that Redis's certificate must come from. Default: those that
-    /// browsers trust.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_from: Option<CaFrom>,
-    /// Where the certificate is with which sidecars and operator authenticate themselves to Redis.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificate_from: Option<ClientCertificateFrom>,
-    /// Debezium's `topic.prefix`: there is one stream per table, named `<topicPrefix>.<table>`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 249))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[A-Za-z0-9._-]+$')")
-            .message("topicPrefix has letters, digits, dots, dashes and underscores, as Debezium's topic.prefix")
-    )]
-    pub topic_prefix: Option<String>,
-    /// The one stream that all events are routed into.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
-    pub stream: Option<String>,
-    /// The operator removes entries that are older. Default: nothing is removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    #[x_kube(
-        validation = Rule::new(crate::quantity::duration_rule(crate::binding::LEAST_RETENTION))
-            .message(crate::binding::RETENTION_FORM)
-    )]
-    pub retention: Option<String>,
-}
-
-/// Where a URL that carries credentials is read from.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct UrlFrom {
-    /// A key of a Secret in the binding's namespace.
-    pub secret_key_ref: SecretKeyRef,
-}
-
-/// Where authorities' certificates are read from, exactly one of them.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.secretKeyRef) != has(self.configMapKeyRef)")
-        .message(crate::names::ONE_CA)
-)]
-pub struct CaFrom {
-    /// A key of a Secret in the binding's namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_key_ref: Option<SecretKeyRef>,
-    /// A key of a ConfigMap in the binding's namespace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub config_map_key_ref: Option<ConfigMapKeyRef>,
-}
-
-/// Where a client's certificate is read from.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct ClientCertificateFrom {
-    /// A Secret of type `kubernetes.io/tls` in the binding's namespace.
-    pub secret_ref: TlsSecretRef,
-}
-
-/// A Secret of type `kubernetes.io/tls`: certificate chain in `tls.crt`, private key in `tls.key`.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct TlsSecretRef {
-    /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
-            .message(crate::names::SECRET_NAME_FORM)
-    )]
-    pub name: String,
-}
-
-/// A key of a ConfigMap in the binding's namespace.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConfigMapKeyRef {
-    /// The ConfigMap's name.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
-            .message(crate::names::CONFIG_MAP_NAME_FORM)
-    )]
-    pub name: String,
-    /// The key in the ConfigMap.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[A-Za-z0-9_-][A-Za-z0-9._-]*$')")
-            .message(crate::names::CONFIG_MAP_KEY_FORM)
-    )]
-    pub key: String,
-}
-
-/// A key of a Secret in the binding's namespace.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SecretKeyRef {
-    /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(
-        validation = Rule::new(format!("self.matches('{}')", crate::names::SECRET_NAME))
-            .message(crate::names::SECRET_NAME_FORM)
-    )]
-    pub name: String,
-    /// The key in the Secret.
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(
-        validation = Rule::new("self.matches('^[A-Za-z0-9_-][A-Za-z0-9._-]*$')")
-            .message(crate::names::SECRET_KEY_FORM)
-    )]
-    pub key: String,
 }
 
 /// How stale a value may be, and what bounds it.

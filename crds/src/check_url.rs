@@ -62,6 +62,6 @@ impl fmt::Display for CheckUrl {
 
 /// The CEL rule of such a URL.
 pub(crate) fn url_rule(this: &str) -> String {
-    let port = crate::redis_url::PORT_RULE;
+    let port = crate::host_port::PORT_RULE;
     format!(r"{this}.matches('^http://(127[.]0[.]0[.]1|\\[::1\\])(:{port})?(/[A-Za-z0-9{PATH_MARKS}]*)?$')")
 }

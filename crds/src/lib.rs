@@ -11,17 +11,22 @@ pub mod binding;
 pub mod cache;
 pub mod cache_binding;
 pub mod check_url;
+pub mod host_port;
 pub mod json_pointer;
 pub mod manifest;
 pub mod names;
+pub mod nats_url;
 pub mod path_pattern;
+pub mod postgres_url;
 pub mod quantity;
 pub mod redis_url;
+pub mod references;
 mod refusals;
 pub mod resources;
 pub mod rest;
 mod shares;
 pub mod sidecar;
+pub mod source;
 pub mod status;
 pub mod topics;
 pub mod upstream;
@@ -30,12 +35,16 @@ pub mod view;
 
 pub use audit::{Audit, Check};
 pub use cache::{Cache, Collation, FillDependencies, KeyColumn, KeyType, OnChange};
-pub use cache_binding::{
-    CaFrom, CacheBinding, CacheBindingSpec, ClientCertificateFrom, ConfigMapKeyRef, Freshness, Heartbeat,
-    OnStale, RedisStream, SecretKeyRef, Source, TlsSecretRef, UrlFrom,
+pub use cache_binding::{CacheBinding, CacheBindingSpec, Freshness, Heartbeat, OnStale};
+pub use references::{
+    BasicAuthSecretRef, CaFrom, ClientCertificateFrom, ConfigMapKeyRef, CredentialsFrom, SecretKeyRef, Tls,
+    TlsSecretRef, UrlFrom,
 };
 pub use resources::{Amount, Amounts, Resources};
 pub use sidecar::{LogLevel, PullSecret, Sidecar, StartGate};
+pub use source::{
+    Kafka, Nats, NatsJetStream, PostgresNotify, RedisPubSub, RedisStream, Sasl, SaslMechanism, Source,
+};
 pub use status::{CacheBindingStatus, PodCounts, WorstLag};
 pub use upstream::{AuthFrom, Paginate, Rate, Upstream};
 pub use view::{Condition, Operand, Order, OrderAs, View};

@@ -22,6 +22,10 @@ pub const MAX_BINDING_NAME: usize = 52;
 pub const TLS_CERTIFICATE: &str = "tls.crt";
 /// The key of the private key in such a Secret.
 pub const TLS_KEY: &str = "tls.key";
+/// The key of the user in a Secret of type `kubernetes.io/basic-auth`.
+pub const USERNAME: &str = "username";
+/// The key of the password in such a Secret.
+pub const PASSWORD: &str = "password";
 /// The regular expression of a Secret's or ConfigMap's name in the CRD's rules.
 pub(crate) const SECRET_NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// The same in words.

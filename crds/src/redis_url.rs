@@ -14,6 +14,9 @@ use std::{fmt, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 
+pub use crate::host_port::HostPort;
+use crate::host_port::{InvalidHostPort, host_port_rule, is_name};
+
 /// The port of a server or of a Cluster's node unless told otherwise.
 pub const SERVER_PORT: u16 = 6379;
 /// The port of a Sentinel unless told otherwise.
@@ -24,13 +27,11 @@ pub(crate) const URL_FORM: &str = "url is redis://host[:port][/database], or wit
 /// Why a Cluster needs `stream`.
 pub(crate) const CLUSTER_NEEDS_STREAM: &str = "a Cluster goes with stream, not with topicPrefix: one stream is on one node, while one per table \
                                                is on many, and what several servers say has no common order";
+/// Why a Cluster has no channels.
+pub(crate) const CLUSTER_LOSES: &str = "redisPubSub doesn't go with a Cluster, whose nodes hand messages on to each other and lose them without a word: use redisStream";
 /// Why certificates need TLS.
 pub(crate) const CERTIFICATES_NEED_TLS: &str =
     "caFrom and clientCertificateFrom go with TLS: write rediss instead of redis in the URL";
-
-/// The regular expression of a port in the CRD's rules.
-pub(crate) const PORT_RULE: &str =
-    "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
 
 /// A URL taken apart. Its `Debug` keeps the passwords to itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,15 +62,6 @@ pub enum Place {
     },
     /// The node that has the stream, which changes. Any of these knows it; at least one.
     Cluster(Vec<HostPort>),
-}
-
-/// A host with its port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostPort {
-    /// A name or an address, without brackets.
-    pub host: String,
-    /// The port, never zero.
-    pub port: u16,
 }
 
 /// What a client says to be let in.
@@ -163,7 +155,7 @@ impl FromStr for RedisUrl {
         let credentials = user.map_or(Ok(Credentials::default()), credentials)?;
         let (place, database) = match kind {
             "" => {
-                let mut hosts = host_ports(hosts, SERVER_PORT)?;
+                let mut hosts = HostPort::read_list(hosts, SERVER_PORT)?;
                 let host = hosts.pop().ok_or(InvalidUrl::Host)?;
                 if !hosts.is_empty() {
                     return Err(InvalidUrl::Hosts);
@@ -176,14 +168,14 @@ impl FromStr for RedisUrl {
                     return Err(InvalidUrl::Service);
                 }
                 let place = Place::Sentinel {
-                    sentinels: host_ports(hosts, SENTINEL_PORT)?,
+                    sentinels: HostPort::read_list(hosts, SENTINEL_PORT)?,
                     service: service.to_owned(),
                     credentials: query.map_or(Ok(Credentials::default()), sentinel_credentials)?,
                 };
                 (place, database)
             }
             "+cluster" if !matches!(path, "" | "0") => return Err(InvalidUrl::ClusterDatabase),
-            "+cluster" => (Place::Cluster(host_ports(hosts, SERVER_PORT)?), ""),
+            "+cluster" => (Place::Cluster(HostPort::read_list(hosts, SERVER_PORT)?), ""),
             _ => return Err(InvalidUrl::Scheme),
         };
         Ok(Self { tls, place, credentials, database: number(database)? })
@@ -195,14 +187,6 @@ fn number(database: &str) -> Result<u16, InvalidUrl> {
         return Err(InvalidUrl::Database);
     }
     Ok(database.parse().unwrap_or_default())
-}
-
-fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
-}
-
-fn host_ports(list: &str, default: u16) -> Result<Vec<HostPort>, InvalidUrl> {
-    list.split(',').map(|item| HostPort::read(item, default)).collect()
 }
 
 fn credentials(text: &str) -> Result<Credentials, InvalidUrl> {
@@ -237,39 +221,18 @@ fn decoded(text: &str) -> Result<String, InvalidUrl> {
     percent_decode_str(text).decode_utf8().map(Into::into).map_err(|_| InvalidUrl::Credentials)
 }
 
-// === impl HostPort ===
+// === impl InvalidUrl ===
 
-impl HostPort {
-    pub(crate) fn read(text: &str, default: u16) -> Result<Self, InvalidUrl> {
-        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, port) = rest.split_once(']').ok_or(InvalidUrl::Host)?;
-            let is_address =
-                !host.is_empty() && host.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b));
-            let port =
-                if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(InvalidUrl::Host)?) };
-            (Some(host).filter(|_| is_address), port)
-        } else {
-            let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-            (Some(host).filter(|host| !host.is_empty() && host.bytes().all(is_name)), port)
-        };
-        let host = host.ok_or(InvalidUrl::Host)?.to_owned();
-        let Some(port) = port else { return Ok(Self { host, port: default }) };
-        let digits = !port.starts_with('0') && port.bytes().all(|b| b.is_ascii_digit());
-        let port =
-            Some(port).filter(|_| digits).and_then(|port| port.parse().ok()).ok_or(InvalidUrl::Port)?;
-        Ok(Self { host, port })
-    }
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
+impl From<InvalidHostPort> for InvalidUrl {
+    fn from(why: InvalidHostPort) -> Self {
+        match why {
+            InvalidHostPort::Host => Self::Host,
+            InvalidHostPort::Port => Self::Port,
         }
     }
 }
+
+// === impl Credentials ===
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -281,7 +244,7 @@ impl fmt::Debug for Credentials {
 /// The CRD's rule for a URL without credentials: accepts what [`RedisUrl::from_str`] does.
 pub(crate) fn url_rule(this: &str) -> String {
     const NAME: &str = "[A-Za-z0-9._-]+";
-    let host = format!(r"({NAME}|\\[[0-9A-Fa-f:.]+\\])(:{PORT_RULE})?");
+    let host = host_port_rule();
     let hosts = format!("{host}(,{host})*");
     format!(
         "{this}.matches('^rediss?(://{host}(/[0-9]{{0,4}})?|[+]sentinel://{hosts}/{NAME}(/[0-9]{{0,4}})?|[+]cluster://{hosts}(/0?)?)$')"

@@ -1,9 +1,17 @@
 use std::time::Duration;
 
+use kube::{
+    CustomResourceExt as _,
+    core::cel::{CompiledSchema, compile_schema, validate_compiled},
+};
+
 use crate::{
-    CacheBinding, Order, OrderAs,
-    binding::{Binding, StreamLayout, Test, UrlSpec, ViewSpec},
+    CacheBinding, Order, OrderAs, SaslMechanism,
+    binding::{
+        Binding, SaslSpec, StreamLayout, Test, TlsSpec, TransportSpec, UnfitNatsUrl, UrlSpec, ViewSpec,
+    },
     manifest::{self, ReadError},
+    nats_url::InvalidNatsUrl,
     quantity,
 };
 
@@ -16,6 +24,15 @@ const SHOP: &str = include_str!("../tests/shop.yaml");
 pub(crate) fn shop_with(from: &str, to: &str) -> CacheBinding {
     assert!(SHOP.contains(from), "the fixture has no `{from}`");
     serde_yaml::from_str(&SHOP.replacen(from, to, 1)).unwrap()
+}
+
+/// The rules of the CRD, made ready once for many objects.
+fn rules() -> CompiledSchema {
+    compile_schema(&json(&CacheBinding::crd().spec.versions[0].schema)["openAPIV3Schema"])
+}
+
+fn json(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).unwrap()
 }
 
 /// Bad bindings: what is replaced in the good one, by what, and a word of the sentence that must be said.
@@ -59,10 +76,98 @@ fn a_good_binding_parses() {
     manifest.object.validate_cel().unwrap();
     assert_eq!(binding.name, "shop");
     assert_eq!(binding.sources[0].layout, StreamLayout::PerTable { prefix: "shop".into() });
-    assert_eq!(binding.sources[0].url, UrlSpec::Plain("redis://redis:6379".parse().unwrap()));
+    let redis = binding.sources[0].transport.redis_stream().unwrap();
+    assert_eq!(redis.url, UrlSpec::Plain("redis://redis:6379".parse().unwrap()));
     assert_eq!(binding.caches[0].ttl, Duration::from_mins(10));
     assert_eq!(binding.caches[1].ttl, Duration::from_hours(1));
     assert_eq!(binding.memory, 64 << 20);
+}
+
+#[test]
+fn a_source_is_of_a_kind_with_all_that_it_says() {
+    let text = "apiVersion: freshet.dev/v1alpha1
+kind: CacheBinding
+metadata: {name: shop}
+spec:
+  sources:
+  - name: log
+    kafka:
+      brokers: ['kafka-0.kafka', '[::1]:9093', 'kafka-0.kafka:9092']
+      topicPrefix: shop
+      tls: {}
+      sasl: {mechanism: ScramSha512, secretRef: {name: kafka}}
+  - name: all
+    kafka: {brokers: [a], topic: shop.cdc}
+  - name: bus
+    natsJetStream:
+      urlFrom: {secretKeyRef: {name: nats, key: url}}
+      caFrom: {configMapKeyRef: {name: bundle, key: ca.crt}}
+      clientCertificateFrom: {secretRef: {name: nats-client}}
+      credentialsFrom: {secretKeyRef: {name: nats, key: user.creds}}
+      stream: DebeziumStream
+  caches:
+  - {name: products, source: log, table: inventory.product}
+  - {name: others, source: all, table: db.inventory.other}
+  - {name: stocks, source: bus, table: inventory.stock, key: [{column: id}]}
+  - {name: pages, source: bus, dependsOn: [inventory.product]}";
+    let manifest = manifest::read(text).unwrap();
+    manifest.object.validate_cel().unwrap();
+    let sources = Binding::parse(&manifest.object).unwrap().sources;
+    assert_eq!(sources[0].layout, StreamLayout::PerTable { prefix: "shop".into() });
+    let TransportSpec::Kafka(kafka) = &sources[0].transport else { panic!() };
+    let brokers: Vec<_> = kafka.brokers.iter().map(ToString::to_string).collect();
+    assert_eq!(brokers, ["kafka-0.kafka:9092", "[::1]:9093"]);
+    assert_eq!(kafka.tls, Some(TlsSpec::default()));
+    let sasl = SaslSpec { mechanism: SaslMechanism::ScramSha512, secret: "kafka".into() };
+    assert_eq!(kafka.sasl, Some(sasl));
+    assert_eq!(sources[1].layout.stream(), Some("shop.cdc"));
+    let TransportSpec::Kafka(plain) = &sources[1].transport else { panic!() };
+    assert_eq!((&plain.tls, &plain.sasl), (&None, &None));
+    assert_eq!(sources[2].layout.stream(), Some("DebeziumStream"));
+    let TransportSpec::NatsJetStream(nats) = &sources[2].transport else { panic!() };
+    assert_eq!(nats.tls.client_certificate.as_deref(), Some("nats-client"));
+    assert_eq!(nats.credentials.as_ref().unwrap().key, "user.creds");
+    // What a Secret says has to go with the rest.
+    for (text, fits) in [
+        ("tls://a\n", Ok(())),
+        ("nats://a", Err(UnfitNatsUrl::NeedsTls)),
+        ("tls://u:p@a", Err(UnfitNatsUrl::TwoLogins)),
+        ("redis://a", Err(UnfitNatsUrl::Invalid(InvalidNatsUrl::Scheme))),
+    ] {
+        assert_eq!(nats.url(|| text.to_owned()).map(drop), fits, "{text}");
+    }
+    let spec = &manifest.object.spec;
+    let secrets = |index: usize| {
+        let keys = spec.sources[index].secret_keys();
+        keys.iter().map(|from| format!("{}/{}", from.name, from.key)).collect::<Vec<_>>()
+    };
+    assert_eq!(secrets(0), ["kafka/password", "kafka/username"]);
+    assert_eq!(secrets(1), [""; 0]);
+    assert_eq!(secrets(2), ["nats/url", "nats/user.creds", "nats-client/tls.crt", "nats-client/tls.key"]);
+    let maps: Vec<_> = spec.sources[2].config_map_keys().into_iter().map(|from| from.name).collect();
+    assert_eq!(maps, ["bundle"]);
+}
+
+#[test]
+fn a_kafka_has_brokers_and_few_of_them() {
+    let with = |brokers: &[String]| {
+        let kafka = format!("kafka: {{topic: shop, brokers: [{}]}}", brokers.join(", "));
+        let kind = "redisStream:\n      url: redis://redis:6379\n      topicPrefix: shop";
+        Binding::parse(&shop_with(kind, &kafka)).map_err(|faults| faults[0].to_string())
+    };
+    let names: Vec<_> = (0..17).map(|n| format!("kafka-{n}")).collect();
+    assert!(with(&names[..16]).is_ok());
+    for (brokers, says) in [
+        (names.clone(), "one to 16"),
+        (vec![], "one to 16"),
+        (vec!["a".into(), "a".into()], "`a` is there twice"),
+    ] {
+        let refused = with(&brokers).unwrap_err();
+        assert!(
+            refused.starts_with("spec.sources[cdc].kafka.brokers: ") && refused.contains(says),
+            "{refused}"
+        );
+    }
 }
 
 #[test]
@@ -154,13 +259,38 @@ spec:
 }
 
 #[test]
+fn a_file_is_for_those_who_give_a_binding_by_hand() {
+    let text = "apiVersion: freshet.dev/v1alpha1
+kind: CacheBinding
+metadata: {name: shop}
+spec:
+  sources: [{name: cdc, file: {path: '-', stream: shop.cdc}}]
+  caches: [{name: products, table: inventory.product}]";
+    let parse = |text: &str| Binding::parse(&manifest::read(text).unwrap().object);
+    let binding = parse(text).unwrap();
+    assert_eq!(binding.sources[0].transport.kind(), "file");
+    for (from, to, says) in [
+        ("'-'", "''", "a file has a path"),
+        (", stream: shop.cdc", "", "exactly one of topicPrefix"),
+        ("stream: shop.cdc}", "stream: a}, kafka: {brokers: [a], topic: b}", "exactly one kind"),
+    ] {
+        let faults = parse(&text.replace(from, to)).unwrap_err();
+        assert!(faults[0].to_string().contains(says), "{to}: {}", faults[0]);
+    }
+    assert!(!crate::crd_yaml().contains("standard input"), "the cluster has no such files");
+    assert!(manifest::read(text).unwrap().object.validate_cel().is_err(), "nor does it take them");
+}
+
+#[test]
 fn bad_bindings_are_refused_by_the_crd_and_by_the_parser() {
+    let rules = rules();
     for (from, to, says) in bad() {
         let object = shop_with(&from, &to);
         let faults = Binding::parse(&object).expect_err(&to);
         let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         assert!(text.contains(&says), "`{to}`: the parser says `{text}`, not `{says}`");
-        let faults = object.validate_cel().expect_err(&to).to_string();
+        let faults = validate_compiled(&rules, &json(&object), None).expect_err(&to);
+        let faults = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join("; ");
         assert!(faults.contains(&says), "`{to}`: the CRD says `{faults}`, not `{says}`");
     }
 }

@@ -10,7 +10,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::redis_url::{HostPort, PORT_RULE};
+use crate::host_port::{HostPort, host_port_rule};
 
 /// The form of the URL, in words.
 pub(crate) const URL_FORM: &str = "url is http://host[:port][/path] or https://host[:port][/path], without credentials (authFrom names those), \
@@ -76,9 +76,9 @@ impl fmt::Display for UpstreamUrl {
 
 /// The CEL rule of such a URL.
 pub(crate) fn url_rule(this: &str) -> String {
-    let host = r"([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])";
+    let host = host_port_rule();
     format!(
-        "{this}.matches('^https?://{host}(:{PORT_RULE})?(/[A-Za-z0-9{PATH_MARKS}]+)*/?$') && \
+        "{this}.matches('^https?://{host}(/[A-Za-z0-9{PATH_MARKS}]+)*/?$') && \
          !{this}.matches('://.*/[.]{{1,2}}(/|$)')"
     )
 }

@@ -20,8 +20,9 @@ impl Pipeline {
             text.push('\n');
         };
         line(&format!(
-            "# Debezium Server 3.6 from {} to Redis, for the CacheBinding {binding}: made by `freshet-operator debezium`.",
-            self.database.name()
+            "# Debezium Server 3.6 from {} to {}, for the CacheBinding {binding}: made by `freshet-operator debezium`.",
+            self.database.name(),
+            self.sink.name()
         ));
         line("# What stands in ${…} comes from Debezium Server's environment.");
         line("");
@@ -38,6 +39,20 @@ impl Pipeline {
         }
         for remark in self.remarks() {
             line(&format!("# {remark}"));
+        }
+        let commands = self.commands();
+        if !commands.is_empty() {
+            line("");
+            line(&heading(&format!("In {}, once, by whoever runs it", self.sink.name())));
+            line("# Nothing is made by the first who writes: it would be on one server, or be lost with it.");
+            for command in commands {
+                line(&format!(
+                    "#   {}",
+                    command
+                        .replace(" --config min", "\n#     --config min")
+                        .replace(" --storage", "\n#     --storage")
+                ));
+            }
         }
         if let Some(ranked) = &self.ranked {
             line("");

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use freshet_crds::{
     OnChange,
-    binding::{Binding, SourceSpec, StreamLayout},
+    binding::{Binding, SourceSpec, StreamLayout, TransportSpec},
 };
 
 use crate::{
-    Captured, Database, DatabaseServer, Format, Heartbeat, Pipeline, Publication, RedisServer, Routing,
+    Captured, Database, DatabaseServer, Format, Heartbeat, JetStreamServer, KafkaServer, Pipeline,
+    Publication, RedisServer, Routing, Sink,
 };
 
 /// How often the database proves that changes come through: a tenth of the shortest `maxStaleness` that makes sense,
-/// and what a loss before Redis is noticed within.
+/// and what a loss on the way is noticed within.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// What a person has said about a pipeline beside the binding. What isn't said is left open in the settings.
@@ -44,6 +45,15 @@ pub enum Unfit {
     /// No such source.
     #[error("the binding has no source `{0}`; its sources are {1}")]
     NoSource(String, String),
+    /// No server takes its events.
+    #[error("the source `{0}` is a {1}, which no Debezium Server writes")]
+    Unwritten(String, &'static str),
+    /// Its database tells of changes by itself.
+    #[error(
+        "the source `{0}` is a postgresNotify, which no Debezium Server writes to: `freshet-operator triggers` prints what \
+         its database needs"
+    )]
+    Notify(String),
     /// Nothing to capture.
     #[error("no cache of the binding uses the source `{0}`: there is nothing to capture")]
     NoTables(String),
@@ -67,6 +77,7 @@ impl Pipeline {
     /// What a Debezium Server is to do for one source of a binding.
     pub fn for_binding(binding: &Binding, wanted: &Wanted) -> Result<Self, Unfit> {
         let (index, source) = source(binding, wanted.source.as_deref())?;
+        let sink = sink(source)?;
         let mut tables = Vec::new();
         let mut hydrated = Vec::new();
         let mut within = Vec::new();
@@ -101,6 +112,9 @@ impl Pipeline {
         }
         let (prefix, routing) = match &source.layout {
             StreamLayout::PerTable { prefix } => (prefix.clone(), Routing::PerTable),
+            StreamLayout::Routed { .. } if matches!(source.transport, TransportSpec::NatsJetStream(_)) => {
+                (prefix(binding, source), Routing::Subjects)
+            }
             StreamLayout::Routed { stream } => {
                 let stream = spoken(stream, "the stream's name", "\\ $")?;
                 (prefix(binding, source), Routing::OneStream(stream))
@@ -130,7 +144,7 @@ impl Pipeline {
             heartbeat_database,
             publication: Publication::Prepared,
             source: server,
-            sink: RedisServer::of(&source.url),
+            sink,
         })
     }
 }
@@ -146,6 +160,21 @@ fn source<'b>(binding: &'b Binding, name: Option<&str>) -> Result<(usize, &'b So
         (None, 1) => sources.next().ok_or_else(|| Unfit::SeveralSources(names())),
         (None, _) => Err(Unfit::SeveralSources(names())),
     }
+}
+
+fn sink(source: &SourceSpec) -> Result<Sink, Unfit> {
+    Ok(match &source.transport {
+        TransportSpec::RedisStream(redis) => Sink::Redis(RedisServer::of(&redis.url)),
+        TransportSpec::Kafka(kafka) => Sink::Kafka(KafkaServer::of(kafka)),
+        TransportSpec::NatsJetStream(nats) => {
+            let stream = source.layout.stream().unwrap_or_default();
+            Sink::JetStream(JetStreamServer::of(nats, stream))
+        }
+        TransportSpec::PostgresNotify(_) => return Err(Unfit::Notify(source.name.clone())),
+        unwritten @ (TransportSpec::RedisPubSub(_) | TransportSpec::Nats(_) | TransportSpec::File(_)) => {
+            return Err(Unfit::Unwritten(source.name.clone(), unwritten.kind()));
+        }
+    })
 }
 
 /// The database that a table's name tells, and the table as Debezium's filters know it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use freshet_crds::topics::{HEARTBEAT_TABLE, SIGNAL_TABLE};
 
-use crate::places::{DatabaseServer, RedisServer};
+use crate::{places::DatabaseServer, sink::Sink};
 
 /// Which database is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Database {
     MariaDb,
 }
 
-/// How an event becomes a Redis entry.
+/// How an event becomes an entry of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One field: its name is the key, its value the value. No headers. Debezium's own default.
@@ -32,6 +32,9 @@ pub enum Routing {
     PerTable,
     /// Everything into the stream of this name, in commit order.
     OneStream(String),
+    /// Each topic is a subject of one stream of NATS, which has all of them in commit order. A heartbeat of Debezium's own
+    /// is known by its subject alone there.
+    Subjects,
 }
 
 /// Whose changes are captured.
@@ -72,7 +75,7 @@ pub struct Pipeline {
     pub database: Database,
     /// Debezium's `topic.prefix`: letters, digits, dots, dashes and underscores.
     pub prefix: String,
-    /// How an event becomes an entry.
+    /// How an event becomes an entry, where it goes to Redis.
     pub format: Format,
     /// Into which streams events go.
     pub routing: Routing,
@@ -95,8 +98,8 @@ pub struct Pipeline {
     pub publication: Publication,
     /// The database that is followed.
     pub source: DatabaseServer,
-    /// The Redis that is written to.
-    pub sink: RedisServer,
+    /// What is written to.
+    pub sink: Sink,
 }
 
 // === impl Pipeline ===

@@ -2,7 +2,7 @@
 
 use freshet_crds::topics;
 
-use crate::{Captured, Database, Format, Heartbeat, Pipeline, Publication, Routing};
+use crate::{Captured, Database, Heartbeat, Pipeline, Publication, Routing};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Part {
     #[must_use]
     pub fn heading(self) -> &'static str {
         match self {
-            Self::Sink => "To: Redis",
+            Self::Sink => "To: the sink",
             Self::Entries => "What an entry holds",
             Self::Routing => "Into which stream",
             Self::Source => "From: the database",
@@ -88,11 +88,12 @@ impl Pipeline {
         all
     }
 
-    /// The settings that don't depend on where database and Redis are.
+    /// The settings that don't depend on where database and sink are.
     #[must_use]
     pub fn behaviour(&self) -> Vec<Property> {
         let mut list = List(Vec::new());
         self.sink(&mut list);
+        Self::entries(&mut list);
         self.routing(&mut list);
         self.connector(&mut list);
         self.changes(&mut list);
@@ -102,24 +103,7 @@ impl Pipeline {
         list.0
     }
 
-    fn sink(&self, list: &mut List) {
-        list.add(Part::Sink, "debezium.sink.type", "redis", "Changes become entries of Redis Streams.");
-        list.add(
-            Part::Sink,
-            "debezium.sink.redis.buffer.fill.rate",
-            "1000",
-            "How many entries' room it wants below maxmemory before it writes; its 30000 stall a small Redis.",
-        );
-        let format = match self.format {
-            Format::Compact => "compact",
-            Format::Extended => "extended",
-        };
-        list.add(
-            Part::Entries,
-            "debezium.sink.redis.message.format",
-            format,
-            "extended: headers travel along, and with them the other key of a changed primary key.",
-        );
+    fn entries(list: &mut List) {
         let schemas =
             "Entries without their schema: it makes each several times as long and tells nothing new.";
         for name in [
@@ -170,6 +154,7 @@ impl Pipeline {
         let named = match self.routing {
             Routing::PerTable => "The binding's topicPrefix: streams are <prefix>.<table>.",
             Routing::OneStream(_) => "What Debezium calls this source in what it remembers: keep it.",
+            Routing::Subjects => "What all subjects begin with: the stream's own have to cover them.",
         };
         list.add(Part::Source, "debezium.source.topic.prefix", &self.prefix, named);
         match self.database {
@@ -253,7 +238,7 @@ impl Pipeline {
                 Part::Changes,
                 "debezium.source.table.include.list",
                 &tables.join(","),
-                "Exactly what the binding's caches depend on, as regular expressions: nothing else fills Redis.",
+                "Exactly what the binding's caches depend on, as regular expressions: nothing else fills the streams.",
             );
         }
         for (name, value, protects) in [
@@ -270,7 +255,7 @@ impl Pipeline {
             (
                 "debezium.source.provide.transaction.metadata",
                 "true",
-                "How many rows each transaction had: entries that Redis never got show, and a commit has a position.",
+                "How many rows each transaction had: entries that never came show, and a commit has a position.",
             ),
             (
                 "debezium.source.decimal.handling.mode",
@@ -312,13 +297,6 @@ impl Pipeline {
     }
 
     fn heartbeats(&self, list: &mut List) {
-        let skip = matches!(self.heartbeat, Heartbeat::Off | Heartbeat::Database);
-        list.add(
-            Part::Heartbeats,
-            "debezium.sink.redis.skip.heartbeat.messages",
-            if skip { "true" } else { "false" },
-            "Skipped by default; they tell \"nothing has changed\" from \"nothing arrives\".",
-        );
         if self.heartbeat == Heartbeat::Off {
             return;
         }
@@ -326,7 +304,7 @@ impl Pipeline {
             Part::Heartbeats,
             "debezium.source.heartbeat.interval.ms",
             &self.beat.as_millis().to_string(),
-            "How soon a loss before Redis is noticed; keep it well below the binding's maxStaleness.",
+            "How soon a loss on the way is noticed; keep it well below the binding's maxStaleness.",
         );
         if self.database == Database::MariaDb {
             // Long enough for a server that is busy, since a longer silence makes Debezium connect anew.
@@ -379,36 +357,61 @@ impl Pipeline {
     }
 
     fn memory(&self, list: &mut List) {
-        list.add(
-            Part::Memory,
-            "debezium.source.offset.storage",
-            "io.debezium.storage.redis.offset.RedisOffsetBackingStore",
-            "The position is kept beside the streams: a restart goes on where it was.",
-        );
-        list.add(
-            Part::Memory,
-            "debezium.source.offset.storage.redis.key",
-            &format!("metadata:debezium:offsets:{}", self.prefix),
-            "Of each Debezium its own: one that starts takes the whole hash for its own and writes it back so.",
-        );
-        list.add(
-            Part::Memory,
+        let mut add = |name, value: &str, protects| list.add(Part::Memory, name, value, protects);
+        let of_redis = self.sink.redis().is_some();
+        if of_redis {
+            add(
+                "debezium.source.offset.storage",
+                "io.debezium.storage.redis.offset.RedisOffsetBackingStore",
+                "The position is kept beside the streams: a restart goes on where it was.",
+            );
+            add(
+                "debezium.source.offset.storage.redis.key",
+                &format!("metadata:debezium:offsets:{}", self.prefix),
+                "Of each Debezium its own: one that starts takes the whole hash for its own and writes it back so.",
+            );
+        } else {
+            add(
+                "debezium.source.offset.storage",
+                "org.apache.kafka.connect.storage.FileOffsetBackingStore",
+                "The position is in a file: a restart goes on where it was.",
+            );
+            add(
+                "debezium.source.offset.storage.file.filename",
+                "data/offsets.dat",
+                "In a volume that outlives the pod (/debezium/data): else each start reads all tables again, and may miss deletes.",
+            );
+        }
+        add(
             "debezium.source.offset.flush.interval.ms",
             "0",
             "Written after each batch, so that a restart repeats little.",
         );
-        if self.database == Database::MariaDb {
-            list.add(
-                Part::Memory,
+        if self.database == Database::Postgres {
+            return;
+        }
+        let history = "How tables looked when the log was written: without it the log can't be read. Never to be trimmed.";
+        if of_redis {
+            add(
                 "debezium.source.schema.history.internal",
                 "io.debezium.storage.redis.history.RedisSchemaHistory",
-                "How tables looked when the log was written: without it the log can't be read. Never to be trimmed.",
+                history,
             );
-            list.add(
-                Part::Memory,
+            add(
                 "debezium.source.schema.history.internal.redis.key",
                 &format!("metadata:debezium:schema_history:{}", self.prefix),
                 "Under metadata:debezium: no retention of Freshet's touches it.",
+            );
+        } else {
+            add(
+                "debezium.source.schema.history.internal",
+                "io.debezium.storage.file.history.FileSchemaHistory",
+                history,
+            );
+            add(
+                "debezium.source.schema.history.internal.file.filename",
+                "data/schema-history.dat",
+                "In the same volume as the position.",
             );
         }
     }

@@ -145,6 +145,13 @@ fn what_cannot_be_told_is_refused_with_the_reason() {
     upstreams.sources.clear();
     let none = Pipeline::for_binding(&upstreams, &postgres).unwrap_err();
     assert!(none.to_string().contains("has no sources"), "{none}");
+    let file = refused(&[(REDIS, "file: {path: /tmp/recorded, topicPrefix: shop}")], &postgres);
+    assert!(file.contains("`cdc` is a file"), "{file}");
+    // Of what applications publish there are no tables, and this is said first.
+    let mut published = binding(&[(REDIS, "nats: {url: 'nats://a', subject: shop.>}")]);
+    published.caches.clear();
+    let subject = Pipeline::for_binding(&published, &postgres).unwrap_err().to_string();
+    assert!(subject.contains("`cdc` is a nats, which no Debezium Server writes"), "{subject}");
     let routed = ("topicPrefix: shop", "stream: s");
     let parts = ("table: inventory.product", "table: a.inventory.product");
     assert!(refused(&[routed, parts], &wanted(Database::MariaDb)).contains("database.table"));
@@ -197,4 +204,102 @@ fn no_password_is_in_the_file_and_every_setting_has_its_reason() {
             assert!((10..=118).contains(&property.protects.len()), "{}", property.name);
         }
     }
+}
+
+const REDIS: &str = "redisStream:\n      url: redis://redis:6379\n      topicPrefix: shop";
+
+/// The pipeline of the shop with another source, and its settings that are about what it writes to.
+fn into(source: &str, database: Database) -> (Pipeline, Vec<(String, String)>) {
+    let pipeline = Pipeline::for_binding(&binding(&[(REDIS, source)]), &wanted(database)).unwrap();
+    let of_sink = pipeline.properties().into_iter().filter_map(|property| {
+        Some((property.name.strip_prefix("debezium.sink.")?.to_owned(), property.value))
+    });
+    let of_sink = of_sink.collect();
+    (pipeline, of_sink)
+}
+
+fn has(settings: &[(String, String)], name: &str, value: &str) {
+    assert!(settings.contains(&(name.to_owned(), value.to_owned())), "{name}: {settings:#?}");
+}
+
+#[test]
+fn kafka_is_written_to_as_the_binding_reads_it() {
+    let (pipeline, sink) = into("kafka: {brokers: [a, 'b:9093'], topicPrefix: shop}", Database::Postgres);
+    has(&sink, "type", "kafka");
+    for (name, value) in [
+        ("bootstrap.servers", "a:9092,b:9093"),
+        ("security.protocol", "PLAINTEXT"),
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+    ] {
+        has(&sink, &format!("kafka.producer.{name}"), value);
+    }
+    assert_eq!(value(&pipeline, "transforms"), None);
+    let made = pipeline.commands();
+    let of = |topic: &str| made.iter().any(|line| line.contains(&format!("--topic {topic} --partitions 1 ")));
+    for topic in ["shop.inventory.product", "shop.transaction", "shop.message", "__debezium-heartbeat.shop"] {
+        assert!(of(topic), "{topic}: {made:#?}");
+    }
+    assert!(made.len() == 5 && made.iter().all(|line| line.contains("cleanup.policy=delete")), "{made:#?}");
+    let (pipeline, _) = into("kafka: {brokers: [a], topic: shop.cdc}", Database::MariaDb);
+    assert_eq!(value(&pipeline, "transforms.one.replacement").as_deref(), Some("shop.cdc"));
+    assert!(matches!(&pipeline.commands()[..], [one] if one.contains("--topic shop.cdc ")));
+    let file = pipeline.file("shop");
+    assert!(
+        file.contains(" to Kafka, for the CacheBinding shop") && file.contains("#   kafka-topics.sh"),
+        "{file}"
+    );
+    assert!(!file.contains(".redis."), "{file}");
+    let history = value(&pipeline, "source.schema.history.internal").unwrap();
+    assert_eq!(history, "io.debezium.storage.file.history.FileSchemaHistory");
+}
+
+#[test]
+fn the_user_of_kafka_and_its_certificates_come_from_the_environment() {
+    let tls = "kafka: {brokers: [a], topic: t, tls: {caFrom: {configMapKeyRef: {name: c, key: k}}}, sasl: {mechanism: \
+               ScramSha512, secretRef: {name: s}}}";
+    let (_, sink) = into(tls, Database::Postgres);
+    for (name, value) in [
+        ("security.protocol", "SASL_SSL"),
+        ("ssl.truststore.type", "PEM"),
+        ("ssl.truststore.location", "${KAFKA_CA}"),
+        ("sasl.mechanism", "SCRAM-SHA-512"),
+        (
+            "sasl.jaas.config",
+            "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"${KAFKA_USER}\" \
+             password=\"${KAFKA_PASSWORD}\";",
+        ),
+    ] {
+        has(&sink, &format!("kafka.producer.{name}"), value);
+    }
+    assert!(!sink.iter().any(|(name, _)| name.contains("keystore")), "{sink:#?}");
+    for (source, protocol) in [
+        ("kafka: {brokers: [a], topic: t, tls: {}}", "SSL"),
+        ("kafka: {brokers: [a], topic: t, sasl: {mechanism: Plain, secretRef: {name: s}}}", "SASL_PLAINTEXT"),
+    ] {
+        has(&into(source, Database::Postgres).1, "kafka.producer.security.protocol", protocol);
+    }
+}
+
+#[test]
+fn a_stream_of_nats_has_every_topic_as_a_subject() {
+    let nats = "natsJetStream: {url: 'tls://a,b:1', stream: Changes, caFrom: {secretKeyRef: {name: c, key: k}}, \
+                credentialsFrom: {secretKeyRef: {name: n, key: k}}}";
+    let (pipeline, sink) = into(nats, Database::Postgres);
+    for (name, value) in [
+        ("type", "nats-jetstream"),
+        ("nats-jetstream.url", "tls://a:4222,tls://b:1"),
+        ("nats-jetstream.stream-name", "Changes"),
+        ("nats-jetstream.create-stream", "false"),
+        ("nats-jetstream.auth.jwt", "${NATS_JWT}"),
+    ] {
+        has(&sink, name, value);
+    }
+    assert_eq!(value(&pipeline, "transforms"), None, "a heartbeat is known by its subject alone");
+    assert_eq!(value(&pipeline, "source.topic.prefix").as_deref(), Some("shop"), "the binding's name");
+    let made = pipeline.commands().remove(0);
+    let wants = "nats stream add Changes --subjects 'shop,shop.>,__debezium-heartbeat.shop' --storage file";
+    assert!(made.starts_with(wants), "{made}");
+    let secret = "natsJetStream: {urlFrom: {secretKeyRef: {name: n, key: k}}, stream: S}";
+    has(&into(secret, Database::Postgres).1, "nats-jetstream.url", "${NATS_URL}");
 }

@@ -66,25 +66,69 @@ fn the_example_s_database_has_what_is_asked_for() {
     }
 }
 
-#[test]
-fn the_guide_s_table_is_what_is_generated() {
-    let (postgres, mariadb) =
-        (example(Database::Postgres).properties(), example(Database::MariaDb).properties());
-    let only = |property: &&Property| !postgres.iter().any(|other| other.name == property.name);
+/// The example with another source, in whose place `fields` stand.
+fn example_into(fields: &str) -> Pipeline {
+    let text = read("examples/shop/00-binding.yaml");
+    let mut manifest = manifest::read(&text).unwrap();
+    manifest.object.spec.sources[0] = serde_yaml::from_str(&format!("{{name: cdc, {fields}}}")).unwrap();
+    let wanted = Wanted {
+        database: Database::Postgres,
+        source: None,
+        host: Some("postgres".into()),
+        port: None,
+        name: Some("shop".into()),
+        user: None,
+    };
+    Pipeline::for_binding(&manifest.binding().unwrap(), &wanted).unwrap()
+}
+
+fn table<'p>(properties: impl Iterator<Item = &'p Property>) -> String {
     let row = |property: &Property| {
         // What separates a table's cells is no part of them.
         let value = property.value.replace('|', "\\|");
         format!("| `{}` | `{value}` | {} |\n", property.name, property.protects)
     };
-    let table = |properties: &mut dyn Iterator<Item = &Property>| {
-        let rows: String = properties.map(row).collect();
-        format!("\n| setting | in the example | protects |\n|---|---|---|\n{rows}\n")
+    let rows: String = properties.map(row).collect();
+    format!("\n| setting | in the example | protects |\n|---|---|---|\n{rows}\n")
+}
+
+#[test]
+fn the_guides_of_other_sinks_show_what_is_generated_for_them_alone() {
+    let redis = example(Database::Postgres).properties();
+    let is_same = |other: &Property, property: &Property| {
+        (other.name, &other.value) == (property.name, &property.value)
     };
+    for (file, mark, fields) in [
+        (
+            "docs/guides/kafka.md",
+            "Kafka",
+            "kafka: {brokers: ['kafka-0.kafka:9093'], topic: shop.cdc, tls: {caFrom: {configMapKeyRef: {name: c, key: k}}}, \
+             sasl: {mechanism: ScramSha512, secretRef: {name: s}}}",
+        ),
+        (
+            "docs/guides/nats.md",
+            "NATS JetStream",
+            "natsJetStream: {url: 'tls://nats-0.nats', stream: DebeziumStream, caFrom: {configMapKeyRef: {name: c, key: k}}, \
+             credentialsFrom: {secretKeyRef: {name: s, key: k}}}",
+        ),
+    ] {
+        let properties = example_into(fields).properties();
+        let own = properties.iter().filter(|own| !redis.iter().any(|other| is_same(other, own)));
+        let (begin, end) = (format!("<!-- generated: {mark} alone -->\n"), format!("<!-- end of {mark} -->"));
+        between(file, &begin, &end, &table(own));
+    }
+}
+
+#[test]
+fn the_guide_s_table_is_what_is_generated() {
+    let (postgres, mariadb) =
+        (example(Database::Postgres).properties(), example(Database::MariaDb).properties());
+    let only = |property: &&Property| !postgres.iter().any(|other| other.name == property.name);
     let file = "docs/guides/debezium.md";
-    between(file, "<!-- generated: Postgres -->\n", "<!-- end -->", &table(&mut postgres.iter()));
-    let further = table(&mut mariadb.iter().filter(only));
+    between(file, "<!-- generated: Postgres -->\n", "<!-- end -->", &table(postgres.iter()));
+    let further = table(mariadb.iter().filter(only));
     between(file, "<!-- generated: MariaDB alone -->\n", "<!-- end of MariaDB -->", &further);
     let ranked = Pipeline { ranked: Some(Vec::new()), ..example(Database::Postgres) }.properties();
-    let further = table(&mut ranked.iter().filter(only));
+    let further = table(ranked.iter().filter(only));
     between(file, "<!-- generated: views over rows -->\n", "<!-- end of views over rows -->", &further);
 }

@@ -11,14 +11,16 @@ use anyhow::Result;
 
 use crate::cluster::checkout;
 use crate::process::Child;
+use crate::wheel;
 
 pub use join_cache::JoinCache;
 pub use rest_cache::RestCache;
 
 /// A program in Python, with the client and these other libraries. Its environment has nothing of ours that a client looks at.
 fn python(program: &Path, libraries: &[PathBuf]) -> Result<Command> {
-    let client = checkout().join("clients/python/src");
-    let path = std::env::join_paths(std::iter::once(&client).chain(libraries))?;
+    let client = checkout().join("clients/python");
+    let own = wheel::libraries("client-python", &client.join("requirements.txt"))?;
+    let path = std::env::join_paths([client.join("src"), own].iter().chain(libraries))?;
     let mut command = Child::command("python3");
     // A warning is an error here, and nothing is written beside the sources.
     command.args([OsStr::new("-Werror"), program.as_os_str()]).env("PYTHONDONTWRITEBYTECODE", "1");

@@ -8,14 +8,17 @@
 mod batch;
 mod binding;
 mod bound;
+mod codec;
 mod coding;
 mod directives;
 mod envelope;
 mod key;
 mod lease;
+mod nats_url;
 mod parts;
 mod position;
 mod properties;
+mod publish;
 mod quantity;
 pub mod recorded;
 mod redis_url;
@@ -42,13 +45,16 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "batch", run: batch::run, seeds: batch::seeds, longest: 4 << 10 },
     Target { name: "binding", run: binding::run, seeds: binding::seeds, longest: 16 << 10 },
+    Target { name: "codec", run: codec::run, seeds: codec::seeds, longest: 2 << 10 },
     Target { name: "coding", run: coding::run, seeds: coding::seeds, longest: 2 << 10 },
     Target { name: "directives", run: directives::run, seeds: directives::seeds, longest: 2 << 10 },
     Target { name: "envelope", run: envelope::run, seeds: envelope::seeds, longest: 16 << 10 },
     Target { name: "key", run: key::run, seeds: key::seeds, longest: 4 << 10 },
     Target { name: "lease", run: lease::run, seeds: lease::seeds, longest: 256 },
+    Target { name: "nats-url", run: nats_url::run, seeds: nats_url::seeds, longest: 512 },
     Target { name: "position", run: position::run, seeds: position::seeds, longest: 2 << 10 },
     Target { name: "properties", run: properties::run, seeds: properties::seeds, longest: 2 << 10 },
+    Target { name: "publish", run: publish::run, seeds: publish::seeds, longest: 4 << 10 },
     Target { name: "quantity", run: quantity::run, seeds: quantity::seeds, longest: 128 },
     Target { name: "redis-url", run: redis_url::run, seeds: redis_url::seeds, longest: 512 },
     Target { name: "reply", run: reply::run, seeds: reply::seeds, longest: 8 << 10 },

@@ -13,7 +13,7 @@ pub(crate) fn run(input: &[u8]) {
     let entries = fuzzing::replies(input);
     drop(bound);
     let bytes: usize =
-        entries.iter().flat_map(|(_, fields)| fields).map(|(name, value)| name.len() + value.len()).sum();
+        entries.iter().flat_map(|record| &record.fields).map(|(name, value)| name.len() + value.len()).sum();
     assert!(bytes <= input.len(), "more was read than there is");
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn run(input: &[u8]) {
 /// How many items there are, if the text is fit.
 fn ranked(spec: &ViewSpec, text: &[u8]) -> Option<usize> {
     let bound = Bound::of(FACTOR, text);
-    let ranked = rank(spec, &Filter::new(&spec.filter), [Some(text)]).ok()?;
+    let ranked = rank(spec, &Filter::new(&spec.filter), [Some(Ok(text))]).ok()?;
     drop(bound);
     let mut before = Vec::new();
     for n in 1..=4 {

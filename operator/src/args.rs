@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, process::ExitCode};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::{check::Check, debezium::Generate, run};
+use crate::{check::Check, debezium::Generate, run, triggers::Triggers};
 
 /// Reconciles CacheBindings, injects sidecars, reports the fleet's state.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Crd,
     /// Prints the settings of a Debezium Server that fits a binding, and the SQL that its database needs.
     Debezium(Box<Generate>),
+    /// Prints the SQL by which a Postgres tells the channel of a `postgresNotify` which rows have changed.
+    Triggers(Box<Triggers>),
     /// Compares a binding with the settings of a Debezium Server, and with its Postgres. Exits with 0 if no promise of
     /// the binding is broken, with 1 if one is, with 2 if that can't be told.
     Check(Box<Check>),
@@ -108,6 +110,13 @@ impl Args {
             Command::Crd => print(&freshet_crds::crd_yaml()),
             Command::Debezium(settings) => match settings.file() {
                 Ok(file) => print(&file),
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::from(2)
+                }
+            },
+            Command::Triggers(settings) => match settings.sql() {
+                Ok(sql) => print(&sql),
                 Err(error) => {
                     eprintln!("{error}");
                     ExitCode::from(2)

@@ -10,7 +10,7 @@ use freshet_crds::{
     binding::{Binding, Invalid},
     manifest::{self, ReadError},
 };
-use freshet_debezium::{Database, Pipeline, Unfit, Wanted};
+use freshet_debezium::{Database, NoTriggers, Pipeline, Unfit, Wanted};
 
 /// What `debezium` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -70,6 +70,9 @@ pub enum Why {
     /// No settings fit it.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// No triggers fit it.
+    #[error(transparent)]
+    NoTriggers(#[from] NoTriggers),
 }
 
 /// Reads a binding as strictly as a file written by a person is read.
@@ -106,7 +109,7 @@ impl Generate {
 impl NoPipeline {
     /// No settings fit this file's binding.
     #[must_use]
-    pub fn unfit(file: &Path, why: Unfit) -> Self {
+    pub fn unfit(file: &Path, why: impl Into<Why>) -> Self {
         Self { file: file.to_owned(), why: why.into() }
     }
 }

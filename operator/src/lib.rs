@@ -18,4 +18,5 @@ pub mod run;
 pub mod serve;
 pub mod sources;
 pub mod survey;
+pub mod triggers;
 pub mod webhook;

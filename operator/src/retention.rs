@@ -111,9 +111,9 @@ async fn round(ledger: &Ledger, bindings: &impl Fn() -> BTreeMap<String, There>,
 }
 
 async fn reach(want: &Want, namespace: &str) -> Result<(Link, plan::Server, bool), NotTrimmed> {
-    let target = want.target.as_ref().ok_or(NotTrimmed::Unknown)?;
-    let mut link = sources::connect(target, namespace).await?;
-    let (server, is_master) = trim::server(&mut link, target.redis.url.database).await?;
+    let redis = want.target.as_ref().ok_or(NotTrimmed::Unknown)?;
+    let mut link = sources::connect(redis, namespace).await?;
+    let (server, is_master) = trim::server(&mut link, redis.url.database).await?;
     Ok((link, server, is_master))
 }
 

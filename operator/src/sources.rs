@@ -1,11 +1,12 @@
-//! Whether a binding's sources can be reached: the operator's own TLS, AUTH, PING and XINFO.
+//! Whether a binding's sources can be reached, and are what its caches need: asked by connections of the operator's own,
+//! made as sidecars make theirs.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use freshet_connect::{ConnectError, Link, Resolve, refusal};
-use futures::future::join_all;
-use names::{RESOLV_CONF, is_temporary, names};
-use redis::{FromRedisValue as _, Value, aio::MultiplexedConnection};
+pub use access::Access;
+use freshet_connect::{ConnectError, Link, kafka::KafkaError, nats::NatsError, postgres::PostgresError};
+use freshet_crds::binding::{UnfitNatsUrl, UnfitPostgresUrl};
+use names::InNamespace;
 
 /// How long one source has to answer everything.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -18,18 +19,53 @@ pub struct Target {
     /// The source's name in the binding.
     pub name: String,
     /// Where it is, with credentials and certificates.
-    pub redis: freshet_connect::Target,
-    /// The streams that the sidecars will follow.
+    pub access: Access,
+    /// The streams that the sidecars will follow; of a Kafka, the topics.
     pub streams: BTreeSet<String>,
+    /// The tables that caches name.
+    pub tables: BTreeSet<String>,
+    /// What caches take of it.
+    pub uses: Uses,
+}
+
+/// What caches take of a source's changes. Each takes what those before it take, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Uses {
+    /// Which rows have changed.
+    #[default]
+    Keys,
+    /// Rows as they are after a change: `onChange: Hydrate`.
+    Values,
+    /// What the stream still has of the past: `warmStart`.
+    History,
 }
 
 /// A source that answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
     /// The streams that aren't there yet: Debezium makes them with their first event.
     pub absent: Vec<String>,
-    /// The `maxmemory-policy` by which Redis removes whole streams when its memory is full, if it does.
-    pub evicting: Option<String>,
+    /// What keeps entries from staying as long as caches need them.
+    pub flaws: Vec<Flaw>,
+}
+
+/// Something by which a server doesn't keep what caches need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Redis removes whole streams when its memory is full, by this `maxmemory-policy`.
+    Evicting(String),
+    /// Only one server of NATS has this stream, in its memory.
+    Forgetful(String),
+    /// Of the messages of a subject this stream keeps so many.
+    FewPerSubject(String, u64),
+    /// Older records of a key are removed from this topic.
+    Compacted(String),
+    /// It can't be told whether they are.
+    PerhapsCompacted(String),
+    /// No trigger tells of this table's changes.
+    Untold(String),
+    /// This topic has several partitions, and nothing tells the order of what is in different ones.
+    Divided(String, usize),
 }
 
 /// Why a source can't be used. No text of it carries a credential.
@@ -47,15 +83,44 @@ pub enum Unreachable {
     /// The ConfigMap has no such key.
     #[error("ConfigMap {0} has no key {1}")]
     NoConfigMapKey(String, String),
+    /// The URL of a NATS can't be used.
+    #[error(transparent)]
+    NatsUrl(#[from] UnfitNatsUrl),
+    /// The URL of a PostgreSQL can't be used.
+    #[error(transparent)]
+    PostgresUrl(#[from] UnfitPostgresUrl),
+    /// It is in the sidecar's own file system.
+    #[error("a file is for sidecars that are given their binding by hand: in a cluster a source is a server")]
+    File,
     /// No answer to everything in time.
     #[error("no answer within {} s", DEADLINE.as_secs())]
     Timeout,
     /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A Kafka can't be used.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A NATS, or its JetStream, can't be used.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// A PostgreSQL can't be listened to.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// A stream of NATS that isn't kept for all who read it.
+    #[error(
+        "{0} keeps messages only until somebody has consumed them (workqueue or interest): sidecars read all of a \
+         stream, each for itself, which needs the retention `limits`"
+    )]
+    Consumed(String),
     /// A key with a stream's name holds something else.
     #[error("{0} is not a stream")]
     NotAStream(String),
+    /// It is a replica.
+    #[error(
+        "this Redis is a replica: what it misses of its master's messages it never sends; name the master, or its Sentinels"
+    )]
+    Replica,
     /// It is older than 7.0.
     #[error("Redis is older than 7.0: streams don't count their entries")]
     TooOld,
@@ -64,90 +129,31 @@ pub enum Unreachable {
 /// Connects as a sidecar of a pod in `namespace` would, and asks for the streams.
 pub async fn probe(target: &Target, namespace: &str) -> Result<Reached, Unreachable> {
     let names = InNamespace(namespace.to_owned());
-    tokio::time::timeout(DEADLINE, ask(target, &names)).await.unwrap_or(Err(Unreachable::Timeout))
-}
-
-/// Connects as a sidecar of a pod in `namespace` would.
-pub(crate) async fn connect(target: &Target, namespace: &str) -> Result<Link, ConnectError> {
-    freshet_connect::connect(&target.redis, &InNamespace(namespace.to_owned()), ONE_SERVER).await
-}
-
-async fn ask(target: &Target, names: &impl Resolve) -> Result<Reached, Unreachable> {
-    let link = freshet_connect::connect(&target.redis, names, ONE_SERVER).await?;
-    if is_too_old(&info(&link, "server").await?) {
-        return Err(Unreachable::TooOld);
-    }
-    // One behind the other on the same connection, without waiting for each answer.
-    let looked = join_all(target.streams.iter().map(|stream| exists((*link).clone(), stream))).await;
-    let mut absent = Vec::new();
-    for (stream, exists) in target.streams.iter().zip(looked) {
-        if !exists? {
-            absent.push(stream.clone());
-        }
-    }
-    Ok(Reached { absent, evicting: evicting(&info(&link, "memory").await?) })
-}
-
-async fn info(link: &Link, section: &str) -> Result<String, Unreachable> {
-    let mut connection: MultiplexedConnection = (**link).clone();
-    let said = redis::cmd("INFO").arg(section).query_async(&mut connection).await;
-    said.map_err(|error| ConnectError::from(refusal(&error)).into())
-}
-
-/// Whether it says that it is older than 7.0.
-fn is_too_old(server: &str) -> bool {
-    let version = server.lines().find_map(|line| line.strip_prefix("redis_version:"));
-    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    major.is_some_and(|major| major < 7)
-}
-
-/// The policy by which a Redis removes streams when its memory is full. `volatile-*` removes only keys that expire,
-/// which streams don't, and without a limit memory is never full.
-fn evicting(memory: &str) -> Option<String> {
-    let of = |name: &str| memory.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let policy = of("maxmemory_policy")?.trim();
-    let limited = of("maxmemory")?.trim() != "0";
-    (limited && policy.starts_with("allkeys-")).then(|| policy.to_owned())
-}
-
-/// Whether the stream exists; `entries-added` is what sidecars tell losses by.
-async fn exists(mut connection: MultiplexedConnection, stream: &str) -> Result<bool, Unreachable> {
-    let answer = redis::cmd("XINFO").arg("STREAM").arg(stream).query_async::<Value>(&mut connection).await;
-    let facts = match answer {
-        Ok(facts) => facts,
-        Err(error) => {
-            return match (error.code(), error.detail()) {
-                (Some("ERR"), Some(detail)) if detail.contains("no such key") => Ok(false),
-                (Some("WRONGTYPE"), _) => Err(Unreachable::NotAStream(stream.to_owned())),
-                _ => Err(ConnectError::from(refusal(&error)).into()),
-            };
+    let asked = async {
+        match &target.access {
+            Access::Redis(redis) => redis_stream::ask(redis, &target.streams, &names).await,
+            Access::RedisChannel(redis) => redis_pub_sub::ask(redis, &target.streams, &names).await,
+            Access::NatsSubject(nats) => nats_subject::ask(nats, &target.streams, &names).await,
+            Access::Nats(nats) => nats_jet_stream::ask(nats, &target.streams, &names).await,
+            Access::Postgres(postgres) => postgres_notify::ask(postgres, target, &names).await,
+            Access::Kafka(kafka) => kafka::ask(kafka, &target.streams, target.uses, &names).await,
         }
     };
-    let facts = facts.into_sequence().unwrap_or_default();
-    let counts = facts.into_iter().filter_map(|fact| String::from_redis_value(fact).ok());
-    if counts.into_iter().any(|fact| fact == "entries-added") { Ok(true) } else { Err(Unreachable::TooOld) }
+    tokio::time::timeout(DEADLINE, asked).await.unwrap_or(Err(Unreachable::Timeout))
 }
 
-/// Resolves names as in a pod of this namespace.
-#[derive(Clone)]
-struct InNamespace(String);
-
-impl Resolve for InNamespace {
-    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        // Each time anew, since it may change; it is a few lines on a local disk.
-        let ours = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-        for name in names(host, &self.0, &ours) {
-            match tokio::net::lookup_host((name.as_str(), port)).await.map(Vec::from_iter) {
-                Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
-                // What can't be asked now may exist, and then the next name would be another server's.
-                Err(error) if is_temporary(&error) => break,
-                Ok(_) | Err(_) => {}
-            }
-        }
-        Ok(Vec::new())
-    }
+/// Connects to a Redis as a sidecar of a pod in `namespace` would.
+pub(crate) async fn connect(redis: &freshet_connect::Target, namespace: &str) -> Result<Link, ConnectError> {
+    freshet_connect::connect(redis, &InNamespace(namespace.to_owned()), ONE_SERVER).await
 }
 
+mod access;
+mod kafka;
 mod names;
+mod nats_jet_stream;
+mod nats_subject;
+mod postgres_notify;
+mod redis_pub_sub;
+mod redis_stream;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use connection::{Patience, Phase, Timed};
 use problem::Problem;
 use reply::Reply;
 
+mod accept;
 pub(crate) mod batch;
 mod body;
 pub(crate) mod connection;
@@ -25,6 +26,7 @@ mod events;
 mod fill;
 pub mod listen;
 mod problem;
+pub(crate) mod publish;
 mod reply;
 mod routes;
 mod rows;

@@ -1,6 +1,6 @@
 //! Puts the parts together and owns every task.
 
-use std::{io::IsTerminal as _, process::ExitCode, sync::Arc};
+use std::{io::IsTerminal as _, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -23,6 +23,7 @@ use crate::{
     metrics::ConnectionStats,
     mounts::Mounts,
     probe,
+    publishing::Desk,
     reload::Reloader,
     source,
     status::BindingState,
@@ -140,7 +141,8 @@ async fn serve(
     tokio::spawn(reloader.run());
     tokio::spawn(audit::run::run(Arc::clone(&engine)));
     let sweeper = std::thread::Builder::new().name("sweeper".into());
-    sweeper.spawn(move || sweeper::run(&engine)).context("start the sweeper's thread")?;
+    let swept = Arc::clone(&engine);
+    sweeper.spawn(move || sweeper::run(&swept)).context("start the sweeper's thread")?;
     let api = tokio::spawn(api.serve(listeners, stopping));
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
@@ -149,12 +151,30 @@ async fn serve(
     }
     info!("stopping");
     stop.send_replace(true);
-    api.await.context("the API's task failed")
+    let served = api.await.context("the API's task failed");
+    say_bye(&engine).await;
+    served
 }
+
+/// Lets whoever publishes say that this was all.
+async fn say_bye(engine: &Engine) {
+    let Some(catalog) = engine.catalog() else { return };
+    let desks = || catalog.feeds.iter().map(|(feed, _)| &feed.publishing);
+    desks().for_each(Desk::close);
+    let ended = futures::future::join_all(desks().map(Desk::ended));
+    // They take no longer than they may by themselves; where one has failed nobody waits for ever.
+    let _ = tokio::time::timeout(FAREWELL, ended).await;
+}
+
+/// How long the last words of those who publish may take.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// What a lost connection means is told by whoever reads on it, once.
+const SILENT: &str = "async_nats=off";
 
 /// Logs to standard error: text for a person, JSON for a collector. Returns what changes the level.
 fn telemetry() -> SetLevel {
-    let (filter, handle) = reload::Layer::new(EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(EnvFilter::new(format!("info,{SILENT}")));
     let registry = tracing_subscriber::registry().with(filter);
     let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
@@ -165,8 +185,8 @@ fn telemetry() -> SetLevel {
     Arc::new(move |level| {
         let known = matches!(level, "error" | "warn" | "info" | "debug" | "trace");
         // Libraries stay quiet: their debug output can carry what was sent.
-        let directives = format!("info,freshet_sidecar={level}");
-        let filter = if matches!(level, "error" | "warn") { level } else { &directives };
+        let others = if matches!(level, "error" | "warn") { level } else { "info" };
+        let filter = format!("{others},freshet_sidecar={level},{SILENT}");
         known && handle.reload(EnvFilter::new(filter)).is_ok()
     })
 }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::{
     key::Scalar,
     position::{Commit, Gtid, RowVersion},
+    publication::{Publication, What},
 };
 
 /// One entry of a stream, understood. Borrows from the entry's bytes.
@@ -44,6 +45,8 @@ pub enum Change<'a> {
     Message(Mark),
     /// What Debezium says of a snapshot.
     Notice(Notice),
+    /// What an application has published.
+    Published(Box<Publication<'a>>),
     /// The tombstone of a delete.
     Other,
 }
@@ -129,10 +132,12 @@ pub struct RowChange<'a> {
     pub table: TableName<'a>,
     /// What happened.
     pub op: Op,
-    /// The columns of the event's key in order; `None` for a table without a key.
+    /// The columns of the event's key in order; `None` for a table without a key, and where [`RowChange::keyless`] is.
     pub key: Option<Columns<'a>>,
     /// The other key of a key change: the old one of a create, the new one of a delete.
     pub other_key: Option<Columns<'a>>,
+    /// What tells the row where the transport carries no keys.
+    pub keyless: Option<Keyless<'a>>,
     /// The row after the change, as sent.
     pub after: Option<&'a RawValue>,
     /// Its place in the database's log, if it has one.
@@ -146,6 +151,15 @@ pub struct RowChange<'a> {
     pub is_old: bool,
     /// Its place among the log's transactions.
     pub mark: Mark,
+}
+
+/// What tells which row a change is about where the transport carries no keys: the row's own columns that a cache's `key`
+/// names, which have to be all of the table's primary key.
+#[derive(Clone, Copy, Debug)]
+pub struct Keyless<'a> {
+    /// The row before the change, as sent: at least its key where that is the table's replica identity. Of a change that
+    /// leaves the key as it was there may be none.
+    pub before: Option<&'a RawValue>,
 }
 
 /// Columns with their values, in the order in which they were sent.
@@ -202,6 +216,11 @@ pub struct TableName<'a> {
 pub enum TableReason {
     /// It was truncated.
     Truncated,
+    /// Rows of it have changed, and nothing says which.
+    Changed {
+        /// There was no room to say which.
+        oversized: bool,
+    },
     /// Its definition changed.
     Redefined,
     /// A snapshot said how it is defined.
@@ -236,6 +255,8 @@ pub enum Fault {
     Key,
     /// A tombstone that names no table and follows no delete of its key.
     Tombstone,
+    /// It was published, and isn't an envelope as this version knows it.
+    Publication,
 }
 
 /// A proof that changes arrive.
@@ -256,6 +277,18 @@ pub struct Heartbeat {
 // === impl Change ===
 
 impl<'a> Change<'a> {
+    /// What it tells of a database: itself, or what an application has published that it is.
+    #[must_use]
+    pub fn told(&self) -> &Self {
+        match self {
+            Self::Published(said) => match &said.what {
+                What::Change(change) => change,
+                _ => self,
+            },
+            _ => self,
+        }
+    }
+
     /// The table it is about, if it is about one.
     #[must_use]
     pub fn table(&self) -> Option<&TableName<'a>> {
@@ -363,6 +396,7 @@ impl Fault {
             Self::Table => "it names no table",
             Self::Key => "its key isn't an object of columns",
             Self::Tombstone => "it is a tombstone without a delete before it",
+            Self::Publication => "it was published, and isn't an envelope of version 1",
         }
     }
 }

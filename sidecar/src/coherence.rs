@@ -22,6 +22,7 @@ use crate::{
     clock::{Tick, millis},
     planted::{Bug, planted},
     position::{Position, RowVersion},
+    publication::Stamp,
     sync::AtomicU64,
 };
 
@@ -66,6 +67,8 @@ pub struct History {
     slots: Box<[Slot]>,
     /// Allocated when the first cache hydrates.
     images: Box<[Image]>,
+    /// The newest stamp of any publication of this slot. Allocated when the first cache is published.
+    stamps: Box<[Option<Stamp>]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +106,10 @@ pub enum Refusal {
     SharedKey,
     /// It hasn't a column that the cache keeps.
     ColumnMissing,
+    /// It was published to begin in the future, as far as clocks tell.
+    Ahead,
+    /// It is larger than `maxValue`, or can't be decoded to no more than that.
+    TooLarge,
 }
 
 /// Why a fill was not taken: something it depends on was invalidated after its lease.
@@ -189,7 +196,7 @@ impl Void {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::NullsReplaced,
         Self::NotWhole,
         Self::NoPosition,
@@ -197,6 +204,8 @@ impl Refusal {
         Self::Outranked,
         Self::SharedKey,
         Self::ColumnMissing,
+        Self::Ahead,
+        Self::TooLarge,
     ];
 
     /// Its name in status and metrics.
@@ -210,6 +219,8 @@ impl Refusal {
             Self::Outranked => "outranked",
             Self::SharedKey => "shared-key",
             Self::ColumnMissing => "column-missing",
+            Self::Ahead => "ahead",
+            Self::TooLarge => "too-large",
         }
     }
 
@@ -230,6 +241,12 @@ impl Refusal {
             Self::ColumnMissing => Some(
                 "the row has no such column: compare the cache's columns with the table and with column.include.list",
             ),
+            Self::Ahead => {
+                Some("a publication's start is in milliseconds since 1970, by a clock that is right")
+            }
+            Self::TooLarge => Some(
+                "values larger than sidecar.maxValue aren't kept, nor those that aren't in their encoding",
+            ),
             Self::NotNewer | Self::Outranked => None,
         }
     }
@@ -244,6 +261,7 @@ impl Default for History {
             leases: LeaseNumber(0),
             slots: vec![Slot::default(); rows()].into(),
             images: Box::new([]),
+            stamps: Box::new([]),
         }
     }
 }
@@ -339,6 +357,14 @@ impl History {
         }
     }
 
+    /// The same, for what is published.
+    pub fn keep_stamps(&mut self) {
+        self.keep_images();
+        if self.stamps.is_empty() {
+            self.stamps = vec![None; rows()].into();
+        }
+    }
+
     /// Decides about a row's image: it may become the row's value if nothing newer is known of the row, nothing
     /// as new of its whole cache, and it was committed later than the last fill of the row whose position
     /// nobody knows, `clock_skew` granted.
@@ -372,6 +398,13 @@ impl History {
     /// refuse each other's images.
     pub fn note(&mut self, fence: &Fence, row: RowHash, version: RowVersion) -> bool {
         let above = fence.versions().admits(version);
+        if let RowVersion::Published(stamp) = version {
+            // Beside those of rows: nothing ranks the one with the other.
+            let Some(known) = self.stamps.get_mut(index(row)) else { return false };
+            let newest = known.is_none_or(|known| known <= stamp);
+            *known = (*known).max(Some(stamp));
+            return above && newest;
+        }
         let Some(known) = self.images.get_mut(index(row)) else { return false };
         let newest = match known.version.map(|seen| version.partial_cmp(&seen)) {
             None | Some(Some(Greater | Equal)) => true,
@@ -391,6 +424,12 @@ impl History {
     /// places that are known: no image from before is hydrated any more.
     pub fn raise_floor(&mut self, fence: &Fence, version: Option<RowVersion>) {
         fence.versions().raise_floor(version);
+    }
+
+    /// Whether it was this that all of a cache was void by last.
+    #[must_use]
+    pub fn was_void_at(&self, fence: &Fence, version: RowVersion) -> bool {
+        fence.versions().has_changed_at(version)
     }
 
     /// How much is held in each memory.

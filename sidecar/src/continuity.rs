@@ -1,91 +1,67 @@
-//! Whether a set of Redis streams is still the one that was read before, with nothing missing in between.
+//! Whether a source's streams are still those that were read before, with nothing missing in between.
 //!
-//! A break is looked for, not assumed away: another server or replication history, a stream that is gone or
-//! was made anew, an id that went back, and entries that were added but never read, because they were trimmed
-//! or deleted first or because a failover lost a tail and grew another. Any of them means a new epoch.
-//! Redis 7.0's `entries-added` is what makes the count possible.
+//! A break is looked for, not assumed away: another server or history, a stream that is gone or was made anew, a place
+//! that went back, and records that were added but never read, because they were removed first or because a failover
+//! lost a tail and grew another. Any of them means a new epoch. What a transport can say of its streams differs, and is
+//! in its [`ServerIdentity`] and [`StreamState`]: nothing here knows which transport it is.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use crate::{
-    change::SourceReason,
     planted::{Bug, planted},
-    position::EntryId,
+    position::Place,
 };
 
-/// Who a server is, as far as its data's history goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+mod broken;
+
+pub use broken::Break;
+
+/// Who a server is, as far as its records' history goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerIdentity {
-    /// New with every start of a server.
-    pub run_id: String,
-    /// New with every promotion, and with every start without a replica's memory.
-    pub replication_id: String,
-    /// `master` or `slave`.
-    pub role: String,
+    /// Differs wherever places would be those of another history.
+    pub history: String,
+    /// The number of the connection, of a transport that sends nothing once more: what is sent while there is no
+    /// connection nobody will ever read.
+    pub connection: Option<u64>,
 }
 
 /// A stream as its server sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamState {
-    /// The newest id ever generated in it.
-    pub last: EntryId,
-    /// Entries added over its lifetime.
-    pub added: u64,
-    /// Entries that are still there.
+    /// The place of the newest record ever added to it.
+    pub last: Place,
+    /// Records added over its lifetime; `None` of a server that doesn't count them and whose places may skip numbers: what
+    /// it has not removed it delivers.
+    pub added: Option<u64>,
+    /// Records that are still there, or, of a server that doesn't count, places.
     pub length: u64,
-    /// The id right before the first of them; of none it says nothing.
-    pub before: EntryId,
-    /// The newest entry that was removed by itself, not with all that were older (`XDEL`, not `XTRIM`).
-    pub removed: EntryId,
+    /// The place right before the first of them; [`StreamState::last`] if there is none.
+    pub before: Place,
+    /// The newest record that was removed by itself, not with all that were older.
+    pub removed: Place,
+    /// What tells the stream from others that had or will have its name, where the server says it.
+    pub incarnation: Option<u128>,
 }
 
 /// Where the reading of a stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Behind its last entry.
+    /// Behind its last record.
     End,
-    /// With the first entry that it still has.
+    /// With the first record that it still has.
     First,
 }
 
 /// How far a stream has been read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// The last entry that was applied.
-    pub last: EntryId,
-    /// Entries added up to and including that one.
+    /// The last record that was applied.
+    pub last: Place,
+    /// Records added up to and including that one, where the server counts them.
     pub added: u64,
-}
-
-/// Why continuity broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Break {
-    /// Another server, another start of it, or another history.
-    ServerChanged,
-    /// A stream is gone.
-    StreamGone,
-    /// A stream's ids went back.
-    IdWentBack,
-    /// Entries were added that were never read.
-    EntriesMissed,
-    /// The key holds something other than a stream.
-    WrongType,
-    /// A snapshot began: events may have been missed before it.
-    SnapshotBegan,
-    /// The database's log comes from another server.
-    DatabaseChanged,
-    /// An entry that can't be read and may concern any table.
-    Unreadable,
-    /// A schema change that names no table.
-    SchemaChanged,
-    /// Heartbeats were lost before they reached Redis, and so what was written with them.
-    HeartbeatMissed,
-    /// Events of a transaction were lost before they reached Redis.
-    EventsMissed,
-    /// Whole transactions were lost before they reached Redis.
-    TransactionsMissed,
-    /// More transactions were read than can be counted before all streams have been read to their ends.
-    Unaccounted,
+    /// Which stream it is the place in, once that is known.
+    pub incarnation: Option<u128>,
 }
 
 /// How far a set of streams of one server has been read.
@@ -102,22 +78,58 @@ impl StreamState {
     fn cursor(self, start: Start) -> Cursor {
         match start {
             Start::First if self.length > 0 => {
-                Cursor { last: self.before, added: self.added.saturating_sub(self.length) }
+                let added = self.added.map_or(0, |added| added.saturating_sub(self.length));
+                Cursor { last: self.before, added, incarnation: self.incarnation }
             }
-            Start::First | Start::End => Cursor { last: self.last, added: self.added },
+            Start::First | Start::End => Cursor {
+                last: self.last,
+                added: self.added.unwrap_or_default(),
+                incarnation: self.incarnation,
+            },
         }
     }
 
-    /// Whether it has every entry that it ever had.
+    /// Whether it has every record that it ever had.
     #[must_use]
     pub fn is_whole(self) -> bool {
-        self.length == self.added
+        match self.added {
+            Some(added) => self.length == added,
+            None => self.before == Place::Start && self.has_no_holes(),
+        }
     }
 
-    /// Whether nothing is missing from among the entries that it has.
+    /// Whether nothing is missing from among the records that it has.
     #[must_use]
     pub fn has_no_holes(self) -> bool {
         self.length == 0 || self.removed <= self.before
+    }
+
+    /// Records that were added behind a cursor.
+    #[must_use]
+    pub fn unread(self, cursor: Cursor) -> u64 {
+        if let Some(added) = self.added {
+            return added.saturating_sub(cursor.added);
+        }
+        let next = |place: Place| place.number().map_or(0, |number| number.saturating_add(1));
+        next(self.last).saturating_sub(next(cursor.last))
+    }
+
+    /// Whether records that were added behind a cursor are there no more.
+    fn has_lost_behind(self, cursor: Cursor) -> bool {
+        match self.added {
+            Some(_) => self.unread(cursor) > self.length,
+            None => cursor.last < self.before,
+        }
+    }
+
+    /// Whether a cursor has read all of it.
+    fn is_read_by(self, cursor: Cursor) -> bool {
+        self.last == cursor.last && self.added.is_none_or(|added| added == cursor.added)
+    }
+
+    /// Whether it is another stream than the one that a cursor is of.
+    fn is_another_than(self, cursor: Cursor) -> bool {
+        matches!((self.incarnation, cursor.incarnation), (Some(is), Some(was)) if is != was)
     }
 }
 
@@ -166,18 +178,30 @@ impl Continuity {
         self.cursors.retain(|name, _| keep(name));
     }
 
-    /// Counts an entry that was read.
-    pub fn advance(&mut self, stream: &str, id: EntryId) -> Result<(), Break> {
+    /// Counts a record that was read.
+    pub fn advance(&mut self, stream: &str, place: Place) -> Result<(), Break> {
         let Some(cursor) = self.cursors.get_mut(stream) else { return Ok(()) };
-        if id <= cursor.last {
+        if place <= cursor.last {
             return Err(Break::IdWentBack);
         }
-        *cursor = Cursor { last: id, added: cursor.added.saturating_add(1) };
+        *cursor = Cursor { last: place, added: cursor.added.saturating_add(1), ..*cursor };
         Ok(())
     }
 
-    /// Compares what the server says with what was read. The states must have been taken in one transaction
-    /// with a read that reached the end of every stream, and after that read was counted.
+    /// Notes that there is no record up to here that wasn't read: places may skip numbers.
+    pub fn pass(&mut self, stream: &str, through: Place) {
+        if let Some(cursor) = self.cursors.get_mut(stream) {
+            cursor.last = cursor.last.max(through);
+        }
+    }
+
+    /// Positions a stream before its first record: it didn't exist when the others were positioned.
+    pub fn begin(&mut self, stream: &str) {
+        self.cursors.entry(stream.to_owned()).or_default();
+    }
+
+    /// Compares what the server says with what was read, to the end of every stream. The states must have been taken in
+    /// one moment with that read, which was counted.
     pub fn check<'a>(
         &self,
         server: &ServerIdentity,
@@ -191,90 +215,70 @@ impl Continuity {
                 None => return Err(Break::StreamGone),
                 Some(state) if state.last < cursor.last => return Err(Break::IdWentBack),
                 Some(_) if planted(Bug::CountIgnored) => {}
-                Some(state) if state.last != cursor.last || state.added != cursor.added => {
-                    return Err(Break::EntriesMissed);
-                }
+                Some(state) if !state.is_read_by(*cursor) => return Err(Break::EntriesMissed),
                 Some(_) => {}
             }
         }
         Ok(())
     }
 
-    /// Whether entries are gone that weren't read: more were added since than there are. What the server says must have been
-    /// taken in one transaction with a read that was counted, whether that reached the streams' ends or not.
+    /// Whether records are gone that weren't read. What the server says must have been taken in one moment with a read
+    /// that was counted, whether that reached the streams' ends or not.
     pub fn check_unread<'a>(
         &self,
         mut states: impl Iterator<Item = (&'a str, Option<StreamState>)>,
     ) -> Result<(), Break> {
         let missed = states.any(|(name, state)| {
-            let unread = |state: StreamState| {
-                Some(state.added.checked_sub(self.cursors.get(name)?.added)? > state.length)
-            };
-            state.and_then(unread).unwrap_or(false)
+            let lost = |state: StreamState| Some(state.has_lost_behind(*self.cursors.get(name)?));
+            state.and_then(lost).unwrap_or(false)
         });
         if missed && !planted(Bug::CountIgnored) { Err(Break::EntriesMissed) } else { Ok(()) }
+    }
+
+    /// Whether the streams are those that were read before, to be asked before anything that was read of them is believed.
+    /// What tells one that wasn't there before from others is learned.
+    pub fn check_streams<'a>(
+        &mut self,
+        states: impl Iterator<Item = (&'a str, Option<StreamState>)>,
+    ) -> Result<(), Break> {
+        for (name, state) in states {
+            let (Some(cursor), Some(state)) = (self.cursors.get_mut(name), state) else { continue };
+            if state.is_another_than(*cursor) {
+                return Err(Break::StreamGone);
+            }
+            cursor.incarnation = state.incarnation;
+        }
+        Ok(())
     }
 
     /// Compares the server alone, before anything that it sends is believed.
     pub fn check_server(&self, server: &ServerIdentity) -> Result<(), Break> {
         match &self.server {
-            Some(known) if known != server && !planted(Bug::IdentityIgnored) => Err(Break::ServerChanged),
+            Some(known) if known.history != server.history && !planted(Bug::IdentityIgnored) => {
+                Err(Break::ServerChanged)
+            }
+            Some(known) if known.connection != server.connection => Err(Break::Reconnected),
             _ => Ok(()),
         }
-    }
-}
-
-// === impl Break ===
-
-impl Break {
-    /// Its name in status, metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ServerChanged => "server-changed",
-            Self::StreamGone => "stream-gone",
-            Self::IdWentBack => "id-went-back",
-            Self::EntriesMissed => "entries-missed",
-            Self::WrongType => "wrong-type",
-            Self::SnapshotBegan => "snapshot-began",
-            Self::DatabaseChanged => "database-changed",
-            Self::Unreadable => "unreadable",
-            Self::SchemaChanged => "schema-changed",
-            Self::HeartbeatMissed => "heartbeat-missed",
-            Self::EventsMissed => "events-missed",
-            Self::TransactionsMissed => "transactions-missed",
-            Self::Unaccounted => "unaccounted",
-        }
-    }
-}
-
-impl From<SourceReason> for Break {
-    fn from(why: SourceReason) -> Self {
-        match why {
-            SourceReason::Unreadable(_) => Self::Unreadable,
-            SourceReason::Redefined => Self::SchemaChanged,
-        }
-    }
-}
-
-impl fmt::Display for Break {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Break, Continuity, Cursor, ServerIdentity, Start, StreamState};
-    use crate::position::EntryId;
+    use crate::position::{EntryId, Place};
 
     fn server(run_id: &str) -> ServerIdentity {
-        ServerIdentity { run_id: run_id.into(), replication_id: "r".into(), role: "master".into() }
+        ServerIdentity { history: run_id.into(), connection: None }
+    }
+
+    fn at(ms: u64) -> Place {
+        EntryId { ms, n: 0 }.into()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "a stream that is there")]
     fn state(ms: u64, added: u64) -> Option<StreamState> {
-        Some(StreamState { last: EntryId { ms, n: 0 }, added, ..StreamState::default() })
+        Some(StreamState { last: at(ms), added: Some(added), ..StreamState::default() })
     }
 
     fn attached() -> Continuity {
@@ -294,9 +298,9 @@ mod tests {
     #[test]
     fn every_entry_was_read() {
         let mut continuity = attached();
-        continuity.advance("s", EntryId { ms: 101, n: 0 }).unwrap();
-        continuity.advance("t", EntryId { ms: 5, n: 1 }).unwrap();
-        let t = Some(StreamState { last: EntryId { ms: 5, n: 1 }, added: 1, ..StreamState::default() });
+        continuity.advance("s", at(101)).unwrap();
+        continuity.advance("t", at(5)).unwrap();
+        let t = state(5, 1);
         assert_eq!(continuity.check(&server("a"), [("s", state(101, 8)), ("t", t)]), Ok(()));
     }
 
@@ -313,36 +317,77 @@ mod tests {
         ] {
             assert_eq!(continuity.check(&server(run_id), [("s", states)]), Err(expected));
         }
-        // The same process with another history, or as somebody's replica.
-        let promoted = ServerIdentity { replication_id: "q".into(), ..server("a") };
-        let demoted = ServerIdentity { role: "slave".into(), ..server("a") };
-        for other in [promoted, demoted] {
-            assert_eq!(continuity.check(&other, [("s", state(100, 7))]), Err(Break::ServerChanged));
-        }
+    }
+
+    #[test]
+    fn what_is_sent_between_two_connections_is_lost_where_nothing_is_sent_again() {
+        let on = |connection| ServerIdentity { connection: Some(connection), ..server("a") };
+        let mut continuity = Continuity::default();
+        continuity.attach(on(1), [("s".to_owned(), state(100, 7))], Start::End).unwrap();
+        assert_eq!(continuity.check_server(&on(1)), Ok(()));
+        assert_eq!(continuity.check_server(&on(2)), Err(Break::Reconnected));
+    }
+
+    #[test]
+    fn a_stream_of_the_same_name_is_another_one() {
+        let made =
+            |incarnation| Some(StreamState { incarnation: Some(incarnation), ..state(100, 7).unwrap() });
+        let mut continuity = Continuity::default();
+        let streams = [("s".to_owned(), made(1)), ("t".to_owned(), None)];
+        continuity.attach(server("a"), streams, Start::End).unwrap();
+        assert_eq!(continuity.check_streams([("s", made(1)), ("t", made(5))].into_iter()), Ok(()));
+        assert_eq!(continuity.check_streams([("s", made(2))].into_iter()), Err(Break::StreamGone));
+        let anew = continuity.check_streams([("t", made(6))].into_iter());
+        assert_eq!(anew, Err(Break::StreamGone), "which one it is was learned when it came");
+    }
+
+    #[test]
+    fn places_may_skip_numbers_where_the_server_does_not_count() {
+        let state = |before, last| {
+            let [before, last] = [before, last].map(Place::Number);
+            StreamState { last, before, length: 9, added: None, ..StreamState::default() }
+        };
+        let mut continuity = Continuity::default();
+        continuity.attach(server("a"), [("s".to_owned(), Some(state(0, 10)))], Start::End).unwrap();
+        continuity.advance("s", Place::Number(15)).unwrap();
+        let check = |continuity: &Continuity, is| {
+            continuity.check(&server("a"), [("s", Some(is))])?;
+            continuity.check_unread([("s", Some(is))].into_iter())
+        };
+        assert_eq!(check(&continuity, state(0, 15)), Ok(()));
+        assert_eq!(check(&continuity, state(0, 17)), Err(Break::EntriesMissed), "not read to its end");
+        continuity.pass("s", Place::Number(17));
+        assert_eq!(check(&continuity, state(16, 17)), Ok(()), "nothing was there but numbers");
+        assert_eq!(state(16, 30).unread(continuity.cursors()["s"]), 13);
+        let removed = |before| continuity.check_unread([("s", Some(state(before, 30)))].into_iter());
+        assert_eq!(removed(17), Ok(()));
+        assert_eq!(removed(18), Err(Break::EntriesMissed), "18 was removed before it was read");
+        continuity.pass("s", Place::Number(3));
+        assert_eq!(continuity.cursors()["s"].last, Place::Number(17), "places don't go back");
     }
 
     #[test]
     fn a_trim_before_reading_is_found_by_the_count() {
         let mut continuity = attached();
         // Entries 101 and 102 were added, 101 was trimmed before it could be read.
-        continuity.advance("s", EntryId { ms: 102, n: 0 }).unwrap();
+        continuity.advance("s", at(102)).unwrap();
         assert_eq!(continuity.check(&server("a"), [("s", state(102, 9))]), Err(Break::EntriesMissed));
     }
 
     #[test]
     fn an_id_that_was_read_before_breaks() {
         let mut continuity = attached();
-        assert_eq!(continuity.advance("s", EntryId { ms: 100, n: 0 }), Err(Break::IdWentBack));
+        assert_eq!(continuity.advance("s", at(100)), Err(Break::IdWentBack));
     }
 
     #[test]
     fn new_streams_are_attached_beside_old_ones() {
         let mut continuity = attached();
-        continuity.advance("s", EntryId { ms: 150, n: 0 }).unwrap();
+        continuity.advance("s", at(150)).unwrap();
         assert!(continuity.lacks(["u".to_owned()].iter()));
         let further = [("s".to_owned(), state(200, 9)), ("u".to_owned(), state(200, 3))];
         continuity.attach(server("a"), further, Start::End).unwrap();
-        assert_eq!(continuity.cursors()["s"].last.ms, 150, "an old stream keeps its place");
+        assert_eq!(continuity.cursors()["s"].last, at(150), "an old stream keeps its place");
         assert_eq!(continuity.cursors()["u"].added, 3);
     }
     #[test]
@@ -359,21 +404,22 @@ mod tests {
     #[test]
     fn what_is_still_there_is_read_from_its_first_entry_on() {
         let left = StreamState {
-            last: EntryId { ms: 100, n: 0 },
-            added: 9,
+            last: at(100),
+            added: Some(9),
             length: 3,
-            before: EntryId { ms: 90, n: 0 }.before(),
-            removed: EntryId { ms: 80, n: 0 },
+            before: at(90).before(),
+            removed: at(80),
+            incarnation: None,
         };
         assert!(left.has_no_holes() && !left.is_whole());
-        assert!(!StreamState { removed: EntryId { ms: 95, n: 0 }, ..left }.has_no_holes());
+        assert!(!StreamState { removed: at(95), ..left }.has_no_holes());
         let mut continuity = Continuity::default();
         let states = [("s".to_owned(), Some(left)), ("t".to_owned(), None)];
         continuity.attach(server("a"), states, Start::First).unwrap();
         assert_eq!(continuity.cursors()["t"], Cursor::default());
         for ms in [90, 95, 100] {
             assert_eq!(continuity.check(&server("a"), [("s", Some(left))]), Err(Break::EntriesMissed));
-            continuity.advance("s", EntryId { ms, n: 0 }).unwrap();
+            continuity.advance("s", at(ms)).unwrap();
         }
         assert_eq!(continuity.check(&server("a"), [("s", Some(left))]), Ok(()));
         // Of none that is left, reading starts at the end.

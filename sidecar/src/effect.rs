@@ -22,6 +22,7 @@ use crate::{
     position::RowVersion,
 };
 
+mod keyless;
 mod lookups;
 mod rosters;
 
@@ -124,6 +125,7 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
             | Change::Garbage(_)
             | Change::Message(_)
             | Change::Notice(_)
+            | Change::Published(_)
             | Change::Other => {}
         }
     }
@@ -133,7 +135,7 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
 /// Whether a planted bug lets this pass.
 fn is_planted(why: TableReason) -> bool {
     planted(match why {
-        TableReason::Truncated => Bug::TruncateIgnored,
+        TableReason::Truncated | TableReason::Changed { .. } => Bug::TruncateIgnored,
         TableReason::Redefined | TableReason::Described => Bug::RedefinitionIgnored,
         TableReason::Unreadable(_) => Bug::UnreadableIgnored,
     })
@@ -159,6 +161,9 @@ fn void_table(table: &Table, version: Option<RowVersion>) -> impl Iterator<Item 
 
 fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table, effects: &mut Vec<Effect<'a>>) {
     let version = row.version;
+    if let Some(keyless) = row.keyless {
+        return keyless::row_effects(row, keyless, table, effects);
+    }
     let Some(key) = &row.key else {
         effects.extend(void_table(table, version));
         effects.extend(table.rows.iter().filter_map(rosters::unknown));

@@ -22,7 +22,7 @@ use crate::{
     catalog::{Cache, Catalog},
     change::{
         Change, SourceReason,
-        TableReason::{self, Described, Redefined, Truncated},
+        TableReason::{self, Changed, Described, Redefined, Truncated},
     },
     clock::{Now, Tick},
     coherence::{self, Fenced, History, Refusal, RowHash, Void},
@@ -38,6 +38,7 @@ use crate::{
     loaders::Loaders,
     planted::{Bug, planted},
     position::{Commit, Gtid, RowVersion},
+    publication::What,
     shelves::Shelves,
     store::{Shelf, Store},
     sync::{ArcSwap, ArcSwapOption, AtomicBool, Mutex},
@@ -51,6 +52,7 @@ mod breaks;
 mod depends;
 mod epochs;
 mod names;
+mod published;
 mod reading;
 mod rosters;
 mod sweeping;
@@ -67,6 +69,8 @@ pub use rosters::Unshown;
 
 /// The media type of a hydrated value: the row as the change event carried it.
 pub const ROW_TYPE: &str = "application/vnd.freshet.row+json";
+/// The same in CBOR, in which a row may be filled.
+pub const ROW_TYPE_IN_CBOR: &str = "application/vnd.freshet.row+cbor";
 
 /// The state of a running sidecar.
 ///
@@ -144,8 +148,11 @@ impl<S: Shelf> Engine<S> {
         let mut core = self.core();
         // Under the lock, or a fill could be put where nobody looks for it any more.
         let retired = self.store.swap(shelves);
-        if catalog.caches.values().any(|cache| cache.spec.on_change == OnChange::Hydrate) {
+        if catalog.caches.values().any(|cache| cache.spec.ranks_values()) {
             core.history.keep_images();
+        }
+        if catalog.caches.values().any(|cache| cache.spec.published) {
+            core.history.keep_stamps();
         }
         let old = self.catalog();
         let scopes = old.iter().flat_map(|old| old.scopes()).map(|scope| &scope.rows);
@@ -292,6 +299,8 @@ impl<S: Shelf> Engine<S> {
         change: &Change<'_>,
         now: Now,
     ) -> Option<Break> {
+        let read = change;
+        let change = change.told();
         let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match change {
             Change::Heartbeat(heartbeat) => {
@@ -299,8 +308,11 @@ impl<S: Shelf> Engine<S> {
                 feed.hold_heartbeat(heartbeat.kind, now.tick.before(age));
             }
             Change::Source { why: SourceReason::Redefined, .. }
-            | Change::Table { why: Truncated | Redefined | Described, .. } => {
+            | Change::Table { why: Truncated | Redefined | Described | Changed { .. }, .. } => {
                 bump(&feed.stats.tables);
+                if let Change::Table { why: Changed { oversized: true }, .. } = change {
+                    bump(&feed.stats.oversized);
+                }
             }
             Change::Source { why: SourceReason::Unreadable(_), .. }
             | Change::Table { why: TableReason::Unreadable(_), .. }
@@ -309,6 +321,12 @@ impl<S: Shelf> Engine<S> {
             }
             Change::Row(_) | Change::Tombstone(_) => {
                 bump(&feed.stats.rows);
+            }
+            Change::Published(publication) => {
+                if matches!(publication.what, What::Unreadable(_)) {
+                    bump(&feed.stats.unreadable);
+                }
+                self.publish(catalog, feed, publication, now);
             }
             Change::Transaction(_) | Change::Message(_) | Change::Notice(_) | Change::Other => {}
         }
@@ -336,12 +354,13 @@ impl<S: Shelf> Engine<S> {
         // Whoever sees that it was applied finds it done.
         bump(&feed.stats.entries);
         // Last: a break voids what the change itself has made.
-        breaks(feed, change)
+        breaks(feed, read)
     }
 
     /// Learns from a change that came before a stream's position: that its table is there, and how its keys
     /// look. Nothing depends on the change itself.
     pub fn recall(&self, tables: &Tables, change: &Change<'_>, now: Tick) {
+        let change = change.told();
         let effects = effects(change, concerned(change, tables).inspect(|table| table.be_seen()));
         let mut core = self.core();
         for effect in effects {

@@ -16,6 +16,7 @@ use crate::{
     dependencies::Dependencies,
     planted::{Bug, planted},
     position::Position,
+    publication::Stamp,
     upstream::Origin,
 };
 
@@ -57,6 +58,8 @@ pub struct Entry {
     age: u32,
     /// What is known of an upstream's answer; nothing of all other values.
     pub origin: Option<Box<Origin>>,
+    /// What orders it among all that was published about its key; nothing of other values.
+    stamp: Option<Box<Stamp>>,
     held: Held,
 }
 
@@ -188,6 +191,7 @@ impl Entry {
             on,
             age: 0,
             origin,
+            stamp: None,
             held,
         }
     }
@@ -221,6 +225,7 @@ impl Entry {
             // Rows aren't compressed.
             coded: None,
             origin: None,
+            stamp: None,
             held: Held::new(Arc::clone(&self.held.stats), bytes, on.as_deref()),
             on,
             ..*self
@@ -231,6 +236,18 @@ impl Entry {
     #[must_use]
     pub fn stands(&self) -> bool {
         self.on.as_ref().is_none_or(|on| on.hold(self.seq) || planted(Bug::DependencyUnread))
+    }
+
+    /// The same, of a value that was published so.
+    #[must_use]
+    pub fn published(self, stamp: Stamp) -> Self {
+        Self { stamp: Some(Box::new(stamp)), ..self }
+    }
+
+    /// What orders it among all that was published about its key, if it was published.
+    #[must_use]
+    pub fn stamp(&self) -> Option<Stamp> {
+        self.stamp.as_deref().copied()
     }
 
     /// The same, of a value that was this old already when it was stored.

@@ -2,7 +2,8 @@
 //!
 //! Formats, as of Debezium Server 3.6: an entry has one field, the key's JSON, whose value is the event's JSON
 //! (`compact`), or the fields `key`, `value` and one per header with an upper-case name (`extended`). A null
-//! key or value is the text `default`. Either JSON can be wrapped as `{"schema":…,"payload":…}`.
+//! key or value is the text `default`. Either JSON can be wrapped as `{"schema":…,"payload":…}`. What other transports
+//! carry is given as such fields; where one carries no keys, they are `topic` and `value`.
 //!
 //! Every entry becomes some change: what can't be read becomes a [`Change`] that voids whatever it might
 //! concern, so that unknown input neither stops the stream nor leaves a value alive.
@@ -16,22 +17,23 @@ use serde_json::value::RawValue;
 
 use crate::{
     change::{
-        Change, Columns, End, Fault, Heartbeat, Mark, Op, Origin, RowChange, SourceReason, TableId,
-        TableName, TableReason, Transaction, TransactionId, postgres,
+        Change, Columns, Fault, Heartbeat, Keyless, Mark, Op, Origin, RowChange, SourceReason, TableId,
+        TableName, TableReason, TransactionId,
     },
-    position::{Commit, RowVersion},
+    position::RowVersion,
 };
 
 mod columns;
 mod deletes;
+mod entry;
 mod notices;
+mod published;
 
 pub use columns::columns;
 pub(crate) use columns::scalar;
 pub use deletes::Deletes;
-
-/// What the sink writes for a null key or value.
-const NULL: &[u8] = b"default";
+use entry::Entry;
+pub(crate) use published::{ENVELOPE, is_envelope, write};
 
 /// What a stream carries, so that an entry that can't be read voids no more than it might concern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +52,16 @@ pub enum StreamRole {
 /// delete: [`Deletes::read`] knows better.
 #[must_use]
 pub fn read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'a> {
-    try_read(role, fields).unwrap_or_else(|Unread(fault, table)| match (table, role) {
+    let read = match published::read(fields) {
+        Some(Ok(said)) => Ok(Change::Published(Box::new(said))),
+        Some(Err(published::Unreadable(Some(table)))) => Err(Unread(Fault::Publication, Some(table))),
+        // It may be about anything, wherever it stands.
+        Some(Err(published::Unreadable(None))) => {
+            return Change::Source { why: SourceReason::Unreadable(Fault::Publication), version: None };
+        }
+        None => try_read(role, fields),
+    };
+    read.unwrap_or_else(|Unread(fault, table)| match (table, role) {
         (Some(table), _) => unreadable(table, fault),
         (None, StreamRole::Table(name)) => unreadable(TableName::from_binding(name), fault),
         (None, StreamRole::Routed) => Change::Source { why: SourceReason::Unreadable(fault), version: None },
@@ -91,116 +102,11 @@ fn try_read<'a>(role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Result<C
     }
 }
 
-/// An entry's parts.
-struct Entry<'a> {
-    key: &'a [u8],
-    value: &'a [u8],
-    /// The key on the other side of a key change.
-    other_key: Option<&'a [u8]>,
-}
-
-impl<'a> Entry<'a> {
-    fn of(fields: &'a [(Vec<u8>, Vec<u8>)]) -> Option<Self> {
-        if let [(key, value)] = fields {
-            return Some(Self { key, value, other_key: None });
-        }
-        let field = |name: &[u8]| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_slice());
-        Some(Self {
-            key: field(b"key")?,
-            value: field(b"value")?,
-            other_key: field(b"__DEBEZIUM.OLDKEY").or_else(|| field(b"__DEBEZIUM.NEWKEY")),
-        })
-    }
-
-    /// Whether its value is null: what a transform made of a delete is `null` in JSON, wrapped or not.
-    fn is_tombstone(&self) -> bool {
-        let wrapped = || std::str::from_utf8(self.value).is_ok_and(|text| columns::unwrap(text) == "null");
-        self.value == NULL || self.value == b"null" || self.value.ends_with(b":null}") && wrapped()
-    }
-
-    /// The columns of its key, if it has one.
-    fn key(&self) -> Result<Option<Columns<'a>>, ()> {
-        if self.key == NULL { Ok(None) } else { text_columns(self.key).map(Some).ok_or(()) }
-    }
-
-    fn other_key(&self) -> Option<Columns<'a>> {
-        self.other_key.and_then(text_columns)
-    }
-
-    /// The begin or end of a transaction: `{"id":…}` and its status with counts, null at the begin.
-    fn marker(&self) -> Option<Change<'static>> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Key<'a> {
-            #[serde(borrow)]
-            id: Cow<'a, str>,
-        }
-        #[derive(Deserialize)]
-        struct Marker<'a> {
-            status: Status,
-            #[serde(borrow, rename = "event_count")]
-            _event_count: &'a RawValue,
-            #[serde(borrow)]
-            data_collections: &'a RawValue,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "UPPERCASE")]
-        enum Status {
-            Begin,
-            End,
-        }
-        #[derive(Deserialize)]
-        struct Count<'a> {
-            #[serde(borrow)]
-            data_collection: Cow<'a, str>,
-            event_count: u64,
-        }
-        let name = payload::<Key<'_>>(self.key)?.id;
-        let marker: Marker<'_> = payload(self.value)?;
-        let end = match marker.status {
-            Status::Begin => None,
-            Status::End => {
-                let counts: Option<Vec<Count<'_>>> =
-                    serde_json::from_str(marker.data_collections.get()).ok()?;
-                let events =
-                    counts.iter().flatten().map(|c| (TableId::of(&c.data_collection), c.event_count));
-                Some(End { commit: commit(&name), events: events.collect() })
-            }
-        };
-        Some(Change::Transaction(Transaction { id: TransactionId::of(&name), gtid: name.parse().ok(), end }))
-    }
-
-    /// Debezium's own heartbeat: `{"serverName":…}` and a time, nothing else.
-    fn heartbeat(&self) -> Option<Change<'static>> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct Key<'a> {
-            #[serde(borrow, rename = "serverName")]
-            _server_name: &'a RawValue,
-        }
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Beat {
-            ts_ms: u64,
-        }
-        payload::<Key<'_>>(self.key)?;
-        let at_ms = payload::<Beat>(self.value)?.ts_ms;
-        let kind = freshet_crds::Heartbeat::Debezium;
-        Some(Change::Heartbeat(Heartbeat { kind, at_ms, dated: false, number: None, mark: Mark::default() }))
-    }
-}
-
-/// The commit that a transaction's end is named after: `<xid>:<lsn>`, or a GTID.
-fn commit(name: &str) -> Option<Commit> {
-    if let Some((xid, lsn)) = postgres(name) {
-        return Some(Commit::Postgres { lsn: lsn.parse().ok()?, xid: Some(xid.parse().ok()?) });
-    }
-    name.parse().ok().map(Commit::Gtid)
-}
-
 #[derive(Deserialize)]
 struct Value<'a> {
     op: Option<String>,
+    #[serde(borrow)]
+    before: Option<&'a RawValue>,
     #[serde(borrow)]
     after: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -313,6 +219,7 @@ fn data<'a>(
         op,
         key,
         other_key: entry.other_key(),
+        keyless: entry.is_keyless().then_some(Keyless { before: value.before }),
         after: value.after,
         version: source.version(),
         commit_ms: source.ts_ms,
@@ -348,6 +255,7 @@ fn tombstone<'a>(role: &StreamRole, entry: &Entry<'a>) -> Result<Change<'a>, Unr
         op: Op::Delete,
         key,
         other_key: entry.other_key(),
+        keyless: None,
         after: None,
         version: None,
         commit_ms: None,

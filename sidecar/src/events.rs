@@ -85,6 +85,8 @@ pub struct Voided {
 pub enum Cause<'a> {
     /// A change.
     Change(&'a Change<'a>),
+    /// An application has published something.
+    Published,
     /// This pod was asked to drop a value, or has found it to be wrong.
     Dropped,
     /// This pod was asked to drop what depends on a tag.
@@ -168,9 +170,11 @@ impl Cause<'_> {
             },
             Self::Change(Change::Table { why, .. }) => match why {
                 TableReason::Truncated => "truncate",
+                TableReason::Changed { .. } => "change",
                 TableReason::Redefined | TableReason::Described => "redefine",
                 TableReason::Unreadable(_) => "unreadable",
             },
+            Self::Published => "publish",
             Self::Dropped => "drop",
             Self::Tag => "tag",
             // No other change makes anything void but by a new epoch.
@@ -189,7 +193,7 @@ impl Cause<'_> {
             Self::Epoch => Some("epoch"),
             Self::Positioned => Some("positioned"),
             Self::Binding => Some("binding"),
-            Self::Change(_) | Self::Dropped | Self::Tag => None,
+            Self::Change(_) | Self::Published | Self::Dropped | Self::Tag => None,
         }
     }
 }

@@ -21,7 +21,8 @@ use crate::{
     freshness::Evidence,
     histogram::Histogram,
     planted::{Bug, planted},
-    position::{Commit, EntryId, Position},
+    position::{Commit, Place, Position},
+    publishing::Desk,
     sync::{self, ArcSwapOption},
     watermark::{Reached, Watermark},
 };
@@ -54,11 +55,15 @@ pub struct Feed {
     pub spec: SourceSpec,
     /// What was counted.
     pub stats: FeedStats,
-    /// How long after its id each entry was applied, by the wall clocks of both sides.
+    /// Where this pod's application publishes to the source.
+    pub publishing: Desk,
+    /// How long after it was written each record was applied, by the wall clocks of both sides.
     pub delays: Histogram,
     epoch: AtomicU64,
     connected: AtomicBool,
     gapped: AtomicBool,
+    /// Whether what is proven of the streams is proven of the database.
+    of_database: AtomicBool,
     /// Ticks; zero: never.
     proven: AtomicU64,
     heartbeats: [AtomicU64; 2],
@@ -99,6 +104,8 @@ pub struct FeedStats {
     pub tables: AtomicU64,
     /// Heartbeats of either kind.
     pub heartbeats: AtomicU64,
+    /// Changes that don't name their row because its key has no room.
+    pub oversized: AtomicU64,
     /// Entries that couldn't be read.
     pub unreadable: AtomicU64,
     /// Connections made.
@@ -110,8 +117,8 @@ pub struct FeedStats {
 pub struct Report {
     /// The last error, until it is mended.
     pub error: Option<String>,
-    /// The newest entry applied, per stream.
-    pub positions: Vec<(String, EntryId)>,
+    /// The newest record applied, per stream.
+    pub positions: Vec<(String, Place)>,
     /// Entries added and not yet applied, as of the last check.
     pub pending: u64,
     /// How often the epoch changed, by reason.
@@ -130,10 +137,12 @@ impl Feed {
         Self {
             spec,
             stats: FeedStats::default(),
+            publishing: Desk::default(),
             delays: Histogram::new(DELAYS),
             epoch: AtomicU64::new(1),
             connected: AtomicBool::new(false),
             gapped: AtomicBool::new(false),
+            of_database: AtomicBool::new(false),
             proven: AtomicU64::new(0),
             heartbeats: Default::default(),
             held: Default::default(),
@@ -181,6 +190,17 @@ impl Feed {
     /// Notes that positions were lost to a break, or found anew.
     pub fn set_gapped(&self, gapped: bool) {
         self.gapped.store(gapped, Ordering::Release);
+    }
+
+    /// Notes whether its transport reads the database itself: what is proven of the streams is proven of the database then.
+    pub fn set_of_database(&self, of_database: bool) {
+        self.of_database.store(of_database, Ordering::Release);
+    }
+
+    /// Whether its transport reads the database itself, so that no heartbeat is needed.
+    #[must_use]
+    pub fn is_of_database(&self) -> bool {
+        self.of_database.load(Ordering::Acquire)
     }
 
     /// Notes that everything that was in the streams at `at` has been applied.
@@ -326,8 +346,20 @@ impl Feed {
             connected: self.connected.load(Ordering::Acquire),
             gapped: self.gapped.load(Ordering::Acquire),
             proven: tick(&self.proven),
-            heartbeat: heartbeat.and_then(|kind| tick(&self.heartbeats[kind as usize])),
+            heartbeat: match heartbeat {
+                Some(_) if self.is_of_database() => tick(&self.proven),
+                Some(kind) => tick(&self.heartbeats[kind as usize]),
+                None => None,
+            },
         }
+    }
+
+    /// The same for what applications publish: there is no database behind it whose heartbeats could prove more than the
+    /// transport does.
+    #[must_use]
+    pub fn evidence_of_publications(&self, attached: bool) -> Evidence {
+        let evidence = self.evidence(attached, None);
+        Evidence { heartbeat: evidence.proven, ..evidence }
     }
 
     /// Changes what status tells.

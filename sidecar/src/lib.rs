@@ -25,6 +25,7 @@ mod bounds;
 pub mod catalog;
 pub mod change;
 pub mod clock;
+pub mod codec;
 pub mod coding;
 pub mod coherence;
 pub mod continuity;
@@ -53,6 +54,10 @@ pub mod mounts;
 mod planted;
 pub mod position;
 pub mod probe;
+pub mod publication;
+pub mod publishers;
+pub mod publishing;
+pub mod record;
 #[cfg(test)]
 mod recorded;
 pub mod reload;

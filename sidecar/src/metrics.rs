@@ -284,8 +284,14 @@ fn sources(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     };
     let changes = feeds().flat_map(|(labels, feed)| {
         let s = &feed.stats;
-        [("row", &s.rows), ("table", &s.tables), ("heartbeat", &s.heartbeats), ("unreadable", &s.unreadable)]
-            .map(|(kind, n)| (with(&labels, "kind", kind), count(n)))
+        let kinds = [
+            ("row", &s.rows),
+            ("table", &s.tables),
+            ("oversized", &s.oversized),
+            ("heartbeat", &s.heartbeats),
+            ("unreadable", &s.unreadable),
+        ];
+        kinds.map(|(kind, n)| (with(&labels, "kind", kind), count(n)))
     });
     sheet.counters("changes", "Changes applied, by kind", changes)?;
     let entries = feeds().map(|(labels, feed)| (labels, count(&feed.stats.entries)));
@@ -312,6 +318,16 @@ fn sources(sheet: &mut Sheet<'_>, catalog: &Catalog) -> fmt::Result {
     let delays = feeds().map(|(labels, feed)| (labels, &feed.delays));
     let help = "From an entry's id to its application";
     sheet.family("change_delay", help, Some(&Unit::Seconds), MetricType::Histogram, delays)?;
+    let publishing = || feeds().filter(|(_, feed)| status::is_published_to(catalog, feed));
+    let published = publishing().flat_map(|(labels, feed)| {
+        let s = &feed.publishing.stats;
+        [("written", &s.written), ("failed", &s.failed), ("unknown", &s.unknown)]
+            .map(|(outcome, n)| (with(&labels, "outcome", outcome), count(n)))
+    });
+    sheet.counters("published", "What was published through this sidecar, by what came out", published)?;
+    let durations = publishing().map(|(labels, feed)| (labels, &feed.publishing.stats.durations));
+    let help = "How long requests to publish took until the source had all of it";
+    sheet.family("publish_duration", help, Some(&Unit::Seconds), MetricType::Histogram, durations)?;
     let bound = catalog.freshness.bound.as_ref();
     let ages = feeds().filter_map(|(labels, feed)| {
         let at = status::judge(catalog, feed, now).0.applied_through(bound)?;

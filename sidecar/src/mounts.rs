@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use freshet_crds::binding::CaSpec;
+use freshet_connect::Certificates;
+use freshet_crds::{
+    binding::{CaSpec, TlsSpec, UrlSpec},
+    names,
+};
 
 /// Where the Secrets and ConfigMaps that a binding refers to are mounted: `FOLDER/NAME/KEY`.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +45,30 @@ impl Mounts {
                 read("caFrom", "ConfigMap", self.config_maps.as_deref(), &from.name, &from.key).map(Some)
             }
         }
+    }
+
+    /// The certificates on both sides that a source names.
+    pub fn certificates(&self, tls: &TlsSpec) -> Result<Certificates, Unreadable> {
+        let authorities = self.authorities(tls.ca.as_ref())?;
+        let ours = |name: &str, key| self.secret("clientCertificateFrom", name, key);
+        let client = match &tls.client_certificate {
+            None => None,
+            Some(name) => Some((ours(name, names::TLS_CERTIFICATE)?, ours(name, names::TLS_KEY)?)),
+        };
+        Ok(Certificates { authorities, client })
+    }
+
+    /// The text of a URL that is in a Secret; of one that isn't nothing is read.
+    pub fn url<U>(&self, url: &UrlSpec<U>) -> Result<String, Unreadable> {
+        match url {
+            UrlSpec::Plain(_) => Ok(String::new()),
+            UrlSpec::Secret(from) => self.text("the URL", &from.name, &from.key),
+        }
+    }
+
+    /// A key of a Secret that is a text.
+    pub fn text(&self, what: &'static str, name: &str, key: &str) -> Result<String, Unreadable> {
+        Ok(String::from_utf8_lossy(&self.secret(what, name, key)?).into_owned())
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
+use crate::publication::Stamp;
+
 mod commit;
 mod gtid;
+mod place;
 
 pub use commit::{Commit, NoPosition, Position, Snapshot};
 pub use gtid::{Gtid, GtidSet, NoGtid};
+pub use place::Place;
 
 /// The id of an entry in a Redis stream: `<milliseconds>-<number>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +42,8 @@ pub enum RowVersion {
         /// The row within the event.
         row: u64,
     },
+    /// What applications have published.
+    Published(Stamp),
 }
 
 // === impl EntryId ===
@@ -80,6 +86,10 @@ impl RowVersion {
                 Some(row) => Self::Binlog { server, file, offset, row },
                 None => Self::Binlog { server, file, offset: offset.saturating_sub(1), row: u64::MAX },
             },
+            Self::Published(stamp) => match stamp.sequence.checked_sub(1) {
+                Some(sequence) => Self::Published(Stamp { sequence, ..stamp }),
+                None => Self::Published(Stamp { start_ms: stamp.start_ms.saturating_sub(1), ..stamp }),
+            },
         }
     }
 }
@@ -92,6 +102,7 @@ impl PartialOrd for RowVersion {
                 Self::Binlog { server: s, file: f, offset: o, row: r },
                 Self::Binlog { server: s2, file: f2, offset: o2, row: r2 },
             ) if s == s2 => Some((f, o, r).cmp(&(f2, o2, r2))),
+            (Self::Published(a), Self::Published(b)) => Some(a.cmp(b)),
             _ => None,
         }
     }

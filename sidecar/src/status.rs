@@ -17,6 +17,7 @@ use crate::{
     engine::Engine,
     feed::Feed,
     freshness::{Evidence, Reason, Vouch},
+    publishing::{Desk, hindrance},
     store::count,
     upstream::Upstream,
     views::{View, rows::RowView},
@@ -61,7 +62,12 @@ pub fn judge(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> (Evidence, &'sta
     let bound = catalog.freshness.bound.as_ref();
     let caches = || catalog.caches.values().filter(|cache| Arc::ptr_eq(&cache.feed, feed));
     let attached = caches().all(|cache| cache.attached.load(Ordering::Acquire));
-    let evidence = feed.evidence(attached, bound.map(|b| b.heartbeat));
+    let is_published = caches().next().is_some() && caches().all(|cache| cache.spec.published);
+    let evidence = if is_published {
+        feed.evidence_of_publications(attached)
+    } else {
+        feed.evidence(attached, bound.map(|b| b.heartbeat))
+    };
     let state = match evidence.vouch(bound, now) {
         Vouch::Fresh => "Fresh",
         Vouch::Stale { reason, .. } => match reason {
@@ -135,6 +141,7 @@ fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
     let age = |at: Option<Tick>| at.map(|at| millis(now.since(at)));
     let report = feed.with_report(|r| r.clone());
     json!({
+        "transport": feed.spec.transport.kind(),
         "state": state,
         "reason": report.error,
         "epoch": feed.epoch(),
@@ -143,10 +150,32 @@ fn source(catalog: &Catalog, feed: &Arc<Feed>, now: Tick) -> Value {
         "watermark": feed.position().map(|text| String::from_utf8_lossy(&text).into_owned()),
         "lagMs": report.lag_ms,
         "pending": report.pending,
-        "vouchedBy": bound.map_or("Continuity".to_owned(), |b| format!("Heartbeat{:?}", b.heartbeat)),
+        "vouchedBy": match bound {
+            Some(bound) if !feed.is_of_database() => format!("Heartbeat{:?}", bound.heartbeat),
+            _ => "Continuity".to_owned(),
+        },
         "appliedThroughAgeMs": age(evidence.applied_through(bound)),
         "entries": count(&feed.stats.entries),
+        "oversized": count(&feed.stats.oversized),
         "unreadable": count(&feed.stats.unreadable),
+        "publishing": is_published_to(catalog, feed).then(|| publishing(feed)),
+    })
+}
+
+/// Whether any cache holds what is published to a source.
+pub(crate) fn is_published_to(catalog: &Catalog, feed: &Arc<Feed>) -> bool {
+    catalog.caches.values().any(|cache| cache.spec.published && Arc::ptr_eq(&cache.feed, feed))
+}
+
+/// What was published through this sidecar, and what keeps it from that.
+fn publishing(feed: &Feed) -> Value {
+    let Desk { stats, .. } = &feed.publishing;
+    let hindrance = hindrance(&feed.spec).map(str::to_owned);
+    json!({
+        "reason": hindrance.or_else(|| feed.publishing.error()),
+        "written": count(&stats.written),
+        "failed": count(&stats.failed),
+        "unknown": count(&stats.unknown),
     })
 }
 

@@ -1,7 +1,7 @@
 //! What has been read of a feed's streams, and what follows from it.
 //!
 //! No I/O and no clock: whoever reads the streams hands in what came, and when. [`crate::source`] does so with
-//! Redis, and a simulator with a model of it.
+//! every transport, and a simulator with a model of them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::{
     accounts::Accounts,
     catalog::Cache,
-    change::{Change, Fault, TableId, Transaction},
+    change::{Change, Fault, Transaction},
     clock::{Now, Tick},
     coherence::Versions,
     continuity::{Break, Continuity, ServerIdentity, Start, StreamState},
@@ -22,20 +22,25 @@ use crate::{
     envelope::{self, Deletes, StreamRole},
     feed::Feed,
     planted::{Bug, planted},
-    position::{Commit, EntryId},
+    position::Place,
+    publication::{Stamp, What},
+    publishers::{Heard, Publishers},
+    record::{Batch, Reading, Record},
     replication::{MasterLink, Replication},
     store::{Shelf, Store},
 };
 
+mod following;
 mod log_end;
 mod pace;
 mod plan;
 mod replay;
+mod settle;
 mod unsettled;
 
 use log_end::LogEnd;
 use pace::Pace;
-pub use plan::Plan;
+pub use plan::{Parts, Plan};
 use replay::{Follows, Replay};
 use unsettled::{Seen, Unsettled};
 
@@ -45,13 +50,7 @@ const LOOK_BACK: (usize, usize) = (4, 256);
 /// What status says of a replica that has lost its master.
 const LINK_DOWN: &str = "the replica has no link to its master (master_link_status)";
 
-/// One entry: its id and its fields in order.
-pub type RawEntry = (EntryId, Vec<(Vec<u8>, Vec<u8>)>);
-
-/// What was read of several streams, each in its order.
-pub type Entries = Vec<(String, Vec<RawEntry>)>;
-
-/// Who the server is and how the streams stand, asked in one transaction.
+/// Who the server is and how the streams stand, in one moment.
 #[derive(Clone, Debug)]
 pub struct Survey {
     /// The server.
@@ -80,6 +79,14 @@ pub struct Tail<S = Store> {
     end_since: LogEnd,
     replication: Replication,
     pace: Pace,
+    publishers: Publishers,
+    /// Whether several streams have one order: when all have been read to their ends, everything is known that was written
+    /// before what was read last.
+    has_one_order: bool,
+    /// Whether messages may be lost on the way though no connection is.
+    loses_silently: bool,
+    /// How the topics are divided that are followed.
+    parts: Parts,
     /// What came before the first entry of the one stream that is read from there.
     replay: Replay,
     /// The last delete of each stream.
@@ -108,6 +115,10 @@ impl<S: Shelf> Tail<S> {
             end_since: LogEnd::default(),
             replication: Replication::default(),
             pace: Pace::default(),
+            publishers: Publishers::default(),
+            has_one_order: true,
+            loses_silently: false,
+            parts: Parts::default(),
             replay: Replay::default(),
             deletes: HashMap::new(),
             was_positioned: false,
@@ -115,15 +126,16 @@ impl<S: Shelf> Tail<S> {
         }
     }
 
-    /// What to follow from now on; `None` if the binding has the feed no more. A stream that isn't part of it loses
-    /// its position: what happens in it until it is followed again is nobody's.
-    pub fn plan(&mut self) -> Option<Plan> {
-        let plan = Plan::of(&self.feed, self.engine.catalog()?)?;
-        self.continuity.retain(|stream| plan.streams.contains_key(stream));
-        self.deletes.retain(|stream, _| plan.streams.contains_key(stream));
-        let tables = plan.tables.keys().map(|name| TableId::of(name)).collect();
-        self.accounts.follow(plan.streams.len() == 1, tables);
-        Some(plan)
+    /// The same of a transport whose streams have no order among each other.
+    #[must_use]
+    pub fn without_order(self) -> Self {
+        Self { has_one_order: false, ..self }
+    }
+
+    /// The same of a transport that may lose messages though no connection is lost: publishers have to be heard of.
+    #[must_use]
+    pub fn losing_silently(self) -> Self {
+        Self { loses_silently: true, ..self }
     }
 
     /// Whether a plan is still that of the binding.
@@ -156,11 +168,10 @@ impl<S: Shelf> Tail<S> {
         self.continuity.lacks(plan.streams.keys())
     }
 
-    /// The streams to read on, each from behind this entry.
-    pub fn cursors<'p>(&self, plan: &'p Plan) -> impl Iterator<Item = (&'p str, EntryId)> {
-        plan.streams
-            .keys()
-            .filter_map(|name| Some((name.as_str(), self.continuity.cursors().get(name)?.last)))
+    /// How far a stream has been read; `None` where reading has no place yet.
+    #[must_use]
+    pub fn place(&self, stream: &str) -> Option<Place> {
+        self.continuity.cursors().get(stream).map(|cursor| cursor.last)
     }
 
     /// Entries to ask of each stream.
@@ -181,22 +192,22 @@ impl<S: Shelf> Tail<S> {
 
     /// How many to look back at next, when these are what was seen so far: a few at a time, since any may be large.
     #[must_use]
-    pub fn look_further_back(role: &StreamRole, seen: &[RawEntry]) -> Option<usize> {
-        pace::further(Self::look_back(role)?, seen.iter().map(|(_, fields)| fields.as_slice()))
+    pub fn look_further_back(role: &StreamRole, seen: &[Record]) -> Option<usize> {
+        pace::further(Self::look_back(role)?, seen)
     }
 
     /// Learns how keys look from the newest entries of a stream that will be read from its first one on, before any is
     /// hydrated under another shape.
-    pub fn preview(&mut self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
+    pub fn preview(&mut self, plan: &Plan, stream: &str, entries: &[Record], now: Tick) {
         let Some(role) = plan.streams.get(stream).filter(|_| self.lacks_position(stream)) else { return };
-        for (_, fields) in entries {
+        for Record { fields, .. } in entries {
             self.engine.recall(&plan.tables, &envelope::read(role, fields), now);
         }
     }
 
     /// Learns from the newest entries up to where a stream will be positioned, oldest first: which tables it carries, how
     /// their keys look, and what the last numbers were. That it ever had any is enough to know that its table is there.
-    pub fn recall(&mut self, plan: &Plan, stream: &str, entries: &[RawEntry], now: Tick) {
+    pub fn recall(&mut self, plan: &Plan, stream: &str, entries: &[Record], now: Tick) {
         // What is newer than a position will be read, and counts then.
         let Some(role) = plan.streams.get(stream).filter(|_| self.lacks_position(stream)) else { return };
         if let StreamRole::Table(table) = role
@@ -204,10 +215,13 @@ impl<S: Shelf> Tail<S> {
         {
             table.be_seen();
         }
-        self.pace.learn(entries.iter().map(|(_, fields)| fields.as_slice()));
-        for (_, fields) in entries {
+        self.pace.learn(entries.iter());
+        for Record { fields, .. } in entries {
             let change = envelope::read(role, fields);
             self.accounts.recall(&change);
+            if let Change::Published(said) = &change {
+                self.publishers.recall(said, now);
+            }
             self.end.see(&change);
             if let Some(version) = change.newest() {
                 self.engine.foresee(&plan.caches, version);
@@ -236,7 +250,9 @@ impl<S: Shelf> Tail<S> {
             // A stream that was followed before has come to an end, and its snapshot is none that a slot was made with.
             (start, from_nothing) = (Start::First, state.is_whole() && !self.was_positioned);
         } else if plan.is_warm() && !self.is_positioned() {
-            warn!("starting cold: entries were deleted (XDEL) from among those that the stream still has");
+            warn!(
+                "starting cold: of what the stream still has something is missing in between, or it has several partitions"
+            );
         }
         if !self.is_positioned() {
             self.engine.begin_rosters(&self.feed, from_nothing);
@@ -268,27 +284,20 @@ impl<S: Shelf> Tail<S> {
         self.feed.set_gapped(false);
     }
 
-    /// Takes what a read of so many entries per stream answered. It was asked at `asked`.
-    pub fn read(&mut self, plan: &Plan, entries: Entries, count: usize, asked: Tick, now: Now) {
-        match self.apply(entries, count, plan, now) {
+    /// Takes what a read answered that was asked at `asked`.
+    pub fn read(&mut self, plan: &Plan, reading: Reading, asked: Tick, now: Now) {
+        match self.apply(reading, plan, now) {
             Ok(true) => self.prove(self.replication.read(asked)),
             Ok(false) => {}
             Err(why) => self.lose(why, now.tick),
         }
     }
 
-    /// Takes a survey with a read of so many entries per stream, asked in one transaction at `asked`, and checks
-    /// continuity: on a break everything is void and nothing has a position.
-    pub fn check(
-        &mut self,
-        plan: &Plan,
-        survey: &Survey,
-        entries: Entries,
-        count: usize,
-        asked: Tick,
-        now: Now,
-    ) {
+    /// Takes a survey with a read of the same moment, asked at `asked`, and checks continuity: on a break everything is void
+    /// and nothing has a position.
+    pub fn check(&mut self, plan: &Plan, survey: &Survey, reading: Reading, asked: Tick, now: Now) {
         let Survey { server, link, states } = survey;
+        let states = || states.iter().map(|(name, state)| (name.as_str(), *state));
         let whole_at = self.replication.hear(*link, asked);
         self.feed.with_report(|r| match link {
             Some(MasterLink { up: false, .. }) => r.error = Some(LINK_DOWN.to_owned()),
@@ -296,15 +305,18 @@ impl<S: Shelf> Tail<S> {
             _ => drop(r.error.take_if(|error| error == LINK_DOWN)),
         });
         let verdict = self.continuity.check_server(server).and_then(|()| {
-            let complete = self.apply(entries, count, plan, now)?;
-            let pending = states.iter().filter_map(|(name, state)| {
-                Some(state.as_ref()?.added.saturating_sub(self.continuity.cursors().get(name)?.added))
-            });
+            self.continuity.check_streams(states())?;
+            let complete = self.apply(reading, plan, now)?;
+            let pending = states()
+                .filter_map(|(name, state)| Some(state?.unread(*self.continuity.cursors().get(name)?)));
             self.feed.with_report(|r| r.pending = pending.sum());
-            let states = || states.iter().map(|(name, state)| (name.as_str(), *state));
             if complete {
                 self.continuity.check(server, states())?;
                 self.prove(whole_at);
+                if self.loses_silently && self.publishers.silenced(now.tick) {
+                    self.announce(Break::MessagesMissed, false, now.tick);
+                    self.engine.doubt_publications(&plan.caches, Stamp::default(), now);
+                }
             }
             self.continuity.check_unread(states())
         });
@@ -318,6 +330,7 @@ impl<S: Shelf> Tail<S> {
         if self.is_positioned() {
             self.continuity.reset();
             self.accounts.reset();
+            self.publishers.reset();
             self.replay = Replay::default();
             self.deletes.clear();
             self.feed.forget_place();
@@ -329,18 +342,17 @@ impl<S: Shelf> Tail<S> {
     }
 
     /// Applies what was read; whether it reached the end of every stream.
-    fn apply(&mut self, read: Entries, count: usize, plan: &Plan, now: Now) -> Result<bool, Break> {
-        let (mut complete, mut newest) = (true, 0);
-        let ordered = plan.streams.len() == 1;
-        self.pace.learn(read.iter().flat_map(|(_, entries)| entries).map(|(_, fields)| fields.as_slice()));
-        for (stream, entries) in read {
-            complete &= entries.len() < count;
+    fn apply(&mut self, Reading { batches, at_end }: Reading, plan: &Plan, now: Now) -> Result<bool, Break> {
+        let mut newest = 0;
+        let (ordered, keeps_books) = (plan.streams.len() == 1, self.has_order(plan));
+        self.pace.learn(batches.iter().flat_map(|batch| &batch.records));
+        for Batch { stream, records, through } in batches {
             let Some(role) = plan.streams.get(&stream) else { continue };
             let mut deletes = self.deletes.remove(&stream).unwrap_or_default();
-            for (id, fields) in entries {
-                self.continuity.advance(&stream, id)?;
+            for Record { place, written_ms, fields } in records {
+                self.continuity.advance(&stream, place)?;
                 let mut change = deletes.read(role, &fields);
-                match self.replay.see(id, &mut change) {
+                match self.replay.see(place, &mut change) {
                     Follows::Nothing => {}
                     Follows::Beginning { at, began } => {
                         if began {
@@ -358,9 +370,34 @@ impl<S: Shelf> Tail<S> {
                     && self.told.insert(fault)
                 {
                     let why = fault.as_str();
-                    warn!(stream, %id, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
+                    warn!(stream, %place, why, "an entry can't be read: what it may concern is void; further ones of this kind are only counted");
                 }
-                self.accounts.note(&change);
+                // Of several partitions each has some of a publisher's numbers.
+                if let Change::Published(said) = &change
+                    && keeps_books
+                {
+                    match self.publishers.note(said, now.tick) {
+                        Heard::InOrder => {}
+                        // What it said before may have been a change of rows, which nobody here knows of.
+                        Heard::Joined
+                            if self.loses_silently
+                                || matches!(said.what, What::Change(_) | What::Beat | What::Bye) =>
+                        {
+                            self.announce(Break::MessagesMissed, false, now.tick);
+                            self.engine.doubt_publications(&plan.caches, said.stamp, now);
+                        }
+                        Heard::Joined => {
+                            self.engine.doubt_publications(&plan.caches, said.stamp, now);
+                        }
+                        Heard::Missed => {
+                            self.announce(Break::MessagesMissed, false, now.tick);
+                            self.engine.doubt_publications(&plan.caches, said.stamp, now);
+                        }
+                    }
+                }
+                if keeps_books {
+                    self.accounts.note(&change);
+                }
                 self.end_since.see(&change);
                 if let Some(version) = change.newest() {
                     self.newest.see(version);
@@ -371,94 +408,44 @@ impl<S: Shelf> Tail<S> {
                     }
                     self.announce(why, false, now.tick);
                 }
-                self.follow_log(&change, now.tick);
+                if let Change::Published(said) = &change {
+                    self.feed.publishing.note(said);
+                }
+                if keeps_books {
+                    self.follow_log(&change, now.tick);
+                }
                 if ordered && matches!(change, Change::Transaction(Transaction { end: Some(_), .. })) {
                     // Before anything else is read: a loss that this end shows is told before its commit counts.
                     self.settle(ordered, now.tick);
                 }
-                newest = newest.max(id.ms);
-                if !self.replay.is_old(id) {
-                    self.feed.delays.count(Duration::from_millis(now.wall_ms.saturating_sub(id.ms)));
+                newest = newest.max(written_ms.unwrap_or_default());
+                if let Some(written_ms) = written_ms.filter(|_| !self.replay.is_old(place)) {
+                    self.feed.delays.count(Duration::from_millis(now.wall_ms.saturating_sub(written_ms)));
                 }
+            }
+            if let Some(through) = through {
+                self.continuity.pass(&stream, through);
             }
             self.deletes.insert(stream, deletes);
         }
         // Of several streams one may be behind another, until all have been read to their ends. Within one stream the
         // order is exact.
-        if complete || ordered {
+        if (at_end || ordered) && keeps_books {
             self.settle(ordered, now.tick);
             self.feed.tell_position();
         }
-        if complete {
+        if at_end {
             self.feed.set_straggling(false);
         }
         self.feed.with_report(|r| {
-            if complete {
+            if at_end {
                 r.lag_ms = 0;
             } else if newest > 0 {
                 r.lag_ms = now.wall_ms.saturating_sub(newest);
             }
             r.positions = self.continuity.cursors().iter().map(|(name, c)| (name.clone(), c.last)).collect();
         });
-        Ok(complete)
-    }
-
-    /// Notes how far a change shows the database's log to have been applied.
-    fn follow_log(&mut self, change: &Change<'_>, now: Tick) {
-        match Seen::of(change) {
-            Some(Seen::Whole(commit)) if planted(Bug::CommitAtOnce) => {
-                self.engine.commit(&self.feed, commit, true, now);
-            }
-            Some(seen) => self.unsettled.push(seen),
-            None => {}
-        }
-        if planted(Bug::PositionOfRow)
-            && let Some(lsn) = change.mark().and_then(|mark| mark.lsn)
-        {
-            self.engine.commit(&self.feed, Commit::Postgres { lsn, xid: None }, true, now);
-        }
-        if planted(Bug::MarkOfOpen)
-            && let Some(gtid) = change.mark().and_then(|mark| mark.gtid)
-        {
-            self.engine.commit(&self.feed, Commit::Gtid(gtid), true, now);
-        }
-        // Transactions come whole and in the order of their commits: before an event of one, every other that was
-        // committed up to the event's own place.
-        self.passed = self.passed.max(change.mark().and_then(|mark| mark.lsn));
-    }
-
-    /// Takes everything for applied that was written before what was read last.
-    fn settle(&mut self, ordered: bool, now: Tick) {
-        let settled = self.accounts.settle();
-        if let Some(why) = settled.lost {
-            self.announce(why, false, now);
-        } else if settled.began && !planted(Bug::BeginningIgnored) {
-            self.engine.renew(&self.feed, now);
-        }
-        // Of several streams, what has been applied of a transaction that is under way would count as applied through
-        // the ones before it.
-        if !settled.doubt && (ordered || !settled.open) {
-            // What was read at once may be of a transaction that has only begun, or of one that names none.
-            self.end.take(&mut self.end_since);
-            let (seen, all) = self.unsettled.take();
-            // First: whoever sees a position, or a heartbeat, finds what it stands for.
-            self.engine.settle_rosters(&self.feed);
-            if !all {
-                self.feed.with_commits(|commits| commits.forget(now));
-            }
-            for seen in seen {
-                match seen {
-                    Seen::Whole(commit) => {
-                        self.engine.commit(&self.feed, commit, self.end.is_at(commit), now);
-                    }
-                    Seen::Statement(gtid) => self.engine.statement(&self.feed, gtid, now),
-                }
-            }
-        }
-        self.feed.confirm_heartbeats();
-        if let Some(lsn) = self.passed.take_if(|_| !settled.doubt) {
-            self.feed.pass(lsn);
-        }
+        Ok(at_end)
     }
 
     /// Notes that everything was applied that was in the streams at this instant, if any is known.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Subcommand, ValueEnum};
-use freshet_bench::{latency, survey};
+use freshet_bench::{latency, survey, transports};
 use freshet_e2e::cargo::{build_example, build_for_e2e};
 use freshet_e2e::command::output_within;
 
@@ -32,6 +32,15 @@ pub(crate) enum Bench {
     },
     /// What the operator's questions to its sidecars cost, and how old its answers get.
     Survey(Survey),
+    /// What a sidecar uses while nothing comes, and to apply what does, over every transport.
+    Transports {
+        /// For how many seconds nothing comes.
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// Messages that are applied.
+        #[arg(long, default_value_t = 200_000)]
+        messages: usize,
+    },
     /// What it costs to read the top of a view, beside Redis, and to rank one.
     Views {
         /// Reads of each kind.
@@ -85,6 +94,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Audit { rounds } => inside("audit", *rounds, None),
         Bench::Entries { entries } => inside("entries", *entries, None),
         Bench::Survey(args) => survey(args),
+        Bench::Transports { seconds, messages } => transports(*seconds, *messages),
         Bench::Views { samples } => inside("views", *samples, Some(&build_for_e2e("freshet-sidecar")?)),
     }
 }
@@ -95,6 +105,17 @@ fn inside(what: &str, number: usize, measured: Option<&Path>) -> Result<()> {
     let report =
         output_within(Command::new(program).args([what, &number.to_string()]).args(measured), INSIDE)?;
     print!("{report}");
+    Ok(())
+}
+
+fn transports(seconds: u64, messages: usize) -> Result<()> {
+    let options = transports::Options {
+        sidecar: build_for_e2e("freshet-sidecar")?,
+        kinds: transports::Kind::ALL.to_vec(),
+        idle: Duration::from_secs(seconds),
+        messages,
+    };
+    print!("{}", transports::run(&options)?);
     Ok(())
 }
 

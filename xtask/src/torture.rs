@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use freshet_e2e::cargo::build_for_e2e;
-use freshet_e2e::torture::{self, Options, Source, faults};
+use freshet_e2e::torture::{self, Options, Source, Transport, faults};
 
 /// Seconds of a week.
 const LONGEST: u64 = 7 * 24 * 3600;
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Repeats a run's plan; without it, one is drawn and printed.
     #[arg(long)]
     seed: Option<u64>,
+    /// What carries the changes from the databases to the sidecars.
+    #[arg(long, value_enum, default_value_t = Carrier::RedisStream)]
+    transport: Carrier,
     /// Only one of the databases.
     #[arg(long)]
     only: Option<Database>,
@@ -41,6 +44,17 @@ enum Database {
     Mariadb,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "camelCase")]
+enum Carrier {
+    /// Streams of a Redis with a replica.
+    RedisStream,
+    /// Streams of NATS JetStream.
+    NatsJetStream,
+    /// Topics of Kafka.
+    Kafka,
+}
+
 /// Runs it, prints what it came to, and fails if there were violations.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let drawn =
@@ -51,6 +65,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         time.filter(|time| !time.is_zero()).context("--minutes is more than zero and at most a week's")?;
     let sidecar = args.sidecar.clone().map_or_else(|| build_for_e2e("freshet-sidecar"), Ok)?;
     let mut options = Options::new(sidecar, seed, time);
+    options.transport = match args.transport {
+        Carrier::RedisStream => Transport::RedisStream,
+        Carrier::NatsJetStream => Transport::NatsJetStream,
+        Carrier::Kafka => Transport::Kafka,
+    };
     if let Some(database) = args.only {
         options.sources = vec![match database {
             Database::Postgres => Source::Postgres,
@@ -59,14 +78,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if !args.faults.is_empty() {
         let named = args.faults.iter().map(|name| {
-            faults::Fault::named(name).with_context(|| {
-                let all: Vec<_> = faults::ALL.iter().map(|fault| fault.name).collect();
-                format!("no fault is called {name}; there are: {}", all.join(", "))
+            let fits = |fault: &faults::Fault| fault.fits(&options.sources, options.transport);
+            faults::Fault::named(name).filter(fits).with_context(|| {
+                let all = faults::ALL.iter().filter(|fault| fits(fault)).map(|fault| fault.name);
+                let (all, transport) = (all.collect::<Vec<_>>().join(", "), options.transport.name());
+                format!("no fault of these databases over {transport} is called {name}; there are: {all}")
             })
         });
-        options.faults = named.collect::<Result<_>>()?;
+        let named = named.collect::<Result<_>>()?;
+        options.faults = named;
     }
-    println!("torture with seed {seed}");
+    println!("torture of {} with seed {seed}", options.transport.name());
     let report = torture::run(&options)?;
     print!("{report}");
     if let Some(path) = &args.report {

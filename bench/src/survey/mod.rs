@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use freshet_e2e::process::until;
 
-use crate::{Machine, Spread};
-use asker::{Asker, Usage};
+use crate::{Machine, Spread, Usage};
+use asker::Asker;
 use fleet::{Fleet, Manner};
 use pauses::pauses;
 

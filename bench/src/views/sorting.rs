@@ -40,7 +40,7 @@ impl Sorting {
         for _ in 0..ROUNDS {
             let begun = Instant::now();
             let ranked =
-                rank(spec, &filter, [Some(text.as_bytes())]).map_err(|why| anyhow::anyhow!("{why:?}"))?;
+                rank(spec, &filter, [Some(Ok(text.as_bytes()))]).map_err(|why| anyhow::anyhow!("{why:?}"))?;
             times[0].push(begun.elapsed());
             let begun = Instant::now();
             let plain = plain(&text)?;

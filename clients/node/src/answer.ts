@@ -31,6 +31,8 @@ export interface Answer<T> {
    * problem; `null` if it wasn't sent.
    */
   stored: string | null;
+  /** The media type of what is cached, as it came. */
+  contentType: string | null;
 }
 
 /** What came over the wire. */
@@ -44,6 +46,7 @@ export interface Response {
 export function nothing(status: Status, detail: string | null): Answer<Uint8Array> {
   return {
     value: null, status, detail, found: false, ttl: null, age: null, position: null, lease: null, fill: null, stored: null,
+    contentType: null,
   };
 }
 
@@ -68,6 +71,7 @@ export function ofGet(response: Response): Answer<Uint8Array> {
     lease: header(response, "freshet-lease"),
     fill: header(response, "freshet-fill"),
     stored: null,
+    contentType: header(response, "content-type"),
   };
 }
 
@@ -84,7 +88,7 @@ interface Batch {
 }
 
 /** The last word of a problem's type, if it is a problem. */
-function problemOf(response: Response): string | null {
+export function problemOf(response: Response): string | null {
   if (!header(response, "content-type")?.startsWith("application/problem+json")) return null;
   return lastWord(parsed(response));
 }
@@ -94,7 +98,13 @@ function lastWord(problem: unknown): string | null {
   return typeof type === "string" ? type.slice(type.lastIndexOf("/") + 1) : null;
 }
 
-function parsed(response: Response): unknown {
+/** Seconds after which it may be asked again, where that is said. */
+export function retryAfter(response: Response): number | null {
+  return integer(header(response, "retry-after"));
+}
+
+/** The body's JSON, `null` where it is none. */
+export function parsed(response: Response): unknown {
   try {
     return JSON.parse(Buffer.from(response.body).toString());
   } catch {

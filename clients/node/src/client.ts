@@ -1,8 +1,9 @@
 import { places } from "./address.ts";
 import type { Answer } from "./answer.ts";
-import { json, type Codec } from "./codec.ts";
+import { cbor, type Codec } from "./codec.ts";
 import { Exchange } from "./exchange.ts";
 import type { Key } from "./keys.ts";
+import { publish, type Publication, type Published } from "./publish.ts";
 import { get, invalidate, put, remove, type Fill } from "./requests.ts";
 
 export interface ClientOptions {
@@ -31,7 +32,7 @@ export interface ReadOptions {
 }
 
 export interface FillOptions<T> {
-  /** Default: `json()`. */
+  /** Default: `cbor()`. */
   readonly codec?: Codec<T>;
   /** Dependencies besides the cache's own, made by `table`, `row` and `tag`. */
   readonly depends?: readonly string[];
@@ -69,18 +70,21 @@ export class Client {
   async getOrLoad<T>(
     cache: string, key: Key, loader: (fill: Fill) => Maybe<T> | Promise<Maybe<T>>, options: LoadOptions<T> = {},
   ): Promise<Answer<T>> {
-    const { codec = json<T>(), wait = this.#wait, minPosition, noCache } = options;
+    const { codec = cbor<T>(), wait = this.#wait, minPosition, noCache } = options;
     // Whoever is behind waits for the log from the start. Whoever finds somebody loading asks again, and then waits: that
     // sidecar is known to answer.
     const first = minPosition === undefined ? 0 : wait;
-    let found = await get(this.#exchange, this.#tell, cache, key, { wait: first, minPosition, noCache });
+    const { accept } = codec;
+    let found = await get(this.#exchange, this.#tell, cache, key, { wait: first, minPosition, noCache, accept });
     if (found.fill === "other" && wait > 0 && first === 0 && !noCache) {
-      found = await get(this.#exchange, this.#tell, cache, key, { wait });
+      found = await get(this.#exchange, this.#tell, cache, key, { wait, accept });
     }
     if (found.found) {
       if (found.value === null) return { ...found, value: null };
       try {
-        return { ...found, value: codec.decode(found.value) };
+        const value =
+          codec.decodeType === undefined ? codec.decode(found.value) : codec.decodeType(found.contentType ?? "", found.value);
+        return { ...found, value };
       } catch {
         this.#tell(cache, "undecodable");
       }
@@ -95,14 +99,14 @@ export class Client {
     return { ...found, value, stored };
   }
 
-  /** What is cached, as bytes; on a miss with a lease for `put`. It waits only if it is told to. */
+  /** What is cached, as the bytes that are stored; on a miss with a lease for `put`. It waits only if it is told to. */
   get(cache: string, key: Key, options: ReadOptions = {}): Promise<Answer<Uint8Array>> {
     return get(this.#exchange, this.#tell, cache, key, { wait: 0, ...options });
   }
 
   /** Stores what was read after `lease` was given: `stored`, `fenced`, `unavailable`, `unencodable` or a problem. */
   put<T>(cache: string, key: Key, lease: string, value: Maybe<T>, options: FillOptions<T> = {}): Promise<string> {
-    const codec = options.codec ?? json<T>();
+    const codec = options.codec ?? cbor<T>();
     return put(this.#exchange, this.#tell, cache, key, lease, value, codec, fillOf(options));
   }
 
@@ -116,6 +120,18 @@ export class Client {
    */
   invalidateTag(text: string): Promise<string> {
     return invalidate(this.#exchange, text);
+  }
+
+  /**
+   * Tells every pod whose sidecar follows the cache's source what is so from now on. The cache is `published`.
+   *
+   * It answers when the source has all of it, and this pod's reads see it, within 6 s and `timeout`. It throws a
+   * `PublishError`, and for what can't be a key a `TypeError`. Nothing is tried again by itself: whoever publishes once more,
+   * later, wins over what others have published meanwhile, and only the application knows what holds by then. As `delete`, it
+   * is always tried.
+   */
+  publish<T>(cache: string, publication: Publication<T>): Promise<Published> {
+    return publish(this.#exchange, cache, publication);
   }
 
   /** Closes all connections. A closed client can be used again. */

@@ -1,4 +1,4 @@
-import { Agent, request as send, type ClientRequest, type IncomingMessage } from "node:http";
+import { Agent, request as send, type AgentOptions, type ClientRequest, type IncomingMessage } from "node:http";
 import { connect, type NetConnectOpts, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Place } from "./address.ts";
@@ -22,6 +22,11 @@ export interface Request {
   readonly wait?: number;
   /** Whether it may be left unsent while the sidecar hangs, as every GET and PUT may. */
   readonly pausable?: boolean;
+  /**
+   * Whether it goes over a connection of its own, and so never twice: of one that was used before nobody knows whether it was
+   * closed before the request or because of it.
+   */
+  readonly once?: boolean;
 }
 
 /** Why there is no answer, in a word. */
@@ -37,11 +42,14 @@ export class Unavailable extends Error {
 /** Carries requests to the sidecar, over connections that are used again. */
 export class Exchange {
   readonly #agent: Agent;
+  /** Keeps no connection. */
+  readonly #single: Agent;
   readonly #timeout: number;
   readonly #health = new Health();
 
   constructor(places: Place[], timeout: number, maxIdle: number) {
-    this.#agent = new Connections(places, maxIdle);
+    this.#agent = new Connections(places, { keepAlive: true, maxFreeSockets: maxIdle, timeout: IDLE });
+    this.#single = new Connections(places, { keepAlive: false });
     this.#timeout = timeout;
   }
 
@@ -57,13 +65,15 @@ export class Exchange {
 
   close(): void {
     this.#agent.destroy();
+    this.#single.destroy();
   }
 
   async #once(request: Request, deadline: number, again: boolean): Promise<Response | Unavailable> {
     const { method, path, body } = request;
     const headers: Record<string, string | number> = { ...request.headers, Host: "freshet" };
     if (method === "PUT" || method === "POST") headers["Content-Length"] = body?.byteLength ?? 0;
-    const sent = send({ agent: this.#agent, method, path, headers, maxHeaderSize: MOST_OF_A_HEAD });
+    const agent = request.once ? this.#single : this.#agent;
+    const sent = send({ agent, method, path, headers, maxHeaderSize: MOST_OF_A_HEAD });
     const end = (): void => {
       sent.destroy(new Unavailable(performance.now() - deadline > LATE ? "late" : "timeout"));
     };
@@ -111,8 +121,8 @@ function reason(error: unknown): string {
 class Connections extends Agent {
   readonly #places: Place[];
 
-  constructor(places: Place[], maxIdle: number) {
-    super({ keepAlive: true, maxFreeSockets: maxIdle, timeout: IDLE });
+  constructor(places: Place[], options: AgentOptions) {
+    super(options);
     this.#places = places;
   }
 

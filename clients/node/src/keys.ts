@@ -11,16 +11,21 @@ export type Parameter = Column | null;
 
 /** The path of a key, one segment per column; `null` where a column's text isn't Unicode. */
 export function path(cache: string, key: Key): string | null {
-  const columns = (Array.isArray(key) ? key : [key]) as readonly Column[];
-  const texts = columns.map(text);
+  const columns = texts(key);
   try {
-    const segments = texts.map(encodeURIComponent);
-    if (segments[0]?.startsWith("_")) segments[0] = "%5F" + segments[0].slice(1);
-    return ["/v1", encodeURIComponent(cache), ...segments].join("/");
+    const escaped = columns.map(encodeURIComponent);
+    if (escaped[0]?.startsWith("_")) escaped[0] = "%5F" + escaped[0].slice(1);
+    return ["/v1", encodeURIComponent(cache), ...escaped].join("/");
   } catch (error) {
     if (error instanceof URIError) return null;
     throw error;
   }
+}
+
+/** A key's columns as texts, not encoded; `null` where one isn't Unicode. */
+export function segments(key: Key): string[] | null {
+  const columns = texts(key);
+  return columns.some((column) => /\p{Surrogate}/u.test(column)) ? null : columns;
 }
 
 /** A dependency on all of a table, by the name that the binding has: `inventory.product`. */
@@ -45,6 +50,10 @@ export function tag(text: string): string {
 export function queryKey(text: string, parameters: readonly Parameter[] = []): string {
   const canonical = `[${[text, ...parameters].map(literal).join(",")}]`;
   return "q-" + createHash("sha256").update(canonical).digest("hex").slice(0, 32);
+}
+
+function texts(key: Key): string[] {
+  return ((Array.isArray(key) ? key : [key]) as readonly Column[]).map(text);
 }
 
 function text(column: Column): string {

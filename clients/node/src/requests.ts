@@ -26,6 +26,7 @@ export interface Wanted {
   readonly wait: number;
   readonly minPosition?: string | undefined;
   readonly noCache?: boolean | undefined;
+  readonly accept?: string | undefined;
 }
 
 /** One read. */
@@ -38,6 +39,7 @@ export async function get(
   if (wanted.wait > 0) headers["Prefer"] = `wait=${Number(wanted.wait.toFixed(3))}`;
   if (wanted.minPosition !== undefined) headers["Freshet-Min-Position"] = wanted.minPosition;
   if (wanted.noCache) headers["Cache-Control"] = "no-cache";
+  if (wanted.accept !== undefined) headers["Accept"] = wanted.accept;
   const outcome = await exchange.ask({ method: "GET", path: target, headers, wait: wanted.wait });
   const answer = !(outcome instanceof Unavailable)
     ? ofGet(outcome)

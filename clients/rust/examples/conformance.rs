@@ -1,15 +1,16 @@
 //! Does what `clients/conformance` asks for, a line of JSON at a time.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead as _, Write as _},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use freshet_client::{
-    Answer, Bytes, Client, Codec, Config, Fill, Json, Key, Load, Outcome, Parameter, Read, Status, query_key,
-    row, table, tag,
+    Answer, Bytes, Cbor, Client, Codec, Config, Fill, Json, Key, Load, Outcome, Parameter, Publication,
+    PublishError, PublishProblem, Read, Status, query_key, row, table, tag,
 };
 use serde_json::{Value, json};
 
@@ -65,6 +66,7 @@ async fn answer(client: &Client, call: &Value) -> Result<Value, Failure> {
         Some("get") => {
             let found = client.get(cache, &key, &load.read).await;
             let mut said = shown(&found);
+            said["type"] = json!(found.content_type);
             said["text"] = json!(found.value.as_deref().map(String::from_utf8_lossy));
             said
         }
@@ -74,8 +76,13 @@ async fn answer(client: &Client, call: &Value) -> Result<Value, Failure> {
         Some("put") => {
             let lease = call["lease"].as_str().unwrap_or_default();
             let value = Some(&call["value"]).filter(|value| !value.is_null());
-            json!({"outcome": word(&client.put(cache, &key, lease, value, load, &Json).await, "stored")})
+            let outcome = match call["codec"].as_str() {
+                Some("json") => client.put(cache, &key, lease, value, load, &Json).await,
+                _ => client.put(cache, &key, lease, value, load, &Cbor).await,
+            };
+            json!({"outcome": word(&outcome, "stored")})
         }
+        Some("publish") => publish(client, cache, call).await?,
         Some("invalidate_tag") => {
             let outcome = client.invalidate_tag(call["tag"].as_str().unwrap_or_default()).await;
             json!({"outcome": word(&outcome, "invalidated")})
@@ -87,7 +94,8 @@ async fn answer(client: &Client, call: &Value) -> Result<Value, Failure> {
             let shown = |value: Vec<u8>| json!(BASE64_STANDARD.encode(value));
             get_or_load(client, cache, key, load, &codec, bytes, shown).await
         }
-        _ => get_or_load(client, cache, key, load, &Json, Ok, |value| value).await,
+        _ if call["codec"] == "json" => get_or_load(client, cache, key, load, &Json, Ok, |value| value).await,
+        _ => get_or_load(client, cache, key, load, &Cbor, Ok, |value| value).await,
     })
 }
 
@@ -128,6 +136,55 @@ async fn get_or_load<T, C: Codec<T>>(
             said
         }
     }
+}
+
+async fn publish(client: &Client, cache: &str, call: &Value) -> Result<Value, Failure> {
+    let list = |name: &str| call[name].as_array().into_iter().flatten();
+    let key = |key: &Value| Key::of(key.as_array().into_iter().flatten().map(column));
+    let mut publication = Publication::new();
+    for item in list("put") {
+        let (key, value) = (key(&item["key"]), &item["value"]);
+        let ttl = Duration::from_secs_f64(item["ttl"].as_f64().unwrap_or_default());
+        publication = match item["codec"].as_str() {
+            _ if item["unencodable"] == true => {
+                // JSON's names are texts.
+                publication.put_with(key, &BTreeMap::from([(vec![1], 1)]), ttl, &Json)
+            }
+            Some("json") => publication.put_with(key, value, ttl, &Json),
+            Some("bytes") => {
+                let bytes = BASE64_STANDARD.decode(value.as_str().unwrap_or_default())?;
+                publication.put_with(key, &bytes, ttl, &Bytes("application/octet-stream".into()))
+            }
+            _ => publication.put(key, value, ttl),
+        };
+    }
+    publication = list("delete").map(key).fold(publication, Publication::delete);
+    if call["clear"] == true {
+        publication = publication.clear();
+    }
+    let failed = |failed: &str, why: PublishProblem| {
+        let retry_after = why.retry_after.map(|after| after.as_secs());
+        json!({"failed": failed, "problem": why.problem, "reason": why.detail, "retry_after": retry_after})
+    };
+    Ok(match client.publish(cache, publication).await {
+        Ok(done) => {
+            let start = done.start.duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
+            json!({
+                "applied": done.applied,
+                "start": u64::try_from(start)?,
+                "publisher": done.publisher,
+                "sequence": done.sequence,
+            })
+        }
+        Err(PublishError::Unencodable(error)) => {
+            json!({"failed": "mistake", "problem": "unencodable", "reason": error.to_string()})
+        }
+        Err(PublishError::Mistake(why)) => failed("mistake", why),
+        Err(PublishError::Refused(why)) => failed("refused", why),
+        Err(PublishError::Unavailable(why)) => failed("unavailable", why),
+        Err(PublishError::Unknown(why)) => failed("unknown", why),
+        Err(other) => return Err(other.into()),
+    })
 }
 
 /// How many hits there are among as many reads at the same time.

@@ -60,6 +60,8 @@ pub struct Answer<T> {
     pub fill: Option<String>,
     /// What became of the loaded value; `None` if it wasn't sent.
     pub stored: Option<Outcome>,
+    /// The media type of what is cached, as it came.
+    pub content_type: Option<String>,
 }
 
 /// What came over the wire.
@@ -83,13 +85,15 @@ impl<T> Answer<T> {
             lease: None,
             fill: None,
             stored: None,
+            content_type: None,
         }
     }
 
     /// The same with another value.
     pub(crate) fn with<U>(self, value: Option<U>) -> Answer<U> {
-        let Self { value: _, status, detail, found, ttl, age, position, lease, fill, stored } = self;
-        Answer { value, status, detail, found, ttl, age, position, lease, fill, stored }
+        let Self { value: _, status, detail, found, ttl, age, position, lease, fill, stored, content_type } =
+            self;
+        Answer { value, status, detail, found, ttl, age, position, lease, fill, stored, content_type }
     }
 }
 
@@ -122,6 +126,7 @@ impl Response {
             lease: owned("freshet-lease"),
             fill: owned("freshet-fill"),
             stored: None,
+            content_type: owned(CONTENT_TYPE.as_str()),
             value: whole.then(|| self.body.clone()),
         }
     }
@@ -141,12 +146,18 @@ impl Response {
     }
 
     /// The last word of a problem's type, if it is a problem.
-    fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         self.text(CONTENT_TYPE.as_str()).filter(|kind| kind.starts_with("application/problem+json"))?;
         last_word(&serde_json::from_slice(&self.body).ok()?)
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    /// A problem's detail, if it is a problem and has one.
+    pub(crate) fn detail(&self) -> Option<String> {
+        let problem: Value = serde_json::from_slice(&self.body).ok()?;
+        problem["detail"].as_str().map(str::to_owned)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }

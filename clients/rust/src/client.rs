@@ -11,7 +11,8 @@ use hyper::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Answer, BadAddress, BoxError, Codec, Fill, Json, Key, Load, Outcome, Read, Status,
+    Answer, BadAddress, BoxError, Cbor, Codec, Fill, Key, Load, Outcome, Publication, PublishError,
+    Published, Read, Status,
     address::places,
     exchange::{Ask, Exchange, Unavailable},
     fill::{Encoded, Stored},
@@ -99,7 +100,7 @@ impl Client {
         Ok(Self(Arc::new(Inner { exchange, wait, on_problem, told: Mutex::default() })))
     }
 
-    /// The cached value, or what `loader` reads, which is then stored as JSON.
+    /// The cached value, or what `loader` reads, which is then stored as [CBOR](Cbor).
     ///
     /// `loader` reads the database, outside any transaction that has written; `None` stands for "there is no such row",
     /// which is cached, too. The error is the loader's.
@@ -114,7 +115,7 @@ impl Client {
         L: FnOnce(Fill) -> F,
         F: Future<Output = Result<Option<T>, E>>,
     {
-        self.get_or_load_with(cache, key, Load::default(), &Json, loader).await
+        self.get_or_load_with(cache, key, Load::default(), &Cbor, loader).await
     }
 
     /// [`Client::get_or_load`] with more to say.
@@ -136,16 +137,17 @@ impl Client {
         let waiting = Read { wait: Some(wait), ..wanted.clone() };
         // Whoever is behind waits for the log from the start. Whoever finds somebody loading asks again, and then waits: that
         // sidecar is known to answer.
+        let accept = codec.accept();
         let mut found = if wanted.min_position.is_some() {
-            self.get(cache, &key, &waiting).await
+            self.read(cache, &key, &waiting, accept).await
         } else {
-            let found = self.get(cache, &key, &now).await;
+            let found = self.read(cache, &key, &now, accept).await;
             let loading = found.fill.as_deref() == Some("other") && !wanted.no_cache && !wait.is_zero();
-            if loading { self.get(cache, &key, &waiting).await } else { found }
+            if loading { self.read(cache, &key, &waiting, accept).await } else { found }
         };
         if found.found {
             let Some(bytes) = &found.value else { return Ok(found.with(None)) };
-            if let Ok(value) = codec.decode(bytes) {
+            if let Ok(value) = codec.decode_type(found.content_type.as_deref().unwrap_or_default(), bytes) {
                 return Ok(found.with(Some(value)));
             }
             self.tell(cache, "undecodable");
@@ -161,8 +163,18 @@ impl Client {
         Ok(found.with(value))
     }
 
-    /// What is cached, as bytes; on a miss with a lease for [`Client::put`].
+    /// What is cached, as the bytes that are stored; on a miss with a lease for [`Client::put`].
     pub async fn get(&self, cache: &str, key: &Key, wanted: &Read) -> Answer<bytes::Bytes> {
+        self.read(cache, key, wanted, None).await
+    }
+
+    async fn read(
+        &self,
+        cache: &str,
+        key: &Key,
+        wanted: &Read,
+        accept: Option<&'static str>,
+    ) -> Answer<bytes::Bytes> {
         let wait = wanted.wait.unwrap_or_default();
         let mut headers = Vec::new();
         if !wait.is_zero() {
@@ -174,6 +186,7 @@ impl Client {
         if wanted.no_cache {
             headers.push(("cache-control", "no-cache".to_owned()));
         }
+        headers.extend(accept.map(|accept| ("accept", accept.to_owned())));
         let ask = Ask {
             method: Method::GET,
             path: key.path(cache),
@@ -181,6 +194,7 @@ impl Client {
             body: bytes::Bytes::new(),
             wait,
             pausable: true,
+            once: false,
         };
         let answer = match self.0.exchange.ask(ask).await {
             Ok(response) => response.answer(),
@@ -218,6 +232,7 @@ impl Client {
             body,
             wait: Duration::ZERO,
             pausable: false,
+            once: false,
         };
         self.0.exchange.ask(ask).await.map_or(Outcome::Unavailable, |response| response.outcome())
     }
@@ -232,8 +247,18 @@ impl Client {
             body,
             wait: Duration::ZERO,
             pausable: false,
+            once: false,
         };
         self.0.exchange.ask(ask).await.map_or(Outcome::Unavailable, |response| response.outcome())
+    }
+
+    /// Tells every pod whose sidecar follows the cache's source what is so from now on. The cache is `published`.
+    ///
+    /// It answers when the source has all of it, and this pod's reads see it, within 6 s and [`Config::timeout`]. Nothing is
+    /// tried again by itself: whoever publishes once more, later, wins over what others have published meanwhile, and only the
+    /// application knows what holds by then. As [`Client::delete`], it is always tried.
+    pub async fn publish(&self, cache: &str, publication: Publication) -> Result<Published, PublishError> {
+        self.0.exchange.ask(publication.ask(cache)?).await?.published()
     }
 
     async fn store<T, C: Codec<T>>(

@@ -51,6 +51,9 @@ pub(crate) struct Ask {
     pub(crate) wait: Duration,
     /// Whether it may be left unsent while the sidecar hangs. What drops values is tried in any case.
     pub(crate) pausable: bool,
+    /// Whether it goes over a new connection, and so never twice: of one that was used before nobody knows whether it was
+    /// closed before the request or because of it.
+    pub(crate) once: bool,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl Exchange {
             return Err(Unavailable::Paused);
         }
         let deadline = tokio::time::Instant::now() + self.timeout + ask.wait;
-        let outcome = timeout_at(deadline, self.once_or_again(&request)).await;
+        let outcome = timeout_at(deadline, self.once_or_again(&request, ask.once)).await;
         let outcome = outcome.unwrap_or(Err(Unavailable::Timeout));
         match &outcome {
             Ok(_) => self.health.answered(),
@@ -93,8 +96,12 @@ impl Exchange {
         outcome
     }
 
-    async fn once_or_again(&self, request: &Request<Full<Bytes>>) -> Result<Response, Unavailable> {
-        while let Some(mut connection) = self.take() {
+    async fn once_or_again(
+        &self,
+        request: &Request<Full<Bytes>>,
+        once: bool,
+    ) -> Result<Response, Unavailable> {
+        while let Some(mut connection) = if once { None } else { self.take() } {
             if connection.ready().await.is_err() {
                 continue;
             }

@@ -88,6 +88,7 @@ impl Stored {
             body,
             wait: Duration::ZERO,
             pausable: true,
+            once: false,
         }
     }
 
@@ -114,6 +115,7 @@ impl Stored {
             body: json!({"put": [item]}).to_string().into(),
             wait: Duration::ZERO,
             pausable: true,
+            once: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The columns of a key: `7.into()`, or `Key::of(["berlin", "42"])`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Key(Vec<String>);
 
 impl Key {

@@ -9,7 +9,8 @@
 //! # }
 //! ```
 //!
-//! Whatever becomes of the sidecar, the loader is called and its value returned: no error comes from the cache.
+//! Whatever becomes of the sidecar, the loader is called and its value returned: no error of a read comes from the cache. What
+//! can't be published is a [`PublishError`].
 
 mod address;
 mod answer;
@@ -19,12 +20,14 @@ mod exchange;
 mod fill;
 mod health;
 mod key;
+mod publish;
 mod read;
 
 pub use address::BadAddress;
 pub use answer::{Answer, Outcome, Status};
 pub use client::{Client, Config, OnProblem};
-pub use codec::{BoxError, Bytes, Codec, Json};
+pub use codec::{BoxError, Bytes, Cbor, Codec, Json};
 pub use fill::Fill;
 pub use key::{Key, Parameter, query_key, row, table, tag};
+pub use publish::{Publication, PublishError, PublishProblem, Published};
 pub use read::{Load, Read};

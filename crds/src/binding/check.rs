@@ -3,18 +3,25 @@
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 use super::{
-    CacheSpec, ColumnSpec, FreshnessSpec, Invalid, JITTER_FORM, LEAST_RETENTION, MAX_JITTER, MAX_VALUE_FORM,
-    RETENTION_FORM, SidecarSpec, SourceSpec, StalenessBound, StreamLayout, TOO_MANY_PARTS, UrlSpec,
+    CacheSpec, ColumnSpec, FreshnessSpec, Invalid, JITTER_FORM, MAX_JITTER, MAX_VALUE_FORM, SidecarSpec,
+    StalenessBound, TOO_MANY_PARTS,
 };
 use crate::{
     Cache, Collation, FillDependencies, Freshness, KeyType, OnChange, OnStale, Sidecar, Source, StartGate,
     names::SECRET_NAME_FORM, quantity, refusals, resources::ResourcesSpec,
 };
+use references::is_secret_name;
 
 mod audit;
+mod kafka;
+pub(super) mod nats;
+mod postgres;
 mod redis;
+mod references;
 mod shares;
+mod source;
 mod upstream;
+mod url;
 mod views;
 
 /// The range of `maxValue`, in bytes: a value is one allocation with a 32-bit length.
@@ -60,56 +67,32 @@ impl Faults {
         bytes
     }
 
-    pub(super) fn source(&mut self, source: &Source) -> Option<SourceSpec> {
-        let path = format!("spec.sources[{}]", source.name);
-        if !is_name(&source.name) {
-            self.add(format!("{path}.name"), refusals::SOURCE_NAME_FORM);
-        }
-        let Some(redis) = &source.redis_stream else {
-            self.add(path, refusals::ONE_KIND);
-            return None;
-        };
-        let path = format!("{path}.redisStream");
-        let (url, tls) = (self.url(&path, redis), self.tls(&path, redis));
-        let retention = redis.retention.as_ref().map(|text| {
-            let read = quantity::duration(text).filter(|retention| *retention >= LEAST_RETENTION);
-            if read.is_none() {
-                self.add(format!("{path}.retention"), format!("`{text}`: {RETENTION_FORM}"));
-            }
-            read.unwrap_or_default()
-        });
-        let layout = match (&redis.topic_prefix, &redis.stream) {
-            (Some(prefix), None) if is_topic(prefix) => StreamLayout::PerTable { prefix: prefix.clone() },
-            (Some(_), None) => {
-                self.add(
-                    format!("{path}.topicPrefix"),
-                    "topicPrefix has letters, digits, dots, dashes and underscores, as Debezium's topic.prefix",
-                );
-                return None;
-            }
-            (None, Some(stream)) if !stream.is_empty() => StreamLayout::Routed { stream: stream.clone() },
-            _ => {
-                self.add(path, refusals::ONE_LAYOUT);
-                return None;
-            }
-        };
-        let spec = SourceSpec { name: source.name.clone(), url: url?, tls: tls?, layout, retention };
-        // Of a URL in a Secret this can't be told before it is read.
-        if let UrlSpec::Plain(_) = spec.url
-            && let Err(unfit) = spec.url(String::new)
-        {
-            self.add(path, unfit.to_string());
-            return None;
-        }
-        Some(spec)
-    }
-
     fn cache_name(&mut self, path: &str, name: &str) {
         if !is_name(name) {
             self.add(format!("{path}.name"), refusals::CACHE_NAME_FORM);
         }
         if matches!(name, "status" | "views" | "events") {
             self.add(format!("{path}.name"), refusals::CACHE_NAME_TAKEN);
+        }
+    }
+
+    /// What a cache asks of its source.
+    fn cache_fits(&mut self, path: &str, cache: &Cache, source: &Source) {
+        let is_per_table = source.topic_prefix().is_some();
+        if cache.table.is_some() && cache.key.is_none() && source.is_without_keys() {
+            self.add(format!("{path}.key"), refusals::NATS_NEEDS_KEY);
+        }
+        if cache.warm_start && is_per_table {
+            self.add(format!("{path}.warmStart"), refusals::WARM_NEEDS_STREAM);
+        }
+        if cache.warm_start && source.keeps_nothing() {
+            self.add(format!("{path}.warmStart"), refusals::WARM_NEEDS_RECORDS);
+        }
+        if cache.on_change == OnChange::Hydrate && source.is_without_images() {
+            self.add(format!("{path}.onChange"), refusals::HYDRATE_NEEDS_IMAGES);
+        }
+        if cache.published && is_per_table {
+            self.add(format!("{path}.published"), refusals::PUBLISHED_NEEDS_STREAM);
         }
     }
 
@@ -132,21 +115,27 @@ impl Faults {
                 found
             }
         };
+        let from = source.and_then(|index| sources.get(index));
+        let is_per_table = from.is_some_and(|source| source.topic_prefix().is_some());
         for table in cache.tables() {
             let parts: Vec<_> = table.split('.').collect();
             if !(2..=3).contains(&parts.len())
                 || parts.iter().any(|p| p.is_empty() || p.contains(|c: char| c.is_ascii_whitespace()))
             {
                 self.add(&path, format!("`{table}`: {}", refusals::TABLE_FORM));
-            } else if parts.len() == 3
-                && let Some(Source { redis_stream: Some(redis), .. }) = source.and_then(|i| sources.get(i))
-                && redis.topic_prefix.is_some()
-            {
+            } else if parts.len() == 3 && is_per_table {
                 self.add(&path, format!("`{table}`: {TOO_MANY_PARTS}"));
             }
         }
-        if cache.tables().next().is_none() {
+        if let Some(from) = from {
+            self.cache_fits(&path, cache, from);
+        }
+        let has_tables = cache.tables().next().is_some();
+        if !has_tables && !cache.published {
             self.add(&path, refusals::NO_TABLES);
+        }
+        if cache.published && (has_tables || cache.fill_dependencies == FillDependencies::Required) {
+            self.add(&path, refusals::PUBLISHED_ALONE);
         }
         if cache.table.is_none() && cache.key.is_some() {
             self.add(format!("{path}.key"), refusals::KEY_NEEDS_TABLE);
@@ -174,12 +163,6 @@ impl Faults {
         if cache.warm_start && cache.on_change != OnChange::Hydrate {
             self.add(format!("{path}.warmStart"), refusals::WARM_IS_HYDRATED);
         }
-        if cache.warm_start
-            && let Some(Source { redis_stream: Some(redis), .. }) = source.and_then(|i| sources.get(i))
-            && redis.topic_prefix.is_some()
-        {
-            self.add(format!("{path}.warmStart"), refusals::WARM_NEEDS_STREAM);
-        }
         if cache.columns.len() > 256 || cache.lookups.len() > 8 {
             self.add(&path, "a cache has at most 256 columns and 8 lookups");
         }
@@ -197,6 +180,7 @@ impl Faults {
             on_change: cache.on_change,
             columns: cache.columns.clone(),
             lookups,
+            published: cache.published,
             warm_start: cache.warm_start,
             ttl,
             ttl_jitter,
@@ -293,24 +277,4 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
-}
-
-/// What Debezium accepts as a topic prefix.
-fn is_topic(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
-/// The name of a Secret: lower-case letters, digits, inner dashes and inner dots.
-fn is_secret_name(text: &str) -> bool {
-    let is_end = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    text.bytes().all(|b| is_end(b) || b"-.".contains(&b))
-        && text.bytes().next().is_some_and(is_end)
-        && text.bytes().last().is_some_and(is_end)
-}
-
-/// What a key of a Secret is made of; it becomes a path segment below the folder of mounted Secrets.
-fn is_secret_key(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with('.')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
 }

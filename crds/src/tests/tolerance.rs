@@ -49,7 +49,7 @@ fn an_upstream_cache_with_an_unknown_field_is_off_and_one_without_is_lost_with_n
     let repos = "  - {name: repos, upstream: {url: \"https://example\", mirror: a}}
   - {name: users, upstream: {url: \"https://example\"}}\n  memory: 64Mi";
     let manifest = rendered(&[
-        ("    redisStream:\n      url: redis://redis:6379\n      topicPrefix: shop\n", "    nats: {}\n"),
+        ("    redisStream:\n      url: redis://redis:6379\n      topicPrefix: shop\n", "    pulsar: {}\n"),
         ("  memory: 64Mi", repos),
     ]);
     assert_eq!(manifest.newer.caches, names(&["products", "pages", "repos"]));
@@ -98,9 +98,11 @@ fn an_audit_of_nothing_that_is_left_is_no_fault() {
 
 #[test]
 fn a_source_of_a_newer_kind_is_left_out_with_its_caches() {
-    for kind in
-        ["nats: {url: \"nats://nats\"}", "redisStream: {cluster: [a, b], stream: all}", "redisStream: 7"]
-    {
+    for kind in [
+        "pulsar: {url: \"pulsar://pulsar\"}",
+        "redisStream: {cluster: [a, b], stream: all}",
+        "redisStream: 7",
+    ] {
         let manifest = rendered(&[
             ("  - name: cdc", &format!("  - {{name: n, {kind}}}\n  - name: cdc")),
             (
@@ -133,7 +135,7 @@ fn a_source_that_works_without_what_is_unknown_goes_on() {
 fn of_a_binding_that_is_all_new_everything_is_off() {
     let manifest = rendered(&[(
         "    redisStream:\n      url: redis://redis:6379\n      topicPrefix: shop\n",
-        "    nats: {url: \"nats://nats\"}\n",
+        "    pulsar: {url: \"pulsar://pulsar\"}\n",
     )]);
     assert_eq!(manifest.newer.caches, names(&["products", "pages"]));
     let binding = manifest.binding().unwrap();
@@ -159,9 +161,9 @@ fn a_person_is_told_of_the_same_things() {
         matches!(&error, ReadError::UnknownField { path, .. } if path == "spec.caches[0].search"),
         "{error}"
     );
-    let error = by_hand("    redisStream:", "    nats: {}\n    redisStream:");
+    let error = by_hand("    redisStream:", "    pulsar: {}\n    redisStream:");
     assert!(
-        matches!(&error, ReadError::UnknownField { path, .. } if path == "spec.sources[0].nats"),
+        matches!(&error, ReadError::UnknownField { path, .. } if path == "spec.sources[0].pulsar"),
         "{error}"
     );
     let error = by_hand("ttl: 10m", "onChange: Patch");

@@ -109,7 +109,7 @@ fn others(subject: &Subject<'_>, report: &mut Report<'_>) {
         Severity::Hint,
         name,
         format!(
-            "{beyond}: should Redis lose a whole transaction right before one of tables that the binding doesn't \
+            "{beyond}: should a whole transaction be lost right before one of tables that the binding doesn't \
              read, nothing tells"
         ),
         "send everything into one stream and give the binding stream instead of topicPrefix, or capture the binding's \

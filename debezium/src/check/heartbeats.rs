@@ -40,13 +40,15 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     if subject.is(Database::Postgres) {
         messages(subject, report);
     }
-    report.has_to_be(
-        subject.without(Heartbeat::Debezium),
-        SKIP,
-        "true",
-        "false",
-        "the sink skips Debezium's own heartbeats",
-    );
+    if subject.wanted.sink.redis().is_some() {
+        report.has_to_be(
+            subject.without(Heartbeat::Debezium),
+            SKIP,
+            "true",
+            "false",
+            "the sink skips Debezium's own heartbeats",
+        );
+    }
     let poll = report.number(POLL, 500, "it is 5").unwrap_or(0);
     if poll > 100 {
         report.setting(
@@ -113,10 +115,7 @@ fn query(subject: &Subject<'_>, report: &mut Report<'_>) {
     let Some(query) = report.value(QUERY, "", format_args!("it is that of {generated}")) else { return };
     let severity = subject.without(Heartbeat::Database);
     let (severity, what) = if query.is_empty() {
-        (
-            severity,
-            "no heartbeat goes through the database's log: entries that Redis never got don't show".into(),
-        )
+        (severity, "no heartbeat goes through the database's log: entries that never came don't show".into())
     } else if !query.contains(mark) {
         (severity, format!("the heartbeat's query doesn't write what sidecars look for ({mark})"))
     } else if let Some(what) = lacks(query, subject) {

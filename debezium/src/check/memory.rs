@@ -11,13 +11,14 @@ const FILL_RATE: &str = "debezium.sink.redis.buffer.fill.rate";
 const OURS: &str = "metadata:debezium:";
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
-    store(
-        OFFSETS,
-        "the position in the log",
-        "changes that were made while it was away may be missed",
-        "io.debezium.storage.redis.offset.RedisOffsetBackingStore",
-        report,
-    );
+    let is_redis = subject.wanted.sink.redis().is_some();
+    let best = if is_redis {
+        "io.debezium.storage.redis.offset.RedisOffsetBackingStore"
+    } else {
+        "org.apache.kafka.connect.storage.FileOffsetBackingStore"
+    };
+    let lost = "changes that were made while it was away may be missed";
+    store(OFFSETS, "the position in the log", lost, best, report);
     key(subject, &format!("{OFFSETS}.redis.key"), "offsets", report);
     let flush = "debezium.source.offset.flush.interval.ms";
     if report.number(flush, 60_000, "it is 0").is_some_and(|flush| flush > 5_000) {
@@ -29,16 +30,16 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
         );
     }
     if subject.is(Database::MariaDb) {
-        store(
-            HISTORY,
-            "how tables looked when the log was written",
-            "the log can't be read without it",
-            "io.debezium.storage.redis.history.RedisSchemaHistory",
-            report,
-        );
+        let best = if is_redis {
+            "io.debezium.storage.redis.history.RedisSchemaHistory"
+        } else {
+            "io.debezium.storage.file.history.FileSchemaHistory"
+        };
+        let what = "how tables looked when the log was written";
+        store(HISTORY, what, "the log can't be read without it", best, report);
         key(subject, &format!("{HISTORY}.redis.key"), "schema_history", report);
     }
-    if report.number(FILL_RATE, 30_000, "it is 1000").is_some_and(|rate| rate > 5_000) {
+    if is_redis && report.number(FILL_RATE, 30_000, "it is 1000").is_some_and(|rate| rate > 5_000) {
         report.setting(
             Severity::Hint,
             FILL_RATE,
@@ -48,24 +49,25 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     }
 }
 
-fn store(name: &str, what: &str, lost: &str, redis: &str, report: &mut Report<'_>) {
-    let Some(class) = report.value(name, "", format_args!("it is {redis}")) else { return };
+/// `best` is what would be generated.
+fn store(name: &str, what: &str, lost: &str, best: &str, report: &mut Report<'_>) {
+    let Some(class) = report.value(name, "", format_args!("it is {best}")) else { return };
     let class = class.rsplit('.').next().unwrap_or_default();
     if class.is_empty() {
         report.setting(
             Severity::Error,
             name,
             format!("nothing says where {what} is kept"),
-            format!("set {name}={redis}"),
+            format!("set {name}={best}"),
         );
     } else if class.contains("Memory") {
         report.setting(
             Severity::Error,
             name,
             format!("{what} is gone with the process: {lost}"),
-            format!("set {name}={redis}"),
+            format!("set {name}={best}"),
         );
-    } else if class.contains("File") {
+    } else if class.contains("File") && best.contains(".redis.") {
         report.setting(
             Severity::Hint,
             name,
@@ -96,7 +98,7 @@ fn key(subject: &Subject<'_>, name: &str, what: &str, report: &mut Report<'_>) {
     }
     let followed = match &subject.wanted.routing {
         Routing::OneStream(stream) => key == *stream,
-        Routing::PerTable => {
+        Routing::PerTable | Routing::Subjects => {
             key == subject.wanted.prefix || key.starts_with(&format!("{}.", subject.wanted.prefix))
         }
     };

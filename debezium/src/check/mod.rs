@@ -5,9 +5,12 @@
 mod captured;
 mod database;
 mod heartbeats;
+mod jet_stream;
+mod kafka;
 mod memory;
 mod patterns;
 mod properties;
+mod redis;
 mod rows;
 mod snapshots;
 mod spellings;
@@ -197,7 +200,7 @@ impl<'b> Subject<'b> {
 
     /// How old the entries of the source's streams get.
     fn retention(&self) -> Option<Duration> {
-        self.binding.sources.get(self.source)?.retention
+        self.binding.sources.get(self.source)?.transport.redis_stream()?.retention
     }
 
     /// Whether rows of this source become values as events carry them.

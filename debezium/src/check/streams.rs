@@ -1,32 +1,26 @@
-//! Whether entries come to the Redis that the binding's sidecars read, in a form that they read.
+//! Whether entries come to the streams that the binding's sidecars read.
 
-use super::{Report, Said, Severity, Subject};
-use crate::RedisServer;
+use super::{Report, Said, Severity, Subject, jet_stream, kafka, redis};
+use crate::Sink;
 
 pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
-    report.has_to_be(
-        Severity::Error,
-        "debezium.sink.type",
-        "",
-        "redis",
-        "the sink isn't Redis: no entry comes to the streams that the binding follows",
-    );
-    redis(&subject.wanted.sink, report);
-    let format = "debezium.sink.redis.message.format";
-    match report.value(format, "compact", "it is extended").unwrap_or("extended") {
-        "extended" => {}
-        "compact" => report.setting(
-            Severity::Hint,
-            format,
-            "compact entries have no headers",
-            format!("set {format}=extended; both are followed"),
+    let (sink, what) = match &subject.wanted.sink {
+        Sink::Redis(_) => {
+            ("redis", "the sink isn't Redis: no entry comes to the streams that the binding follows")
+        }
+        Sink::Kafka(_) => {
+            ("kafka", "the sink isn't Kafka: no record comes to the topics that the binding follows")
+        }
+        Sink::JetStream(_) => (
+            "nats-jetstream",
+            "the sink isn't NATS JetStream: no message comes to the stream that the binding follows",
         ),
-        other => report.setting(
-            Severity::Error,
-            format,
-            format!("{other} is no format of Redis entries"),
-            format!("set {format}=extended"),
-        ),
+    };
+    report.has_to_be(Severity::Error, "debezium.sink.type", "", sink, what);
+    match &subject.wanted.sink {
+        Sink::Redis(wanted) => redis::check(wanted, report),
+        Sink::Kafka(wanted) => kafka::check(wanted, report),
+        Sink::JetStream(wanted) => jet_stream::check(wanted, report),
     }
     let class = "debezium.source.connector.class";
     if report.properties.said(class) == Said::Elsewhere {
@@ -37,70 +31,6 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
             class,
             "what is particular to this connector can't be checked",
             "look at the guide for what has to hold: docs/guides/debezium.md",
-        );
-    }
-    for (name, what) in [
-        ("debezium.sink.redis.null.key", "entries without a key are taken for unreadable ones"),
-        ("debezium.sink.redis.null.value", "tombstones are taken for unreadable entries"),
-    ] {
-        report.has_to_be(Severity::Warning, name, "default", "default", what);
-    }
-}
-
-fn redis(wanted: &RedisServer, report: &mut Report<'_>) {
-    if wanted.tls {
-        report.has_to_be(
-            Severity::Error,
-            "debezium.sink.redis.ssl.enabled",
-            "false",
-            "true",
-            "the binding's URL says TLS, and Debezium doesn't speak it",
-        );
-    }
-    if wanted.cluster {
-        report.has_to_be(
-            Severity::Error,
-            "debezium.sink.redis.cluster.enabled",
-            "false",
-            "true",
-            "the binding's URL says Cluster, and Debezium takes it for a single server",
-        );
-        // Any node will do, and they need not be the same.
-        return;
-    }
-    let address = "debezium.sink.redis.address";
-    // The binding's URL is in a Secret: nothing is known.
-    if wanted.address.starts_with('$') {
-        return;
-    }
-    match report.properties.said(address) {
-        Said::Elsewhere => report.elsewhere(address, format_args!("it is {}", wanted.address)),
-        Said::Value(found) if found != wanted.address => report.setting(
-            Severity::Warning,
-            address,
-            format!("Debezium writes to {found}, sidecars read from {}", wanted.address),
-            "see to it that both are the same server",
-        ),
-        Said::Value(_) => {}
-        Said::Nothing => {
-            report.setting(
-                Severity::Error,
-                address,
-                "there is no address of Redis",
-                format!("set {address}"),
-            );
-        }
-    }
-    let index = "debezium.sink.redis.db.index";
-    let read = u64::from(wanted.database.unwrap_or(0));
-    if let Some(found) = report.number(index, 0, format_args!("it is {read}"))
-        && found != read
-    {
-        report.setting(
-            Severity::Error,
-            index,
-            format!("Debezium writes to database {found}, sidecars read database {read}"),
-            format!("set {index}={read}"),
         );
     }
 }

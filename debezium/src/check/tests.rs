@@ -1,4 +1,4 @@
-use freshet_crds::manifest;
+use freshet_crds::{binding::TransportSpec, manifest};
 
 use super::*;
 
@@ -6,7 +6,7 @@ mod database;
 mod faults;
 
 use database::facts;
-use faults::{Fault, MARIADB, PER_TABLE, POSTGRES, RANKED, RANKED_MARIADB};
+use faults::{Fault, JET_STREAM, KAFKA, MARIADB, PER_TABLE, POSTGRES, RANKED, RANKED_MARIADB};
 
 const SHOP: &str = include_str!("../../../crds/tests/shop.yaml");
 
@@ -36,6 +36,21 @@ fn per_table() -> Binding {
     manifest::read(SHOP).unwrap().binding().unwrap()
 }
 
+/// The shop with another source.
+fn from(source: &str) -> Binding {
+    let redis = "redisStream:\n      url: redis://redis:6379\n      topicPrefix: shop";
+    assert!(SHOP.contains(redis));
+    manifest::read(&SHOP.replace(redis, source)).unwrap().binding().unwrap()
+}
+
+fn kafka() -> Binding {
+    from("kafka: {brokers: [a, 'b:9093'], topicPrefix: shop}")
+}
+
+fn jet_stream() -> Binding {
+    from("natsJetStream: {url: 'nats://a', stream: Changes}")
+}
+
 fn generated(binding: &Binding, database: Database) -> String {
     let wanted = Wanted { database, source: None, host: None, port: None, name: None, user: None };
     Pipeline::for_binding(binding, &wanted).unwrap().file("shop")
@@ -57,6 +72,12 @@ fn what_is_generated_has_no_fault() {
         binding(),
         ranked(),
         per_table(),
+        kafka(),
+        from(
+            "kafka: {brokers: [a], topic: t, tls: {}, sasl: {mechanism: ScramSha256, secretRef: {name: s}}}",
+        ),
+        jet_stream(),
+        from("natsJetStream: {urlFrom: {secretKeyRef: {name: n, key: url}}, stream: Changes}"),
         elsewhere("url: redis://redis/300"),
         elsewhere("url: rediss+sentinel://sentinel/master"),
         elsewhere("urlFrom: {secretKeyRef: {name: redis, key: url}}"),
@@ -85,7 +106,8 @@ fn every_fault_is_told_with_its_place() {
 #[test]
 fn a_snapshot_may_be_gone_when_a_sidecar_starts() {
     let mut binding = ranked();
-    binding.sources[0].retention = Some(Duration::from_hours(24));
+    let TransportSpec::RedisStream(redis) = &mut binding.sources[0].transport else { panic!() };
+    redis.retention = Some(Duration::from_hours(24));
     let found = found(&binding, &generated(&binding, Database::Postgres), None);
     assert!(
         found.len() == 1 && found[0].contains("the binding's retention removes snapshots like all else"),
@@ -94,13 +116,15 @@ fn a_snapshot_may_be_gone_when_a_sidecar_starts() {
     assert!(found[0].starts_with("hint: f:"), "{found:#?}");
 }
 
-fn tables() -> [(Binding, Database, &'static [Fault]); 5] {
+fn tables() -> [(Binding, Database, &'static [Fault]); 7] {
     [
         (binding(), Database::Postgres, POSTGRES),
         (binding(), Database::MariaDb, MARIADB),
         (per_table(), Database::Postgres, PER_TABLE),
         (ranked(), Database::Postgres, RANKED),
         (ranked(), Database::MariaDb, RANKED_MARIADB),
+        (kafka(), Database::Postgres, KAFKA),
+        (jet_stream(), Database::Postgres, JET_STREAM),
     ]
 }
 
@@ -266,4 +290,38 @@ fn updates_of_left_out_columns_are_missed() {
     let (both, _) = with(&left_out, "source.skip.messages.without.change", "true");
     let found = found(&binding, &both, None);
     assert!(found[0].starts_with("error: f:") && found[0].contains("updates of columns"), "{found:#?}");
+}
+
+/// What the sink's stream has is compared with every topic, and routing makes heartbeats unknown.
+#[test]
+fn a_stream_that_debezium_makes_has_to_take_everything() {
+    let good = generated(&jet_stream(), Database::Postgres);
+    let with_all = |file: &str, settings: &[(&str, &str)]| {
+        settings.iter().fold(file.to_owned(), |file, (name, value)| with(&file, name, value).0)
+    };
+    let made = [
+        ("sink.nats-jetstream.create-stream", "true"),
+        ("sink.nats-jetstream.storage", "file"),
+        ("sink.nats-jetstream.subjects", "shop.>, __debezium-heartbeat.*"),
+    ];
+    let found_in = |file: &str| found(&jet_stream(), file, None);
+    let hint = found_in(&with_all(&good, &made));
+    assert!(hint.len() == 1 && hint[0].starts_with("hint: "), "{hint:#?}");
+    // Another prefix than the binding's name is nothing to the binding, but to the subjects.
+    let other = with(&good, "source.topic.prefix", "erp").0;
+    assert_eq!(found_in(&other), [""; 0]);
+    let missing = found_in(&with_all(&other, &made));
+    let product = missing.iter().find(|line| line.contains("erp.inventory.product")).expect("it is told");
+    assert!(product.ends_with("subjects=erp,erp.>,__debezium-heartbeat.erp"), "{product}");
+    let routed = [
+        ("transforms", "one"),
+        ("transforms.one.type", "org.apache.kafka.connect.transforms.RegexRouter"),
+        ("transforms.one.regex", ".*"),
+        ("transforms.one.replacement", "shop.cdc"),
+    ];
+    let routed = found_in(&with_all(&good, &routed));
+    assert!(
+        routed.len() == 1 && routed[0].contains("Debezium's heartbeats have the subject shop.cdc"),
+        "{routed:#?}"
+    );
 }

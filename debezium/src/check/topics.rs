@@ -5,8 +5,8 @@ use freshet_crds::{
     topics::{self, DEBEZIUM_HEARTBEATS},
 };
 
-use super::{Report, Said, Severity, Subject, patterns::Route, snapshots};
-use crate::{Database, Routing};
+use super::{Report, Said, Severity, Subject, jet_stream, patterns::Route, snapshots};
+use crate::{Database, Routing, sink::subjects as jet_stream_subjects};
 
 const TRANSFORMS: &str = "debezium.transforms";
 const PREFIX: &str = "debezium.source.topic.prefix";
@@ -52,6 +52,10 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
             "see to it that it drops nothing and leaves topics, keys and values as they are",
         );
     }
+    if subject.wanted.routing == Routing::Subjects {
+        subjects(subject, &route, report);
+        return;
+    }
     // Then it matters to nobody how topics are named.
     if let Routing::OneStream(stream) = &subject.wanted.routing
         && route.sends_all_to(stream)
@@ -61,6 +65,46 @@ pub(super) fn check(subject: &Subject<'_>, report: &mut Report<'_>) {
     if strategy(subject, report) {
         for topic in all(subject, report) {
             compare(subject, &route, &topic, report);
+        }
+    }
+}
+
+/// Whether the stream of NATS takes every topic as a subject, and Debezium's heartbeats are known by theirs. How the rest
+/// is named matters to nobody: all of the stream is read.
+fn subjects(subject: &Subject<'_>, route: &Route, report: &mut Report<'_>) {
+    let all = all(subject, report);
+    let expected = match report.properties.said(PREFIX) {
+        Said::Value(prefix) => jet_stream_subjects(prefix),
+        Said::Nothing | Said::Elsewhere => subject.wanted.subjects(),
+    };
+    let made = jet_stream::subjects(report, &expected);
+    for topic in all {
+        let goes = route.stream(&topic.name);
+        let is_heartbeat = topic.name.starts_with(DEBEZIUM_HEARTBEATS) || topic.named_by.contains(&HEARTBEAT);
+        if is_heartbeat && !goes.starts_with(DEBEZIUM_HEARTBEATS) {
+            let cause = if goes == topic.name { topic.named_by } else { &[TRANSFORMS] };
+            let cause = cause.iter().find(|name| report.properties.line(name).is_some());
+            let cause = *cause.unwrap_or(&TRANSFORMS);
+            report.setting(
+                topic.severity,
+                cause,
+                format!("Debezium's heartbeats have the subject {goes}: without a key they are known by {DEBEZIUM_HEARTBEATS} alone"),
+                format!("leave {cause} out: a stream has one order, whatever its subjects"),
+            );
+        }
+        if let Some(made) = &made
+            && !made.iter().any(|pattern| jet_stream::covers(pattern, &goes))
+        {
+            report.setting(
+                Severity::Error,
+                jet_stream::SUBJECTS,
+                format!(
+                    "{} go to {goes}, which the stream that Debezium makes doesn't have ({}): Debezium Server ends there",
+                    topic.what,
+                    made.join(",")
+                ),
+                format!("set {}={}", jet_stream::SUBJECTS, expected.join(",")),
+            );
         }
     }
 }
@@ -75,10 +119,10 @@ fn compare(subject: &Subject<'_>, route: &Route, topic: &Topic, report: &mut Rep
         Routing::OneStream(stream) => {
             (TRANSFORMS, format!("route everything by a RegexRouter: regex .*, replacement {stream}"))
         }
-        Routing::PerTable if goes != topic.name => {
+        Routing::PerTable | Routing::Subjects if goes != topic.name => {
             (TRANSFORMS, format!("route nothing, and make the binding's topicPrefix and {PREFIX} the same"))
         }
-        Routing::PerTable => {
+        Routing::PerTable | Routing::Subjects => {
             let set = |name: &&&str| report.properties.line(name).is_some();
             match topic.named_by.iter().find(set) {
                 Some(name) => (*name, format!("leave {name} out")),
@@ -120,12 +164,12 @@ fn strategy(subject: &Subject<'_>, report: &mut Report<'_>) -> bool {
 /// The topics whose names can be told, each with the stream it has to become.
 fn all(subject: &Subject<'_>, report: &mut Report<'_>) -> Vec<Topic> {
     let expected = match &subject.wanted.routing {
-        Routing::PerTable => format!("it is {}", subject.wanted.prefix),
+        Routing::PerTable | Routing::Subjects => format!("it is {}", subject.wanted.prefix),
         Routing::OneStream(stream) => format!("everything with it is routed to {stream}"),
     };
     let Some(prefix) = report.value(PREFIX, "", expected) else { return Vec::new() };
     let follows = |stream: String| match &subject.wanted.routing {
-        Routing::PerTable => stream,
+        Routing::PerTable | Routing::Subjects => stream,
         Routing::OneStream(stream) => stream.clone(),
     };
     let wanted = &subject.wanted.prefix;

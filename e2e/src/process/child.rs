@@ -60,7 +60,7 @@ impl Child {
         command.args(options).args(["--pdeathsig", "KILL", "--"]);
         // We may have died before the signal was asked for; then the child has another parent already.
         command.args(["sh", "-c", r#"[ "$PPID" = "$1" ] || exit 1; shift; exec "$@""#, "sh"]);
-        command.arg(std::process::id().to_string()).arg(program).env("PATH", path());
+        command.arg(std::process::id().to_string()).arg(program).env("PATH", path()).stdin(Stdio::null());
         command
     }
 
@@ -69,7 +69,7 @@ impl Child {
         let opening = || format!("opening {}", log.display());
         let out = File::options().create(true).append(true).open(log).with_context(opening)?;
         let err = out.try_clone().with_context(opening)?;
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        command.stdout(out).stderr(err);
         let (answer, started) = mpsc::channel();
         STARTER.send((command, answer)).map_err(|_| anyhow!("the thread that starts children is gone"))?;
         let process = started.recv()?.with_context(|| format!("starting {name} by setpriv (util-linux)"))?;
@@ -170,7 +170,7 @@ impl Child {
     }
 
     /// Does nothing to a process that has ended: its id may be another's by now.
-    fn signal(&mut self, signal: Signal) -> Result<()> {
+    pub(super) fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.exited()?.is_some() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Real Redis, Postgres, MariaDB, Debezium Server and the sidecar as child processes on loopback, and a proxy.
+//! Real Redis, NATS, Kafka, Postgres, MariaDB, Debezium Server and the sidecar as child processes on loopback, and a proxy.
 //!
 //! Everything here is synchronous: a test is a story told in order. Each value owns its process, its ports and its
 //! temporary folder, and dropping it kills the one and removes the others. A child also dies with the process that
@@ -8,8 +8,11 @@ mod certificates;
 mod child;
 mod deadline;
 pub mod debezium;
+mod folder;
 pub mod http;
+pub mod kafka;
 pub mod mariadb;
+pub mod nats;
 mod port;
 mod postgres;
 mod proxy;
@@ -23,7 +26,9 @@ pub use certificates::{Authority, Certificate};
 pub use child::Child;
 pub use deadline::until;
 pub use debezium::Debezium;
+pub use kafka::Kafka;
 pub use mariadb::MariaDb;
+pub use nats::Nats;
 pub use port::Port;
 pub use postgres::Postgres;
 pub use proxy::{Counts, Proxy, Silence};
@@ -33,8 +38,8 @@ pub use rest::{Gate, Reply, Request, RestServer};
 pub use sentinel::Sentinel;
 pub use sidecar::{Sidecar, SidecarBuilder};
 
-/// The Debian packages that this needs on the machine. Debezium Server and its Java are fetched when first used, by
-/// Maven and pip.
+/// The Debian packages that this needs on the machine. Debezium Server, Kafka and their Java are fetched when first used,
+/// by Maven and pip, and `nats-server` is built by Go.
 pub const PACKAGES: &[&str] = &[
     "redis-server",
     "postgresql",

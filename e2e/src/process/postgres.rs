@@ -1,5 +1,6 @@
 //! A real Postgres that Debezium can follow.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{Child, Port, until};
+use super::{Certificate, Child, Port, until};
 use crate::command::{output, program};
 
 /// How long Postgres may take to accept connections; more than its start needs, for recovery after a crash.
@@ -78,6 +79,16 @@ impl Postgres {
         self.client()?.batch_execute(sql).with_context(|| format!("executing {sql}"))
     }
 
+    /// Tells a channel the same so many times, 1 000 000 at most. What is said twice in one transaction comes once: each is
+    /// another one by the blanks behind it.
+    pub fn notify_many(&self, channel: &str, payload: &str, count: usize) -> Result<()> {
+        let payload = payload.replace('\'', "''");
+        self.execute(&format!(
+            "SELECT count(*) FROM (SELECT pg_notify('{channel}', '{payload}' || translate(n::bit(20)::text, '01', E' \\t')) \
+             FROM generate_series(1, {count}) AS n) AS said"
+        ))
+    }
+
     /// Runs one query and returns its rows as Postgres writes them as text; `None` is NULL.
     pub fn query(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
         let messages = self.client()?.simple_query(sql).with_context(|| format!("querying {sql}"))?;
@@ -88,6 +99,76 @@ impl Postgres {
         Ok(rows
             .map(|row| (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
             .collect())
+    }
+
+    /// Lets in whom these lines of a `pg_hba.conf` say, and nobody else: the superuser should be among them, without a
+    /// password.
+    pub fn admit(&self, lines: &str) -> Result<()> {
+        std::fs::write(self.folder.path().join("data/pg_hba.conf"), format!("{lines}\n"))?;
+        self.reload()
+    }
+
+    /// Encrypts connections that ask for it, by this certificate; with `authorities` (PEM) it can be demanded of clients that
+    /// they have one as well.
+    pub fn encrypt(&self, own: &Certificate, authorities: Option<&str>) -> Result<()> {
+        let data = self.folder.path().join("data");
+        let files = [
+            ("server.crt", Some(own.certificate.as_str())),
+            ("server.key", Some(own.key.as_str())),
+            ("root.crt", authorities),
+        ];
+        for (name, text) in files {
+            let Some(text) = text else { continue };
+            let file = data.join(name);
+            std::fs::write(&file, text)?;
+            // Nobody else may read the key.
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+            if rustix::process::geteuid().is_root() {
+                run(program("chown").arg(format!("{USER}:")).arg(&file))?;
+            }
+        }
+        if authorities.is_some() {
+            self.execute("ALTER SYSTEM SET ssl_ca_file = 'root.crt'")?;
+        }
+        self.execute("ALTER SYSTEM SET ssl = on")?;
+        self.reload()
+    }
+
+    /// A standby that follows this server from now on.
+    pub fn standby(&self) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("freshet-postgres-").tempdir()?;
+        if rustix::process::geteuid().is_root() {
+            run(program("chown").arg(format!("{USER}:")).arg(folder.path()))?;
+        }
+        let mut copy = command(&self.programs.join("pg_basebackup"));
+        copy.args([
+            "--host",
+            "127.0.0.1",
+            "--username",
+            USER,
+            "--write-recovery-conf",
+            "--checkpoint",
+            "fast",
+        ]);
+        copy.arg("--port").arg(self.port().to_string()).arg("--pgdata").arg(folder.path().join("data"));
+        run(copy.arg("--no-sync").current_dir(folder.path()))?;
+        let port = Port::free()?;
+        let child = spawn(&self.programs, &folder, &port)?;
+        let mut standby = Self { child, port, folder, programs: self.programs.clone() };
+        standby.await_ready()?;
+        Ok(standby)
+    }
+
+    /// Has the server read its files again, and waits until it has.
+    fn reload(&self) -> Result<()> {
+        let loaded = || self.query("SELECT pg_conf_load_time()");
+        let before = loaded()?;
+        self.execute("SELECT pg_reload_conf()")?;
+        until("the files are read again", Duration::from_secs(10), || {
+            let now = loaded()?;
+            ensure!(now != before, "{now:?}");
+            Ok(())
+        })
     }
 
     /// Ends the server in an orderly way ("fast": open transactions are rolled back).

@@ -232,6 +232,18 @@ impl Redis {
         self.command(&words)
     }
 
+    /// Adds the same entry of one field to a stream so many times.
+    pub fn xadd_many(&self, stream: &str, name: &str, value: &str, count: usize) -> Result<()> {
+        let add = "for i = 1, ARGV[3] do redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2]) end return 1";
+        self.command::<u64>(&["EVAL", add, "1", stream, name, value, &count.to_string()]).map(drop)
+    }
+
+    /// Publishes the same message to a channel so many times.
+    pub fn publish_many(&self, channel: &str, message: &str, count: usize) -> Result<()> {
+        let publish = "for i = 1, ARGV[3] do redis.call('PUBLISH', ARGV[1], ARGV[2]) end return 1";
+        self.command::<u64>(&["EVAL", publish, "0", channel, message, &count.to_string()]).map(drop)
+    }
+
     fn await_ready(&mut self) -> Result<()> {
         let (port, password) = (&self.ports.plain, self.how.password.as_deref());
         self.child.await_ready(START, || Ok(cmd("PING").exec(&mut connect(port, password)?)?))

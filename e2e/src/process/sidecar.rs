@@ -31,6 +31,7 @@ pub struct SidecarBuilder {
     mounted: Vec<(&'static str, String, String, String)>,
     environment: Vec<(String, String)>,
     flags: Vec<String>,
+    input: Option<String>,
 }
 
 #[derive(Debug)]
@@ -72,6 +73,13 @@ impl SidecarBuilder {
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Gives it a text as its standard input; without one that is empty.
+    #[must_use]
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
         self
     }
 
@@ -131,6 +139,7 @@ impl Sidecar {
             mounted: Vec::new(),
             environment: Vec::new(),
             flags: Vec::new(),
+            input: None,
         }
     }
 
@@ -280,6 +289,11 @@ fn spawn(how: &SidecarBuilder, folder: &TempDir, binding: &Path, api: &Port, adm
     command.arg("--secrets").arg(folder.path().join(SECRETS));
     command.arg("--config-maps").arg(folder.path().join(CONFIG_MAPS));
     command.args(&how.flags).envs(how.environment.iter().map(|(name, value)| (name, value)));
+    if let Some(text) = &how.input {
+        let path = folder.path().join("input");
+        replace(&path, text)?;
+        command.stdin(fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?);
+    }
     Child::spawn("freshet-sidecar", command, &folder.path().join("log"))
 }
 

@@ -2,41 +2,44 @@
 
 use std::net::SocketAddr;
 
+use super::carrier::Transport;
 use super::shape::{Cache, Source, Table};
 use super::world::{CLOCK_SKEW, MAX_STALENESS};
 use crate::process::debezium::Routing;
 use crate::random::Random;
 
-/// The layout of each source, every one as likely as the other.
-pub(crate) fn draw(sources: &[Source], random: &mut Random) -> Vec<(Source, Routing)> {
+/// The layout of each source, every one as likely as the other where the transport leaves a choice.
+pub(crate) fn draw(transport: Transport, sources: &[Source], random: &mut Random) -> Vec<(Source, Routing)> {
     let routings = [Routing::OneStream, Routing::PerTable];
-    sources.iter().map(|source| (*source, *random.pick(&routings))).collect()
+    let drawn = |source: &Source| (*source, transport.routing(*random.pick(&routings)));
+    sources.iter().map(drawn).collect()
 }
 
 /// A layout, for people.
-pub(crate) fn told(source: Source, routing: Routing) -> String {
-    match routing {
-        Routing::OneStream => format!("{source} in one stream"),
-        Routing::PerTable => format!("{source} in a stream per table"),
+pub(crate) fn told(transport: Transport, source: Source, routing: Routing) -> String {
+    match (transport, routing) {
+        (Transport::NatsJetStream, _) => format!("{source} in a stream of subjects"),
+        (Transport::Kafka, _) => format!("{source} in one topic"),
+        (_, Routing::OneStream) => format!("{source} in one stream"),
+        (_, Routing::PerTable) => format!("{source} in a stream per table"),
     }
 }
 
-/// The binding of a sidecar that reads this Redis.
-pub(crate) fn binding(redis: SocketAddr, layout: &[(Source, Routing)]) -> String {
+/// The binding of a sidecar whose way to the transport begins at `link`.
+pub(crate) fn binding(transport: Transport, link: SocketAddr, layout: &[(Source, Routing)]) -> String {
+    // Without keys in its entries, it is the binding that says which columns they are.
+    let key = if transport.has_keys() { "" } else { ", key: [{column: id}]" };
     let (mut sources, mut caches) = (Vec::new(), Vec::new());
     for (source, routing) in layout {
         let name = source.name();
-        let streams = match routing {
-            Routing::OneStream => format!("stream: {name}.cdc"),
-            Routing::PerTable => format!("topicPrefix: {name}"),
-        };
-        sources.push(format!("  - {{name: {name}, redisStream: {{url: 'redis://{redis}', {streams}}}}}\n"));
+        let read = transport.binding(link, *source, *routing);
+        sources.push(format!("  - {{name: {name}, {read}}}\n"));
         for cache in Cache::ALL {
             let what = match cache {
-                Cache::Items => format!("table: {}", Table::Item.name()),
-                Cache::Rows => format!("table: {}, onChange: Hydrate", Table::Item.name()),
-                Cache::Notes => format!("table: {}", Table::Note.name()),
-                Cache::Scraps => format!("table: {}", Table::Scrap.name()),
+                Cache::Items => format!("table: {}{key}", Table::Item.name()),
+                Cache::Rows => format!("table: {}{key}, onChange: Hydrate", Table::Item.name()),
+                Cache::Notes => format!("table: {}{key}", Table::Note.name()),
+                Cache::Scraps => format!("table: {}{key}", Table::Scrap.name()),
                 Cache::Sums => format!("dependsOn: [{}, {}]", Table::Note.name(), Table::Scrap.name()),
             };
             caches.push(format!("  - {{name: {name}-{}, source: {name}, {what}}}\n", cache.name()));
@@ -57,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_few_seeds_draw_every_layout() {
-        let drawn = |seed| draw(&Source::ALL, &mut Random::new(seed).fork(1));
+        let drawn = |seed| draw(Transport::RedisStream, &Source::ALL, &mut Random::new(seed).fork(1));
         let of = |postgres, mariadb| {
             let wanted = [(Source::Postgres, postgres), (Source::MariaDb, mariadb)];
             (1..=20).any(|seed| drawn(seed) == wanted)

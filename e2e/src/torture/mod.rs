@@ -5,6 +5,7 @@
 
 mod app;
 mod audit;
+mod carrier;
 mod director;
 pub mod faults;
 mod layout;
@@ -38,6 +39,7 @@ use stage::Stage;
 use world::{BOUND, PATIENCE, SIDECARS, World};
 use writer::{Request, Writer};
 
+pub use carrier::Transport;
 pub use report::{FaultReport, Report, Told};
 pub use shape::Source;
 pub use stage::Operations;
@@ -56,6 +58,8 @@ pub struct Options {
     pub time: Duration,
     /// Faults made at least, however long that takes.
     pub least: usize,
+    /// What carries the changes from the databases to the sidecars.
+    pub transport: Transport,
     /// The databases.
     pub sources: Vec<Source>,
     /// The faults; each is made before one is made again.
@@ -65,7 +69,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// A run with both databases and all faults.
+    /// A run over Redis with both databases and all faults.
     #[must_use]
     pub fn new(sidecar: PathBuf, seed: u64, time: Duration) -> Self {
         Self {
@@ -73,6 +77,7 @@ impl Options {
             seed,
             time,
             least: 0,
+            transport: Transport::default(),
             sources: Source::ALL.to_vec(),
             faults: faults::ALL.to_vec(),
             huge: 20_000,
@@ -84,12 +89,20 @@ impl Options {
 pub fn run(options: &Options) -> Result<Report> {
     let started = Instant::now();
     let random = Random::new(options.seed);
-    let faults: Vec<Fault> =
-        options.faults.iter().copied().filter(|fault| fault.fits(&options.sources)).collect();
-    ensure!(!faults.is_empty(), "none of the faults can be done to these databases");
+    let faults: Vec<Fault> = options
+        .faults
+        .iter()
+        .copied()
+        .filter(|fault| fault.fits(&options.sources, options.transport))
+        .collect();
+    ensure!(
+        !faults.is_empty(),
+        "none of the faults can be done to these databases over {}",
+        options.transport.name()
+    );
     let tell = |what: &str| eprintln!("{:>10.1} s  {what}", started.elapsed().as_secs_f64());
-    let mut world = World::start(&options.sidecar, &options.sources, &mut random.fork(1))?;
-    tell("databases, Debeziums, Redis and sidecars run");
+    let mut world = World::start(&options.sidecar, options.transport, &options.sources, &mut random.fork(1))?;
+    tell(&format!("databases, Debeziums, {} and sidecars run", world.carrier.told()));
     let stage = Arc::new(Stage::new(SIDECARS, Some(BOUND)));
     stage.report(writer::announce_probes(&stage));
     let (mut writers, mut asked) = (Vec::new(), HashMap::<Source, SyncSender<Request>>::new());

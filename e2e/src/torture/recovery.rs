@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use super::app::{App, Filled, Got, Place};
+use super::carrier::{Beat, Entry};
 use super::ledger::Moment;
 use super::shape::{Cache, Source};
 use super::stage::Stage;
@@ -73,8 +71,14 @@ impl World {
     pub(crate) fn await_pipeline(&mut self, since: u64) -> Result<()> {
         let mut last_resort = std::time::Instant::now() + Duration::from_secs(15);
         until("a heartbeat of every source", PATIENCE * 2, || {
-            self.revive()?;
-            let behind = self.pipelines.iter().position(|p| !self.newest_beat(p).is_ok_and(|at| at > since));
+            if self.revive()? > 0 {
+                // On a busy machine a start takes longer than the patience with one that runs.
+                last_resort = std::time::Instant::now() + Duration::from_secs(40);
+            }
+            let behind = self
+                .pipelines
+                .iter()
+                .position(|p| !self.newest_beat(p).is_ok_and(|(_, beat)| beat.ms > since));
             let Some(index) = behind else { return Ok(()) };
             if std::time::Instant::now() > last_resort {
                 // One that lives and does nothing: what a person would do, too.
@@ -87,37 +91,28 @@ impl World {
         })
     }
 
-    /// Whether heartbeats are missing in a stream between this entry and its end: each is one more than the one before
-    /// it, or has come before.
-    pub(crate) fn lacks_beats(&self, pipeline: &Pipeline, after: &str) -> Result<bool> {
-        let entries: Vec<(String, Vec<String>)> =
-            self.redis().command(&["XRANGE", &pipeline.beats(), after, "+"])?;
-        let beats: Vec<u64> =
-            entries.iter().filter_map(|(_, fields)| beat(fields)).map(|beat| beat.number).collect();
-        Ok(beats.windows(2).any(|pair| pair[1] > pair[0] + 1))
+    /// Whether heartbeats are missing in a stream between this one and its end: each is one more than the one before it,
+    /// or has come before.
+    pub(crate) fn lacks_beats(&self, pipeline: &Pipeline, (entry, beat): &(Entry, Beat)) -> Result<bool> {
+        let later = self.carrier().after(&pipeline.beats(), &entry.mark)?;
+        let later = later.iter().filter_map(Entry::beat).map(|beat| beat.number);
+        let numbers: Vec<u64> = [beat.number].into_iter().chain(later).collect();
+        Ok(numbers.windows(2).any(|pair| pair[1] > pair[0] + 1))
     }
 
-    /// The newest heartbeat of a database in its stream: the entry's id.
-    pub(crate) fn newest_beat_id(&self, pipeline: &Pipeline) -> Result<String> {
-        let entries: Vec<(String, Vec<String>)> =
-            self.redis().command(&["XREVRANGE", &pipeline.beats(), "+", "-", "COUNT", "500"])?;
-        let newest = entries.into_iter().find(|(_, fields)| beat(fields).is_some());
-        Ok(newest.context("no heartbeat")?.0)
-    }
-
-    /// The time in the newest heartbeat of a database, by its clock, in milliseconds.
-    pub(crate) fn newest_beat(&self, pipeline: &Pipeline) -> Result<u64> {
+    /// The newest heartbeat of a database in its stream.
+    pub(crate) fn newest_beat(&self, pipeline: &Pipeline) -> Result<(Entry, Beat)> {
         let stream = pipeline.beats();
-        let mut end = "+".to_owned();
+        let mut before = None;
         // There may be a whole huge transaction between two of them.
-        for _ in 0..40 {
-            let entries: Vec<(String, Vec<String>)> =
-                self.redis().command(&["XREVRANGE", &stream, &end, "-", "COUNT", "200"])?;
-            if let Some(at) = entries.iter().find_map(|(_, fields)| beat(fields)) {
-                return Ok(at.ms);
+        for most in [200, 2000, 20_000, 20_000] {
+            let entries = self.carrier().newest(&stream, before.as_deref(), most)?;
+            let Some(last) = entries.last() else { break };
+            before = Some(last.mark.clone());
+            let found = entries.into_iter().find_map(|entry| entry.beat().map(|beat| (entry, beat)));
+            if let Some(found) = found {
+                return Ok(found);
             }
-            let Some((last, _)) = entries.last().filter(|_| entries.len() == 200) else { break };
-            end = format!("({last}");
         }
         bail!("no heartbeat in {stream}")
     }
@@ -176,25 +171,10 @@ impl World {
         let Some(pipeline) = self.pipelines.iter().find(|pipeline| pipeline.source == source) else {
             return Vec::new();
         };
-        let key = format!("{{\"id\":{id}}}");
         let mut about = Vec::new();
         for stream in pipeline.streams() {
-            let entries: Vec<(String, Vec<String>)> =
-                self.redis().command(&["XREVRANGE", &stream, "+", "-", "COUNT", "3000"]).unwrap_or_default();
-            let of_key = entries.into_iter().filter(|(_, fields)| fields.get(1) == Some(&key)).take(8);
-            about.extend(of_key.map(|(id, fields)| {
-                let value: Value =
-                    fields.get(3).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-                format!(
-                    "entry {id}: {} {} lsn {} gtid {} snapshot {} ts_ms {}",
-                    value["op"],
-                    value["after"],
-                    value["source"]["lsn"],
-                    value["source"]["gtid"],
-                    value["source"]["snapshot"],
-                    value["source"]["ts_ms"]
-                )
-            }));
+            let entries = self.carrier().newest(&stream, None, 3000).unwrap_or_default();
+            about.extend(entries.iter().filter_map(|entry| entry.about(id)).take(8));
         }
         about
     }
@@ -208,46 +188,5 @@ pub(crate) fn fill(app: &mut App<'_>, place: Place) -> Result<()> {
     match app.fill(&lease, &value)? {
         Filled::Stored => Ok(()),
         other => bail!("{other:?}"),
-    }
-}
-
-/// A heartbeat that came through the database.
-#[derive(Debug, PartialEq, Eq)]
-struct Beat {
-    number: u64,
-    /// By the database's clock.
-    ms: u64,
-}
-
-/// The heartbeat that an entry is, if it is one.
-fn beat(fields: &[String]) -> Option<Beat> {
-    let text = fields.get(3).filter(|text| text.contains("freshet"))?;
-    let value: Value = serde_json::from_str(text).ok()?;
-    if value["message"]["prefix"] == "freshet-hb" {
-        let content = STANDARD.decode(value["message"]["content"].as_str()?).ok()?;
-        let content = String::from_utf8(content).ok()?;
-        let mut parts = content.split(':').map(str::parse);
-        return Some(Beat { number: parts.next()?.ok()?, ms: parts.next()?.ok()? });
-    }
-    let after = Some(&value["after"]).filter(|_| value["source"]["table"] == "freshet_heartbeat")?;
-    Some(Beat { number: after["beat"].as_u64()?, ms: after["at_ms"].as_u64()? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Beat, beat};
-
-    fn fields(value: &str) -> Vec<String> {
-        ["key", "{}", "value", value].map(str::to_owned).to_vec()
-    }
-
-    #[test]
-    fn heartbeats_of_both_databases_are_read() {
-        let postgres = r#"{"op":"m","message":{"prefix":"freshet-hb","content":"NzoxNzk1MjMzOTA2Nzg5"}}"#;
-        assert_eq!(beat(&fields(postgres)), Some(Beat { number: 7, ms: 1_795_233_906_789 }));
-        let mariadb =
-            r#"{"op":"u","after":{"id":1,"beat":5,"at_ms":17},"source":{"table":"freshet_heartbeat"}}"#;
-        assert_eq!(beat(&fields(mariadb)), Some(Beat { number: 5, ms: 17 }));
-        assert_eq!(beat(&fields(r#"{"op":"u","after":{"at_ms":17},"source":{"table":"item"}}"#)), None);
     }
 }

@@ -17,6 +17,8 @@ const TOLD: usize = 30;
 pub struct Report {
     /// The seed that repeats it.
     pub seed: u64,
+    /// What carried the changes, by its name in a binding.
+    pub transport: &'static str,
     /// How long it ran, start and end included.
     pub seconds: f64,
     /// How the databases' streams were laid out.
@@ -49,7 +51,7 @@ pub struct FaultReport {
     /// From the first heartbeat after it, written by the database and read from the stream, until every sidecar was
     /// fresh and had stored a fill in each cache, in milliseconds.
     pub recovery_ms: Vec<u64>,
-    /// From its healing to that heartbeat: how long databases, Debezium and Redis took, in milliseconds.
+    /// From its healing to that heartbeat: how long databases, Debezium and the carrier took, in milliseconds.
     pub pipeline_ms: Vec<u64>,
     /// What the last one did.
     pub effect: String,
@@ -102,7 +104,14 @@ pub(crate) fn spread(values: &[Duration]) -> [f64; 3] {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let o = &self.operations;
-        writeln!(f, "torture with seed {}, {:.0} s, {}", self.seed, self.seconds, self.layout.join(", "))?;
+        writeln!(
+            f,
+            "torture of {} with seed {}, {:.0} s, {}",
+            self.transport,
+            self.seed,
+            self.seconds,
+            self.layout.join(", ")
+        )?;
         writeln!(
             f,
             "  writes   {} transactions, {} changes of rows and groups, {} failed, {} commits uncertain",

@@ -1,26 +1,28 @@
-//! The real parts and how they are wired: each database through a Debezium into one Redis with a replica, and three
-//! sidecars that follow both. Proxies stand wherever a network would.
+//! The real parts and how they are wired: each database through a Debezium into one carrier, and three sidecars that
+//! follow both. Proxies stand wherever a network would.
 //!
 //! ```text
-//! Postgres ─log─► Debezium ─sink─►┐                ┌─link─► sidecar 0
-//!                                 ├─► Redis master ┼─link─► sidecar 1
-//! MariaDB ──log─► Debezium ─sink─►┘        │       └─link─► sidecar 2
-//!                                       replication ─► Redis replica
+//! Postgres ─log─► Debezium ─sink─►┐           ┌─link─► sidecar 0
+//!                                 ├─► carrier ┼─link─► sidecar 1
+//! MariaDB ──log─► Debezium ─sink─►┘           └─link─► sidecar 2
 //! ```
+//!
+//! The carrier is a Redis with a replica, a NATS or a Kafka.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::carrier::{Carrier, Carries, Servers, Transport, Ways};
 use super::layout;
 use super::session::Door;
 use super::shape::{Source, Table};
 use super::writer::tables;
 use crate::process::debezium::{Heartbeat, Routing, Settings};
-use crate::process::{Debezium, MariaDb, Postgres, Proxy, Redis, Sidecar, until};
+use crate::process::{Debezium, MariaDb, Postgres, Proxy, Sidecar};
 use crate::random::Random;
 
 /// Sidecars.
@@ -46,9 +48,10 @@ pub(crate) struct Pipeline {
     pub(crate) debezium: Debezium,
     /// Between the database's log and Debezium.
     pub(crate) log: Proxy,
-    /// Between Debezium and Redis.
+    /// Between Debezium and the carrier.
     pub(crate) sink: Proxy,
     pub(crate) routing: Routing,
+    transport: Transport,
 }
 
 /// Everything.
@@ -59,51 +62,48 @@ pub(crate) struct World {
     pub(crate) pipelines: Vec<Pipeline>,
     pub(crate) postgres: Postgres,
     pub(crate) mariadb: MariaDb,
-    pub(crate) redis: [Redis; 2],
-    /// Which of the two is the master.
-    pub(crate) master: usize,
-    /// Between the master and its replica.
-    pub(crate) replication: Proxy,
+    pub(crate) carrier: Carrier,
     /// How often a Debezium had to be started again because it didn't come back by itself.
     pub(crate) revived: u32,
 }
 
 impl World {
     /// Starts everything, with empty caches. The seed chooses how streams are laid out.
-    pub(crate) fn start(executable: &Path, sources: &[Source], random: &mut Random) -> Result<Self> {
+    pub(crate) fn start(
+        executable: &Path,
+        transport: Transport,
+        sources: &[Source],
+        random: &mut Random,
+    ) -> Result<Self> {
         let (postgres, mariadb) = both(Postgres::start, MariaDb::start)?;
-        let redis = [Redis::start()?, Redis::start()?];
-        let replication = Proxy::start(redis[0].socket_address())?;
-        redis[1].follow(Some(replication.address()))?;
+        let (carrier, Ways { links, sinks }) = Carrier::start(transport, SIDECARS, sources)?;
         for source in sources {
             match source {
                 Source::Postgres => postgres.execute(&tables(*source))?,
                 Source::MariaDb => mariadb.execute(&tables(*source))?,
             }
         }
-        let layout = layout::draw(sources, random);
-        let (postgres, mariadb, first) = (postgres, mariadb, &redis[0]);
+        let layout = layout::draw(transport, sources, random);
         let pipelines = thread::scope(|scope| {
             let starts: Vec<_> = layout
                 .iter()
-                .map(|(source, routing)| {
-                    let (source, routing) = (*source, *routing);
-                    let (postgres, mariadb) = (&postgres, &mariadb);
-                    scope.spawn(move || Pipeline::start(source, routing, postgres, mariadb, first))
+                .zip(sinks)
+                .map(|((source, routing), sink)| {
+                    let (postgres, mariadb, carrier) = (&postgres, &mariadb, carrier.any());
+                    let start = Start { source: *source, routing: *routing, transport, sink };
+                    scope.spawn(move || start.pipeline(postgres, mariadb, carrier))
                 })
                 .collect();
             let joined =
                 starts.into_iter().map(|start| start.join().map_err(|_| anyhow!("a start panicked"))?);
             joined.collect::<Result<Vec<_>>>()
         })?;
-        let links = (0..SIDECARS).map(|_| Proxy::start(redis[0].socket_address()));
-        let links = links.collect::<Result<Vec<_>>>()?;
         let sidecars = links.iter().map(|link| {
-            let binding = layout::binding(link.address(), &layout);
+            let binding = layout::binding(transport, link.address(), &layout);
             Sidecar::builder(executable, &binding).env("RUST_BACKTRACE", "1").start()
         });
         let sidecars = sidecars.collect::<Result<Vec<_>>>()?;
-        Ok(Self { sidecars, links, pipelines, postgres, mariadb, redis, master: 0, replication, revived: 0 })
+        Ok(Self { sidecars, links, pipelines, postgres, mariadb, carrier, revived: 0 })
     }
 
     pub(crate) fn sources(&self) -> Vec<Source> {
@@ -118,63 +118,60 @@ impl World {
         self.sources().into_iter().map(|source| Door { source, port: port(source) }).collect()
     }
 
-    /// The master.
-    pub(crate) fn redis(&self) -> &Redis {
-        &self.redis[self.master]
+    /// What can be asked of the carrier, whichever it is.
+    pub(crate) fn carrier(&self) -> &dyn Carries {
+        self.carrier.any()
     }
 
-    /// The other one.
-    pub(crate) fn replica(&self) -> &Redis {
-        &self.redis[1 - self.master]
+    /// The Redis servers, where they are the carrier.
+    pub(crate) fn redis(&self) -> Result<&Servers> {
+        match &self.carrier {
+            Carrier::Redis(servers) => Ok(servers),
+            other => bail!("{} is not Redis", other.told()),
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn redis_mut(&mut self) -> Result<&mut Servers> {
+        match &mut self.carrier {
+            Carrier::Redis(servers) => Ok(servers),
+            other => bail!("{} is not Redis", other.told()),
+        }
     }
 
     /// All proxies, to heal whatever was done to any.
     pub(crate) fn proxies(&self) -> impl Iterator<Item = &Proxy> {
         let pipelines = self.pipelines.iter().flat_map(|pipeline| [&pipeline.log, &pipeline.sink]);
-        self.links.iter().chain(pipelines).chain([&self.replication])
+        self.links.iter().chain(pipelines).chain(self.carrier().proxies())
     }
 
-    /// Sends everybody to the master, at once.
-    pub(crate) fn repoint(&self) {
-        let master = self.redis().socket_address();
+    /// Sends everybody to Redis' master, at once.
+    pub(crate) fn repoint(&self) -> Result<()> {
+        let redis = self.redis()?;
+        let master = redis.master().socket_address();
         let sinks = self.pipelines.iter().map(|pipeline| &pipeline.sink);
-        for proxy in self.links.iter().chain(sinks).chain([&self.replication]) {
+        for proxy in self.links.iter().chain(sinks).chain([&redis.replication]) {
             proxy.point_to(master);
             proxy.cut();
         }
+        Ok(())
     }
 
     /// Makes the replica the master, where it isn't one yet, and the master its replica.
     pub(crate) fn promote(&mut self) -> Result<()> {
-        self.replica().follow(None)?;
-        self.master = 1 - self.master;
-        self.repoint();
-        self.replica().follow(Some(self.replication.address()))
+        let redis = self.redis_mut()?;
+        redis.replica().follow(None)?;
+        redis.master = 1 - redis.master;
+        self.repoint()?;
+        let redis = self.redis()?;
+        redis.replica().follow(Some(redis.replication.address()))
     }
 
-    /// Waits until the replica has all that the master has.
-    pub(crate) fn await_replica(&self) -> Result<()> {
-        until("the replica follows", PATIENCE, || {
-            ensure!(self.replica().info("replication", "master_link_status")? == "up", "the link is down");
-            let of = |redis: &Redis| redis.info("replication", "master_repl_offset");
-            let (master, replica) =
-                (of(self.redis())?, self.replica().info("replication", "slave_repl_offset")?);
-            // The master's offset grows while we look; nearly is enough, since what matters is that it follows.
-            let behind = master.parse::<i64>()? - replica.parse::<i64>()?;
-            ensure!(behind < 100_000, "{behind} bytes behind");
-            Ok(())
-        })
-    }
-
-    /// Starts a Debezium again that has ended by itself, as its orchestrator would.
-    pub(crate) fn revive(&mut self) -> Result<()> {
-        for pipeline in &mut self.pipelines {
-            if pipeline.debezium.process().exited()?.is_some() {
-                pipeline.debezium.launch()?;
-                self.revived += 1;
-            }
-        }
-        Ok(())
+    /// Starts every Debezium again that has ended by itself, as its orchestrator would; how many those were.
+    pub(crate) fn revive(&mut self) -> Result<u32> {
+        let revived = revive(&mut self.pipelines)?;
+        self.revived += revived;
+        Ok(revived)
     }
 
     /// Starts a Debezium and waits until it follows its database.
@@ -187,20 +184,34 @@ impl World {
     }
 }
 
-impl Pipeline {
-    fn start(
-        source: Source,
-        routing: Routing,
-        postgres: &Postgres,
-        mariadb: &MariaDb,
-        redis: &Redis,
-    ) -> Result<Self> {
+/// Starts every Debezium again that has ended by itself; how many those were.
+pub(crate) fn revive(pipelines: &mut [Pipeline]) -> Result<u32> {
+    let mut revived = 0;
+    for pipeline in pipelines {
+        if pipeline.debezium.process().exited()?.is_some() {
+            pipeline.debezium.launch()?;
+            revived += 1;
+        }
+    }
+    Ok(revived)
+}
+
+/// A pipeline that is to be started.
+struct Start {
+    source: Source,
+    routing: Routing,
+    transport: Transport,
+    sink: Proxy,
+}
+
+impl Start {
+    fn pipeline(self, postgres: &Postgres, mariadb: &MariaDb, carrier: &dyn Carries) -> Result<Pipeline> {
+        let Self { source, routing, transport, sink } = self;
         let port = match source {
             Source::Postgres => postgres.port(),
             Source::MariaDb => mariadb.port(),
         };
         let log = Proxy::start(SocketAddr::from(([127, 0, 0, 1], port)))?;
-        let sink = Proxy::start(redis.socket_address())?;
         // Longer than anything here is stopped for: who is stopped loses no connection.
         let base = match source {
             Source::Postgres => Settings::default()
@@ -216,36 +227,33 @@ impl Pipeline {
             .prefix(name)
             .routing(routing)
             .heartbeat(Heartbeat::Both, BEAT)
-            .set("debezium.sink.redis.address", &sink.address().to_string())
-            // Pauses of up to 10 s between attempts would be the longest part of every recovery.
-            .set("debezium.sink.redis.retry.initial.delay.ms", "200")
-            .set("debezium.sink.redis.retry.max.delay.ms", "500")
-            .set("debezium.source.offset.storage.redis.retry.initial.delay.ms", "200")
-            .set("debezium.source.offset.storage.redis.retry.max.delay.ms", "500")
             .set("debezium.source.retriable.restart.connector.wait.ms", "500")
             .set("debezium.source.errors.retry.delay.initial.ms", "200")
             .set("debezium.source.errors.retry.delay.max.ms", "500")
             // A client of the binary log looks only so often whether its connection is still there.
             .set("debezium.source.connect.keep.alive.interval.ms", "1000")
-            .set("debezium.source.offset.storage.redis.key", &format!("offsets:{name}"))
             .set("debezium.source.snapshot.mode", "when_needed")
             .set("debezium.source.database.port", &log.address().port().to_string());
+        let settings = carrier.settings(settings, source, sink.address());
         let debezium = match source {
-            Source::Postgres => Debezium::start(settings, postgres, redis),
-            Source::MariaDb => Debezium::start(settings, mariadb, redis),
+            Source::Postgres => Debezium::start(settings, postgres, carrier.sink()),
+            Source::MariaDb => Debezium::start(settings, mariadb, carrier.sink()),
         };
-        Ok(Self {
+        Ok(Pipeline {
             source,
             debezium: debezium.with_context(|| format!("{source}'s Debezium"))?,
             log,
             sink,
             routing,
+            transport,
         })
     }
+}
 
+impl Pipeline {
     /// The stream that carries a table's changes.
     pub(crate) fn stream(&self, table: Table) -> String {
-        self.debezium.settings().stream(table.name())
+        self.named(table.name())
     }
 
     /// All its streams with changes of rows, each once.
@@ -259,15 +267,24 @@ impl Pipeline {
     pub(crate) fn commits(&self) -> String {
         match self.routing {
             Routing::OneStream => self.stream(Table::Item),
-            Routing::PerTable => format!("{}.transaction", self.source.name()),
+            Routing::PerTable => self.named("transaction"),
         }
     }
 
     /// The stream with the database's heartbeats.
     pub(crate) fn beats(&self) -> String {
         match self.source {
-            Source::Postgres if self.routing == Routing::PerTable => "pg.message".to_owned(),
-            _ => self.debezium.settings().stream("shop.freshet_heartbeat"),
+            Source::Postgres if self.routing == Routing::PerTable => self.named("message"),
+            _ => self.named("shop.freshet_heartbeat"),
+        }
+    }
+
+    /// The stream with the topic of this name, without its prefix.
+    fn named(&self, topic: &str) -> String {
+        match self.transport {
+            Transport::RedisStream | Transport::Kafka => self.debezium.settings().stream(topic),
+            // All topics are subjects of one stream.
+            Transport::NatsJetStream => self.source.name().to_owned(),
         }
     }
 }

@@ -1,17 +1,20 @@
 //! Step 1: fetch what the binding refers to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use freshet_connect::{Certificates, ConnectError, Target};
+use freshet_connect::{Certificates, ConnectError, Target, kafka, nats, postgres};
 use freshet_crds::{
-    CacheBinding, ConfigMapKeyRef,
-    binding::{CaSpec, SourceSpec, StreamLayout, UrlSpec},
+    CacheBinding, ConfigMapKeyRef, SaslMechanism, Source,
+    binding::{
+        CaSpec, KafkaSpec, NatsSpec, PostgresSpec, RedisSpec, SourceSpec, StreamLayout, TlsSpec,
+        TransportSpec, UrlSpec,
+    },
     names,
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt as _};
 
-use crate::sources::Unreachable;
+use crate::sources::{Access, Unreachable};
 
 /// What a binding refers to, as it was found.
 #[derive(Default)]
@@ -30,21 +33,17 @@ pub async fn dereference(client: &Client, binding: &CacheBinding) -> Result<Foun
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
     let mut found = Found { config_map: rendered(client, binding).await?, ..Found::default() };
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    for redis in binding.spec.sources.iter().filter_map(|source| source.redis_stream.as_ref()) {
-        let url = redis.url_from.as_ref().map(|from| &from.secret_key_ref.name);
-        let ca = redis.ca_from.as_ref();
-        let ca_secret = ca.and_then(|from| from.secret_key_ref.as_ref()).map(|from| &from.name);
-        let client = redis.client_certificate_from.as_ref().map(|from| &from.secret_ref.name);
-        for name in url.into_iter().chain(ca_secret).chain(client) {
-            if !found.secrets.contains_key(name) {
-                found.secrets.insert(name.clone(), secrets.get_opt(name).await?);
-            }
-        }
-        if let Some(from) = ca.and_then(|from| from.config_map_key_ref.as_ref())
-            && !found.authorities.contains_key(&from.name)
-        {
-            found.authorities.insert(from.name.clone(), config_maps.get_opt(&from.name).await?);
-        }
+    let names: BTreeSet<_> =
+        binding.spec.sources.iter().flat_map(Source::secret_keys).map(|from| from.name).collect();
+    for name in names {
+        let secret = secrets.get_opt(&name).await?;
+        found.secrets.insert(name, secret);
+    }
+    let names: BTreeSet<_> =
+        binding.spec.sources.iter().flat_map(Source::config_map_keys).map(|from| from.name).collect();
+    for name in names {
+        let config_map = config_maps.get_opt(&name).await?;
+        found.authorities.insert(name, config_map);
     }
     Ok(found)
 }
@@ -59,31 +58,84 @@ pub async fn rendered(
 }
 
 impl Found {
-    /// Where this source is, with everything that was read for it.
-    pub fn target(&self, source: &SourceSpec) -> Result<Target, Unreachable> {
-        let text = match &source.url {
-            UrlSpec::Plain(_) => String::new(),
-            UrlSpec::Secret(from) => String::from_utf8(self.secret(&from.name, &from.key)?)
-                .map_err(|_| Unreachable::NoSecretKey(from.name.clone(), from.key.clone()))?,
-        };
-        // What is wrong with what is mounted is told before what is wrong with the connection.
-        let authorities = match &source.tls.ca {
+    /// Where this source is, with everything that was read for it. What is wrong with what is mounted is told before
+    /// what is wrong with the connection.
+    pub fn access(&self, source: &SourceSpec) -> Result<Access, Unreachable> {
+        match &source.transport {
+            TransportSpec::RedisStream(redis) => self.redis(&source.layout, redis).map(Access::Redis),
+            TransportSpec::RedisPubSub(redis) => self.redis_channel(redis).map(Access::RedisChannel),
+            TransportSpec::NatsJetStream(nats) => self.nats(nats).map(Access::Nats),
+            TransportSpec::Nats(nats) => self.nats(nats).map(Access::NatsSubject),
+            TransportSpec::Kafka(kafka) => self.kafka(kafka).map(Access::Kafka),
+            TransportSpec::PostgresNotify(postgres) => self.postgres(postgres).map(Access::Postgres),
+            TransportSpec::File(_) => Err(Unreachable::File),
+        }
+    }
+
+    fn redis(&self, layout: &StreamLayout, redis: &RedisSpec) -> Result<Target, Unreachable> {
+        let text = self.url(&redis.url)?;
+        let certificates = self.certificates(&redis.tls)?;
+        let url = redis.url(layout, || text).map_err(ConnectError::from)?;
+        Ok(Target { url, certificates, stream: layout.stream().map(str::to_owned) })
+    }
+
+    fn redis_channel(&self, redis: &RedisSpec) -> Result<Target, Unreachable> {
+        let text = self.url(&redis.url)?;
+        let certificates = self.certificates(&redis.tls)?;
+        let url = redis.url_of_channel(|| text).map_err(ConnectError::from)?;
+        Ok(Target { url, certificates, stream: None })
+    }
+
+    fn nats(&self, nats: &NatsSpec) -> Result<nats::Target, Unreachable> {
+        let text = self.url(&nats.url)?;
+        let certificates = self.certificates(&nats.tls)?;
+        let credentials =
+            nats.credentials.as_ref().map(|from| self.text(&from.name, &from.key)).transpose()?;
+        Ok(nats::Target { url: nats.url(|| text)?, certificates, credentials })
+    }
+
+    fn postgres(&self, postgres: &PostgresSpec) -> Result<postgres::Target, Unreachable> {
+        let text = self.url(&postgres.url)?;
+        let tls = postgres.tls.as_ref().map(|tls| self.certificates(tls)).transpose()?;
+        Ok(postgres::Target { url: postgres.url(|| text)?, tls })
+    }
+
+    fn kafka(&self, kafka: &KafkaSpec) -> Result<kafka::Target, Unreachable> {
+        let tls = kafka.tls.as_ref().map(|tls| self.certificates(tls)).transpose()?;
+        let sasl = kafka.sasl.as_ref().map(|sasl| {
+            let username = self.text(&sasl.secret, names::USERNAME)?;
+            let password = self.text(&sasl.secret, names::PASSWORD)?;
+            Ok::<_, Unreachable>(kafka::Sasl { mechanism: mechanism(sasl.mechanism), username, password })
+        });
+        Ok(kafka::Target { brokers: kafka.brokers.clone(), tls, sasl: sasl.transpose()? })
+    }
+
+    /// What is in the Secret, where the URL is in one.
+    fn url<U>(&self, url: &UrlSpec<U>) -> Result<String, Unreachable> {
+        match url {
+            UrlSpec::Plain(_) => Ok(String::new()),
+            UrlSpec::Secret(from) => self.text(&from.name, &from.key),
+        }
+    }
+
+    fn certificates(&self, tls: &TlsSpec) -> Result<Certificates, Unreachable> {
+        let authorities = match &tls.ca {
             None => None,
             Some(CaSpec::Secret(from)) => Some(self.secret(&from.name, &from.key)?),
             Some(CaSpec::ConfigMap(from)) => Some(self.authorities(from)?),
         };
-        let client = match &source.tls.client_certificate {
+        let client = match &tls.client_certificate {
             None => None,
             Some(name) => {
                 Some((self.secret(name, names::TLS_CERTIFICATE)?, self.secret(name, names::TLS_KEY)?))
             }
         };
-        let stream = match &source.layout {
-            StreamLayout::Routed { stream } => Some(stream.clone()),
-            StreamLayout::PerTable { .. } => None,
-        };
-        let url = source.url(|| text).map_err(ConnectError::from)?;
-        Ok(Target { url, certificates: Certificates { authorities, client }, stream })
+        Ok(Certificates { authorities, client })
+    }
+
+    fn text(&self, name: &str, key: &str) -> Result<String, Unreachable> {
+        String::from_utf8(self.secret(name, key)?)
+            .map_err(|_| Unreachable::NoSecretKey(name.to_owned(), key.to_owned()))
     }
 
     fn secret(&self, name: &str, key: &str) -> Result<Vec<u8>, Unreachable> {
@@ -103,5 +155,13 @@ impl Found {
         let bytes =
             || map.binary_data.as_ref().and_then(|data| data.get(&from.key)).map(|bytes| bytes.0.clone());
         text.or_else(bytes).ok_or_else(|| Unreachable::NoConfigMapKey(from.name.clone(), from.key.clone()))
+    }
+}
+
+fn mechanism(mechanism: SaslMechanism) -> kafka::Mechanism {
+    match mechanism {
+        SaslMechanism::Plain => kafka::Mechanism::Plain,
+        SaslMechanism::ScramSha256 => kafka::Mechanism::ScramSha256,
+        SaslMechanism::ScramSha512 => kafka::Mechanism::ScramSha512,
     }
 }

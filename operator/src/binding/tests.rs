@@ -22,9 +22,11 @@ use crate::{
     fleet::Tally,
     injection::Field,
     retention::{Became, NotTrimmed},
-    sources::{Reached, Unreachable},
+    sources::{Flaw, Reached, Unreachable},
     survey::Findings,
 };
+
+mod transports;
 
 fn shop() -> CacheBinding {
     let mut binding = manifest::read(include_str!("../../../crds/tests/shop.yaml")).unwrap().object;
@@ -121,7 +123,7 @@ fn a_missing_secret_concerns_only_the_source() {
     assert_eq!(missing.targets[0].1, Err(Unreachable::NoSecret("redis".into())));
     // Files and `echo` end in a newline, which no URL does.
     let there = validate(&with_secret(), secrets(Some("redis://:hush@redis\n"))).unwrap();
-    let redis = &there.targets[0].1.as_ref().unwrap().redis;
+    let redis = there.targets[0].1.as_ref().unwrap().access.redis().unwrap();
     assert_eq!(redis.url, "redis://:hush@redis".parse().unwrap());
     assert!(!format!("{:?}", there.targets).contains("hush"));
     let text = &build(&there, "1").data.unwrap()[names::MANIFEST_FILE];
@@ -155,7 +157,7 @@ fn certificates_come_from_where_the_binding_says() {
     let half = client(json!({ "tls.crt": BASE64_STANDARD.encode("c") }));
     assert_eq!(target(found(half)), Err(Unreachable::NoSecretKey("client".into(), "tls.key".into())));
     let both = json!({ "tls.crt": BASE64_STANDARD.encode("c"), "tls.key": BASE64_STANDARD.encode("k") });
-    let certificates = target(found(client(both))).unwrap().redis.certificates;
+    let certificates = target(found(client(both))).unwrap().access.redis().unwrap().certificates.clone();
     assert_eq!(certificates.authorities.as_deref(), Some(&b"x"[..]));
     assert_eq!(certificates.client, Some((b"c".to_vec(), b"k".to_vec())));
 }
@@ -201,7 +203,7 @@ fn tally(matched: u32, missing: u32, outdated: u32) -> Tally {
 }
 
 fn reached() -> Vec<(String, Result<Reached, Unreachable>)> {
-    vec![("cdc".into(), Ok(Reached { absent: vec![], evicting: None }))]
+    vec![("cdc".into(), Ok(Reached::default()))]
 }
 
 fn status_of(
@@ -270,7 +272,7 @@ fn messages_name_what_matters() {
         injected.message
     );
     let sources = vec![
-        ("a".to_owned(), Ok(Reached { absent: vec!["s.t".into()], evicting: None })),
+        ("a".to_owned(), Ok(Reached { absent: vec!["s.t".into()], flaws: vec![] })),
         ("b".to_owned(), Err(Unreachable::NoSecretKey("redis".into(), "url".into()))),
         ("c".to_owned(), Err(Unreachable::Timeout)),
     ];
@@ -287,9 +289,35 @@ fn messages_name_what_matters() {
 }
 
 #[test]
+fn what_a_topic_or_stream_does_not_keep_is_told() {
+    let of = |flaws: &[Flaw]| {
+        let sources = [("cdc".to_owned(), Ok(Reached { absent: vec![], flaws: flaws.to_vec() }))];
+        let status = status_of(Ok(()), &sources, &tally(0, 0, 0));
+        assert_eq!(condition(&status, "SourcesReachable").status, "True");
+        let kept = condition(&status, "StreamsKept");
+        (kept.reason.clone(), kept.message.clone())
+    };
+    for (flaw, reason, says) in [
+        (Flaw::Forgetful("D".into()), "InMemory", "storage file"),
+        (Flaw::FewPerSubject("D".into(), 2), "Compacted", "keeps 2 messages of a subject"),
+        (Flaw::Compacted("s".into()), "Compacted", "cleanup.policy=delete"),
+        (Flaw::PerhapsCompacted("s".into()), "Compacted", "DescribeConfigs"),
+        (Flaw::Untold("a.b".into()), "NoTriggers", "nothing tells of changes of a.b"),
+        (Flaw::Divided("s".into(), 3), "Divided", "has 3 partitions"),
+    ] {
+        let (found, message) = of(&[flaw]);
+        assert_eq!(found, reason);
+        assert!(message.starts_with("cdc: ") && message.contains(says), "{message}");
+    }
+    let (worst, both) = of(&[Flaw::Divided("s".into(), 2), Flaw::Compacted("s".into())]);
+    assert!(worst == "Compacted" && both.contains("partitions") && both.contains("compacted"), "{both}");
+}
+
+#[test]
 fn what_loses_or_holds_entries_is_told_and_the_worst_first() {
     let sources = |evicting: Option<&str>| {
-        vec![("cdc".into(), Ok(Reached { absent: vec![], evicting: evicting.map(str::to_owned) }))]
+        let flaws = evicting.map(|policy| Flaw::Evicting(policy.into())).into_iter().collect();
+        vec![("cdc".into(), Ok(Reached { absent: vec![], flaws }))]
     };
     let of = |evicting: Option<&str>, became: Option<Became>| {
         let retention = Some(Duration::from_hours(24));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use freshet_crds::{
-    CacheBinding,
+    CacheBinding, OnChange,
     binding::{Binding, CacheSpec, Invalid, SourceSpec, StreamLayout},
     names, topics,
 };
@@ -13,8 +13,11 @@ use kube::{Resource as _, ResourceExt as _};
 use super::dereference::Found;
 use crate::{
     injection::is_of,
-    retention::{Want, plan::written},
-    sources::{Target, Unreachable},
+    retention::{
+        Want,
+        plan::{trimmed, written},
+    },
+    sources::{Target, Unreachable, Uses},
     survey::Tables,
 };
 
@@ -61,15 +64,24 @@ pub fn validate(object: &CacheBinding, found: Found) -> Result<Validated, Reject
     }
     let targets = binding.sources.iter().enumerate().map(|(index, source)| {
         let name = source.name.clone();
-        let target = found.target(source);
-        (name.clone(), target.map(|redis| Target { name, redis, streams: streams(&binding, index, source) }))
+        let target = found.access(source);
+        (
+            name.clone(),
+            target.map(|access| Target {
+                name,
+                access,
+                streams: streams(&binding, index, source),
+                tables: tables(&binding, index),
+                uses: uses(&binding, index),
+            }),
+        )
     });
     let targets: Vec<(_, Result<Target, Unreachable>)> = targets.collect();
-    let wants = binding.sources.iter().enumerate().zip(&targets).map(|((index, source), (_, target))| Want {
+    let wants = trimmed(&binding).map(|(index, source, redis)| Want {
         source: source.name.clone(),
-        target: target.as_ref().ok().cloned(),
+        target: targets[index].1.as_ref().ok().and_then(|target| target.access.redis().cloned()),
         streams: written(&binding, index, source),
-        retention: source.retention,
+        retention: redis.retention,
     });
     let tables =
         binding.caches.iter().map(|cache| (cache.name.clone(), cache.tables().map(str::to_owned).collect()));
@@ -94,6 +106,23 @@ fn streams(binding: &Binding, index: usize, source: &SourceSpec) -> BTreeSet<Str
             tables.map(|table| topics::of_table(prefix, table)).collect()
         }
     }
+}
+
+/// The tables that the caches of this source name.
+fn tables(binding: &Binding, index: usize) -> BTreeSet<String> {
+    let caches = binding.caches.iter().filter(|cache| cache.source == index);
+    caches.flat_map(CacheSpec::tables).map(str::to_owned).collect()
+}
+
+/// What the caches of this source take of it, all together.
+fn uses(binding: &Binding, index: usize) -> Uses {
+    let caches = binding.caches.iter().filter(|cache| cache.source == index);
+    let of = |cache: &CacheSpec| match cache.on_change {
+        _ if cache.warm_start => Uses::History,
+        OnChange::Hydrate => Uses::Values,
+        OnChange::Invalidate => Uses::Keys,
+    };
+    caches.map(of).max().unwrap_or_default()
 }
 
 // === impl Rejected ===

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use freshet_crds::{
-    binding::{Binding, SourceSpec},
+    binding::{Binding, SourceSpec, TransportSpec},
     manifest, names,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     injection::is_of,
-    retention::{Ledger, There, Want, plan::written},
+    retention::{
+        Ledger, There, Want,
+        plan::{trimmed, written},
+    },
 };
 
 /// The binding as the watch has it.
@@ -82,12 +85,12 @@ fn rendered(config_map: Option<&ConfigMap>, binding: &str) -> Result<Option<Bind
 /// Holds the streams that `binding` follows, but for those that are the same in `now`. Wherever they are: its Secrets
 /// may be gone.
 fn hold(binding: &Binding, now: Option<&Binding>) -> Vec<Want> {
-    let sources =
-        binding.sources.iter().enumerate().map(|(index, source)| (source, written(binding, index, source)));
+    let sources = trimmed(binding).map(|(index, source, _)| (source, written(binding, index, source)));
     let is_kept = |source: &SourceSpec, streams: &BTreeSet<String>| {
         now.is_some_and(|now| {
             now.sources.iter().enumerate().any(|(index, other)| {
-                (&other.url, &other.layout) == (&source.url, &source.layout)
+                is_same_place(&other.transport, &source.transport)
+                    && other.layout == source.layout
                     && streams.is_subset(&written(now, index, other))
             })
         })
@@ -95,6 +98,11 @@ fn hold(binding: &Binding, now: Option<&Binding>) -> Vec<Want> {
     let left = sources.filter(|(source, streams)| !is_kept(source, streams));
     left.map(|(source, streams)| Want { source: source.name.clone(), target: None, streams, retention: None })
         .collect()
+}
+
+/// Whether both are found by the same URL, whatever else is said of them.
+fn is_same_place(one: &TransportSpec, other: &TransportSpec) -> bool {
+    one.redis_stream().zip(other.redis_stream()).is_some_and(|(one, other)| one.url == other.url)
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use std::{
 };
 
 use freshet_crds::{
-    CacheBinding, ConfigMapKeyRef, RedisStream, SecretKeyRef, StartGate, Upstream,
+    CacheBinding, ConfigMapKeyRef, SecretKeyRef, Source, StartGate, Upstream,
     binding::{DEFAULT_MEMORY, MEMORY},
-    names, quantity,
+    quantity,
     resources::ResourcesSpec,
 };
 use kube::ResourceExt as _;
@@ -151,15 +151,7 @@ impl Shape {
 
 /// The Secret keys that the binding's sources and upstreams are read with, each once.
 fn secrets(binding: &CacheBinding) -> BTreeSet<SecretKeyRef> {
-    let mut keys = BTreeSet::new();
-    for redis in redis(binding) {
-        keys.extend(redis.url_from.iter().map(|from| from.secret_key_ref.clone()));
-        keys.extend(redis.ca_from.iter().filter_map(|from| from.secret_key_ref.clone()));
-        if let Some(from) = &redis.client_certificate_from {
-            let key = |key: &str| SecretKeyRef { name: from.secret_ref.name.clone(), key: key.to_owned() };
-            keys.extend([key(names::TLS_CERTIFICATE), key(names::TLS_KEY)]);
-        }
-    }
+    let mut keys: BTreeSet<_> = binding.spec.sources.iter().flat_map(Source::secret_keys).collect();
     for upstream in upstreams(binding) {
         keys.extend(upstream.auth_from.iter().map(|from| from.secret_key_ref.clone()));
         keys.extend(upstream.ca_from.iter().filter_map(|from| from.secret_key_ref.clone()));
@@ -169,17 +161,13 @@ fn secrets(binding: &CacheBinding) -> BTreeSet<SecretKeyRef> {
 
 /// The same of ConfigMaps.
 fn config_maps(binding: &CacheBinding) -> BTreeSet<ConfigMapKeyRef> {
-    let authorities = redis(binding).filter_map(|redis| redis.ca_from.as_ref());
-    let authorities = authorities.chain(upstreams(binding).filter_map(|upstream| upstream.ca_from.as_ref()));
-    authorities.filter_map(|from| from.config_map_key_ref.clone()).collect()
+    let of_sources = binding.spec.sources.iter().flat_map(Source::config_map_keys);
+    let authorities = upstreams(binding).filter_map(|upstream| upstream.ca_from.as_ref());
+    of_sources.chain(authorities.filter_map(|from| from.config_map_key_ref.clone())).collect()
 }
 
 fn upstreams(binding: &CacheBinding) -> impl Iterator<Item = &Upstream> {
     binding.spec.caches.iter().filter_map(|cache| cache.upstream.as_ref())
-}
-
-fn redis(binding: &CacheBinding) -> impl Iterator<Item = &RedisStream> {
-    binding.spec.sources.iter().filter_map(|source| source.redis_stream.as_ref())
 }
 
 /// What is given, and defaults for what isn't: requests are never left out, because autoscalers of the pod need all

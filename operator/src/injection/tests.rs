@@ -273,6 +273,25 @@ fn an_outdated_sidecar_is_told_by_field() {
         b.spec.sources[0].redis_stream.as_mut().unwrap().ca_from = serde_json::from_value(from).unwrap();
     };
     assert_eq!(differ(&authorities), [Field::Secrets]);
+    for kind in [
+        json!({ "kafka": { "sasl": { "mechanism": "Plain", "secretRef": { "name": "kafka" } } } }),
+        json!({ "kafka": { "tls": { "clientCertificateFrom": { "secretRef": { "name": "kafka" } } } } }),
+        json!({ "natsJetStream": { "credentialsFrom": { "secretKeyRef": { "name": "nats", "key": "creds" } } } }),
+        json!({ "natsJetStream": { "caFrom": { "configMapKeyRef": { "name": "bundle", "key": "ca.crt" } } } }),
+    ] {
+        let other = |b: &mut CacheBinding| {
+            let mut source = json!({ "name": "cdc" });
+            for (kind, said) in kind.as_object().unwrap() {
+                source[kind] = match kind.as_str() {
+                    "kafka" => json!({ "brokers": ["a"], "topic": "shop.cdc" }),
+                    _ => json!({ "url": "nats://a", "stream": "DebeziumStream" }),
+                };
+                source[kind].as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+            }
+            b.spec.sources[0] = serde_json::from_value(source).unwrap();
+        };
+        assert_eq!(differ(&other), [Field::Secrets], "{kind}");
+    }
     for from in [
         json!({ "authFrom": { "secretKeyRef": { "name": "github", "key": "token" } } }),
         json!({ "caFrom": { "secretKeyRef": { "name": "github", "key": "ca.crt" } } }),

@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use freshet_connect::Target;
+
 use super::NotTrimmed;
-use crate::sources::Target;
 
 /// What one source of a binding wants.
 #[derive(Clone, Debug, PartialEq, Eq)]

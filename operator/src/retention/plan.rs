@@ -7,7 +7,7 @@ use std::{
 };
 
 use freshet_crds::{
-    binding::{Binding, CacheSpec, SourceSpec, StreamLayout},
+    binding::{Binding, CacheSpec, RedisSpec, SourceSpec, StreamLayout},
     topics,
 };
 
@@ -117,6 +117,13 @@ fn at(server: &Server, wishes: &[Wish]) -> (String, u16) {
         .find(|master| (&master.replication, master.database) == (&server.replication, server.database));
     let at = same.or_else(|| masters().find(|master| master.may_be(server))).unwrap_or(server);
     (at.replication.clone(), at.database)
+}
+
+/// The sources whose streams the operator trims, with their places in the binding: those in Redis. Other servers remove
+/// old entries by themselves.
+pub fn trimmed(binding: &Binding) -> impl Iterator<Item = (usize, &SourceSpec, &RedisSpec)> {
+    let sources = binding.sources.iter().enumerate();
+    sources.filter_map(|(index, source)| Some((index, source, source.transport.redis_stream()?)))
 }
 
 /// The streams that Debezium writes for a source, those that sidecars don't follow among them.

@@ -1,18 +1,12 @@
-use freshet_connect::Certificates;
+use freshet_connect::{Certificates, Target};
 use freshet_e2e::process::{Port, Redis};
 
 use super::*;
-use crate::sources::Target;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
 fn want(url: &str, streams: &[&str], retention: Option<Duration>) -> Want {
-    let redis = freshet_connect::Target {
-        url: url.parse().unwrap(),
-        certificates: Certificates::default(),
-        stream: None,
-    };
-    let target = Target { name: "cdc".into(), redis, streams: BTreeSet::new() };
+    let target = Target { url: url.parse().unwrap(), certificates: Certificates::default(), stream: None };
     let streams = streams.iter().map(|stream| (*stream).to_owned()).collect();
     Want { source: "cdc".into(), target: Some(target), streams, retention }
 }

@@ -1,19 +1,44 @@
 //! Which names a pod of another namespace would look up for a host, by the rules of Kubernetes' DNS policy
 //! `ClusterFirst`, which is what pods have unless they say otherwise.
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use freshet_connect::Resolve;
 
 /// Where the operator's own search path is, of which only the cluster's part is the same for other pods.
-pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The cluster's domain where our own search path doesn't tell it: the operator runs outside of a cluster, or on the
 /// node's network.
 const DEFAULT_DOMAIN: &str = "cluster.local";
 /// A name with at least so many dots is tried as it is first: `ndots`, as kubelets write it.
 const DOTS: usize = 5;
 
+/// Resolves names as in a pod of this namespace.
+#[derive(Clone)]
+pub(super) struct InNamespace(pub(super) String);
+
+impl Resolve for InNamespace {
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        // Each time anew, since it may change; it is a few lines on a local disk.
+        let ours = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
+        for name in names(host, &self.0, &ours) {
+            match tokio::net::lookup_host((name.as_str(), port)).await.map(Vec::from_iter) {
+                Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+                // What can't be asked now may exist, and then the next name would be another server's.
+                Err(error) if is_temporary(&error) => break,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
 /// The names to look up in order for `host`, as a pod of `namespace` would, given our own `resolv.conf`. All of them
 /// end in a dot, so that nothing of our own search path is appended.
-pub(super) fn names(host: &str, namespace: &str, resolv_conf: &str) -> Vec<String> {
+fn names(host: &str, namespace: &str, resolv_conf: &str) -> Vec<String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if bare.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with('.') {
         return vec![host.to_owned()];
@@ -46,7 +71,7 @@ fn cluster_and_node(resolv_conf: &str) -> (&str, Vec<&str>) {
 
 /// Whether a look-up has failed without an answer, in the words of glibc and musl, which are all that is left of the
 /// error's number.
-pub(super) fn is_temporary(error: &io::Error) -> bool {
+fn is_temporary(error: &io::Error) -> bool {
     let says = error.to_string();
     says.contains("Temporary failure") || says.contains("Try again")
 }

@@ -1,21 +1,37 @@
-use std::net::TcpListener;
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
 
-use freshet_connect::{Certificates, Unusable};
+use freshet_connect::{Certificates, Resolve, Unusable};
 use freshet_e2e::process::{Authority, Port, Redis};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::*;
+use super::{
+    redis_stream::{ask, is_too_old},
+    *,
+};
+
+mod kafka;
+mod nats;
+mod postgres;
+
+fn redis(url: &str) -> freshet_connect::Target {
+    freshet_connect::Target { url: url.parse().unwrap(), certificates: Certificates::default(), stream: None }
+}
 
 fn target(url: &str) -> Target {
+    with(redis(url))
+}
+
+fn with(redis: freshet_connect::Target) -> Target {
     Target {
         name: "cdc".into(),
-        redis: freshet_connect::Target {
-            url: url.parse().unwrap(),
-            certificates: Certificates::default(),
-            stream: None,
-        },
+        access: Access::Redis(redis),
         streams: BTreeSet::from(["shop.inventory.product".into(), "shop.x".into()]),
+        tables: BTreeSet::new(),
+        uses: Uses::Keys,
     }
 }
 
@@ -42,7 +58,8 @@ async fn a_redis_that_removes_streams_is_told() {
     ] {
         let redis = Redis::builder().set("maxmemory", limit).set("maxmemory-policy", policy).start().unwrap();
         let reached = probe_url(redis.url()).await.unwrap();
-        assert_eq!(reached.evicting.as_deref(), evicting.then_some(policy), "{limit} {policy}");
+        let flaw = evicting.then(|| Flaw::Evicting(policy.into()));
+        assert_eq!(reached.flaws, Vec::from_iter(flaw), "{limit} {policy}");
     }
 }
 
@@ -99,7 +116,7 @@ async fn a_host_without_an_address_is_told() {
             Ok(Vec::new())
         }
     }
-    let nowhere = ask(&target("redis://no-such-host.invalid"), &Nowhere).await;
+    let nowhere = ask(&redis("redis://no-such-host.invalid"), &BTreeSet::new(), &Nowhere).await;
     assert_eq!(nowhere, Err(ConnectError::NoAddress("no-such-host.invalid".into()).into()));
 }
 
@@ -127,9 +144,9 @@ async fn loading() -> SocketAddr {
 #[tokio::test]
 async fn a_node_that_is_loading_does_not_speak_for_the_others() {
     let (one, two) = (loading().await, loading().await);
-    let mut target = target(&format!("redis+cluster://{one},{two}"));
-    target.redis.stream = Some("s".into());
-    match probe(&target, "default").await {
+    let mut cluster = redis(&format!("redis+cluster://{one},{two}"));
+    cluster.stream = Some("s".into());
+    match probe(&with(cluster), "default").await {
         Err(Unreachable::Connect(ConnectError::NoNode(says))) => {
             assert!(says.contains("LOADING"), "{says}");
         }
@@ -161,12 +178,12 @@ async fn what_is_wrong_with_certificates_is_told_apart() {
     let issue = |by: &Authority| by.issue(&["127.0.0.1"]).unwrap();
     let redis = Redis::builder().tls_with_clients_of(&issue(&authority), &authority).start().unwrap();
     let probe = async |trusted: &Authority, client: Option<&Authority>| {
-        let mut target = target(&format!("rediss://{}", redis.tls_address()));
-        target.redis.certificates = Certificates {
+        let mut tls = super::tests::redis(&format!("rediss://{}", redis.tls_address()));
+        tls.certificates = Certificates {
             authorities: Some(trusted.pem().into_bytes()),
             client: client.map(issue).map(|pair| (pair.certificate.into_bytes(), pair.key.into_bytes())),
         };
-        super::probe(&target, "default").await
+        super::probe(&with(tls), "default").await
     };
     assert_eq!(probe(&authority, Some(&authority)).await.unwrap().absent.len(), 2);
     let says = |error| matches!(error, Err(Unreachable::Connect(ConnectError::Untrusted(..))));

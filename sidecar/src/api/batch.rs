@@ -11,6 +11,7 @@ use hyper::{
 
 use super::{
     Api, MAX_DEPENDENCIES,
+    accept::{self, Converted},
     body::ROOM,
     connection::{Patience, Phase},
     directives::ReadDirectives,
@@ -22,7 +23,9 @@ use super::{
 };
 use crate::{
     catalog::{Cache, Catalog},
+    codec::{Codec, Media},
     engine::{Answer, Engine, Hit, Miss},
+    entry::Entry,
     freshness::Reason,
     key::Key,
 };
@@ -31,19 +34,30 @@ use wire::{Asked, Form, Item, Writer, expect_json, text, too_large};
 mod wire;
 
 /// Most bytes of a batch, and of the values in its answer.
-const MAX_BATCH: u64 = ROOM as u64;
+pub(super) const MAX_BATCH: u64 = ROOM as u64;
 
 /// The cache that a batch is for, or why it isn't served.
 pub(super) type Served<'a> = Result<(&'a Catalog, &'a Arc<Cache>), Reason>;
 
 /// What is answered about a key.
 enum Shown {
-    /// A value without its coding, or a known absence.
-    Hit(Hit, Bytes, Form),
+    /// A value, or a known absence.
+    Hit(Hit, Value),
     /// Nothing that may be served, and why that is no answer.
     Miss(Miss, Option<Problem>),
     /// It wasn't looked for, or can't be told here.
     Refused(Problem),
+}
+
+/// A value as it is shown.
+struct Value {
+    /// Without its coding, and in JSON where that is asked for.
+    body: Bytes,
+    form: Form,
+    content_type: Bytes,
+    etag: Bytes,
+    /// Whether the bytes are another copy than the one that is stored.
+    is_copy: bool,
 }
 
 /// What a batch says, for the fuzzer.
@@ -88,8 +102,9 @@ pub(super) async fn answer(
         .map(|item| (item.key.clone().into_owned(), fill(&api.engine, served, item).err()))
         .collect();
     let get: Vec<_> = asked.get.iter().map(|key| key.clone().into_owned()).collect();
+    let convert = asked.convert;
     drop(received);
-    let mut shown = read(&api.engine, served, &get, &directives).await;
+    let mut shown = read(&api.engine, served, &get, &directives, convert).await;
     // What is copied takes room until it has gone out.
     let copied: usize = shown.iter().map(Shown::copied).sum();
     let room = api.room.take(copied as u64, patience).await.unwrap_or_else(|problem| {
@@ -132,10 +147,11 @@ async fn read(
     served: Served<'_>,
     asked: &[String],
     directives: &ReadDirectives,
+    convert: bool,
 ) -> Vec<Shown> {
     let mut left = usize::try_from(MAX_BATCH).unwrap_or(usize::MAX);
     let mut show = |answer| match answer {
-        Answer::Hit(hit) => fit(hit, &mut left),
+        Answer::Hit(hit) => fit(hit, convert, &mut left),
         Answer::Miss(miss) => Shown::Miss(miss, directives.only_if_cached.then(not_cached)),
     };
     let (catalog, cache) = match served {
@@ -158,37 +174,50 @@ async fn read(
 }
 
 /// Shows a value, if it isn't too much for one answer.
-fn fit(hit: Hit, left: &mut usize) -> Shown {
+fn fit(hit: Hit, convert: bool, left: &mut usize) -> Shown {
     let fits = || {
         // Before it is decoded.
         left.checked_sub(hit.entry.length())?;
-        let plain = hit.entry.plain();
-        let form = Form::of(&hit.entry.content_type, &plain);
-        let rest = left.checked_sub(form.size(plain.len()).0)?;
-        Some((plain, form, rest))
+        let value = Value::of(&hit.entry, convert);
+        let rest = left.checked_sub(value.form.size(value.body.len()).0)?;
+        Some((value, rest))
     };
-    let Some((plain, form, rest)) = fits() else {
+    let Some((value, rest)) = fits() else {
         let detail = format!("the values before it are nearly {MAX_BATCH} bytes: read this one by itself");
         return Shown::Refused(too_large(detail).with("limit", MAX_BATCH));
     };
     *left = rest;
-    Shown::Hit(hit, plain, form)
+    Shown::Hit(hit, value)
+}
+
+impl Value {
+    fn of(entry: &Entry, convert: bool) -> Self {
+        let plain = entry.plain();
+        let cbor = Media::of(&entry.content_type).filter(|media| convert && media.codec == Codec::Cbor);
+        if let Some(Converted { content_type, body, etag }) =
+            cbor.and_then(|media| accept::in_other_codec(&media, &plain))
+        {
+            return Self { body, form: Form::Json, content_type, etag, is_copy: true };
+        }
+        let form = Form::of(&entry.content_type, &plain);
+        let (content_type, etag) = (entry.content_type.clone(), entry.etag.clone());
+        Self { body: plain, form, content_type, etag, is_copy: entry.coded.is_some() }
+    }
 }
 
 impl Shown {
     /// How many bytes of the answer are copied for it.
     fn copied(&self) -> usize {
         match self {
-            // Decoded, it is another copy already.
-            Self::Hit(hit, plain, form) if hit.entry.coded.is_some() => form.size(plain.len()).0,
-            Self::Hit(_, plain, form) => form.size(plain.len()).1,
+            Self::Hit(_, value) if value.is_copy => value.form.size(value.body.len()).0,
+            Self::Hit(_, value) => value.form.size(value.body.len()).1,
             Self::Miss(..) | Self::Refused(_) => 0,
         }
     }
 
     fn write(self, writer: &mut Writer) {
         match self {
-            Self::Hit(hit, plain, form) => write_hit(hit, plain, form, writer),
+            Self::Hit(hit, value) => write_hit(hit, value, writer),
             Self::Miss(miss, problem) => {
                 let status = problem.as_ref().map_or(StatusCode::NOT_FOUND, Problem::status);
                 writer.member("status", status.as_u16());
@@ -209,7 +238,7 @@ impl Shown {
     }
 }
 
-fn write_hit(hit: Hit, plain: Bytes, form: Form, writer: &mut Writer) {
+fn write_hit(hit: Hit, value: Value, writer: &mut Writer) {
     let Hit { entry, age, ttl, detail, position } = hit;
     writer.member("status", if entry.absent { 404 } else { 200 });
     writer.member("cacheStatus", hit_status(ttl, detail));
@@ -222,9 +251,9 @@ fn write_hit(hit: Hit, plain: Bytes, form: Form, writer: &mut Writer) {
         writer.member("position", text(&position));
     }
     if !entry.absent {
-        writer.member("etag", text(&entry.etag));
-        writer.member("type", text(&entry.content_type));
-        writer.body(form, plain);
+        writer.member("etag", text(&value.etag));
+        writer.member("type", text(&value.content_type));
+        writer.body(value.form, value.body);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     clock::Now,
     coding::{Coding, DecodeError},
     dependencies::On,
-    engine::{BadLease, Engine, Fill, ROW_TYPE, Terms},
+    engine::{BadLease, Engine, Fill, ROW_TYPE, ROW_TYPE_IN_CBOR, Terms},
     entry::{Coded, Value},
     key::Key,
     lease::Lease,
@@ -53,6 +53,8 @@ pub(super) struct Awaited {
     content_type: Bytes,
     on: Vec<On>,
     coding: Option<Coding>,
+    /// Whether it is a row in CBOR, which is stored in JSON.
+    is_cbor_row: bool,
 }
 
 impl Awaited {
@@ -73,13 +75,17 @@ impl Awaited {
         };
         let lease = engine.lease(cache, key, token).map_err(bad_lease)?;
         let on = depends::resolve(engine, catalog, cache, depends.as_deref(), most)?;
+        let is = |wanted| content_type.is_some_and(|given| directives::is_media_type(given, wanted));
+        let (is_row, is_cbor_row) = (is(ROW_TYPE), is(ROW_TYPE_IN_CBOR));
+        let holds_rows = !directives.absent && cache.spec.on_change == OnChange::Hydrate;
         let content_type = if directives.absent || cache.spec.on_change != OnChange::Hydrate {
             Bytes::copy_from_slice(content_type.unwrap_or(b"application/octet-stream"))
-        } else if content_type.is_some_and(|given| directives::is_media_type(given, ROW_TYPE)) {
+        } else if is_row || is_cbor_row {
             // As hydration writes it: an ETag covers the type, and has to be the same in all pods.
             Bytes::from_static(ROW_TYPE.as_bytes())
         } else {
-            let detail = format!("this cache holds rows: its values are of type {ROW_TYPE}");
+            let detail =
+                format!("this cache holds rows: its values are of type {ROW_TYPE}, or {ROW_TYPE_IN_CBOR}");
             return Err(unsupported_type(detail));
         };
         if coding.is_some() && cache.spec.on_change == OnChange::Hydrate {
@@ -87,7 +93,7 @@ impl Awaited {
                 "this cache holds rows, as they are: send them without a Content-Encoding",
             ));
         }
-        Ok(Self { lease, directives, content_type, on, coding })
+        Ok(Self { lease, directives, content_type, on, coding, is_cbor_row: holds_rows && is_cbor_row })
     }
 
     /// Stores the value, unless a change or another value came in between.
@@ -97,7 +103,11 @@ impl Awaited {
         Place { catalog, cache, key }: Place<'_>,
         body: Bytes,
     ) -> Result<(), Problem> {
-        let Self { lease, mut directives, content_type, mut on, coding } = self;
+        let Self { lease, mut directives, content_type, mut on, coding, is_cbor_row } = self;
+        let body = if is_cbor_row { rows::in_json(&body)? } else { body };
+        if is_cbor_row && body.len() as u64 > catalog.sidecar.max_value {
+            return Err(body::too_large(catalog.sidecar.max_value));
+        }
         if directives.absent && !body.is_empty() {
             return Err(Problem::bad_request(
                 "absent-body",

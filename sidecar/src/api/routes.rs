@@ -11,7 +11,7 @@ use hyper::{
 use tokio::sync::watch;
 
 use super::{
-    Api, batch,
+    Api, accept, batch,
     body::{Room, too_large},
     connection::{Patience, Phase},
     depends,
@@ -19,6 +19,7 @@ use super::{
     events,
     fill::{Awaited, Place, Said, count_refused},
     problem::Problem,
+    publish,
     reply::{Content, Reply, empty, value},
     rows, upstream, views, waiting,
 };
@@ -85,13 +86,19 @@ async fn route(
         no_query(&uri)?;
         return void_tag(engine, request.method(), key);
     }
-    if name.starts_with('_') || (key.starts_with('_') && key != "_batch" && !key.starts_with("_by/")) {
+    if name.starts_with('_')
+        || (key.starts_with('_') && !matches!(key, "_batch" | "_publish") && !key.starts_with("_by/"))
+    {
         return Err(Problem::reserved());
     }
     let catalog = engine.catalog();
     if let Some(catalog) = &catalog
         && let Some(cache) = catalog.upstreams.get(name)
     {
+        if key == "_publish" {
+            no_query(&uri)?;
+            return Err(publish::of_upstream(request.method(), name));
+        }
         if key.starts_with('_') {
             return Err(Problem::reserved());
         }
@@ -110,6 +117,10 @@ async fn route(
     if key == "_batch" {
         no_query(&uri)?;
         return batch::answer(api, served, patience, request).await;
+    }
+    if key == "_publish" {
+        no_query(&uri)?;
+        return publish::answer(api, served, patience, request).await;
     }
     let (catalog, cache) = match served {
         Ok(served) => served,
@@ -232,20 +243,31 @@ async fn fill(
 fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
     let Hit { entry, age, ttl, detail, position } = hit;
     let status = hit_status(ttl, detail);
+    let varies = !entry.absent && accept::varies(&entry.content_type);
+    let converted =
+        varies.then(|| accept::converted(request, &entry.content_type, || entry.plain())).flatten();
     let coded = entry.coded.as_deref();
-    let sent = coded.filter(|coded| directives::accepts(request, coded.coding));
+    let sent = coded.filter(|coded| converted.is_none() && directives::accepts(request, coded.coding));
     let mut etag = sent.map_or(&entry.etag, |coded| &coded.etag);
-    let etags = [etag, &entry.etag, coded.map_or(etag, |coded| &coded.etag)];
+    let mut etags = [etag, &entry.etag, coded.map_or(etag, |coded| &coded.etag)];
+    if let Some(converted) = &converted {
+        etag = &converted.etag;
+        etags = [etag; 3];
+    }
     let mut reply = if entry.absent {
         empty(StatusCode::NOT_FOUND)
     } else if let Some(matched) = directives::none_match(request, &etags) {
         etag = matched;
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let body = if sent.is_some() { entry.body.clone() } else { entry.plain() };
+        let (content_type, body) = match &converted {
+            Some(converted) => (&converted.content_type, converted.body.clone()),
+            None if sent.is_some() => (&entry.content_type, entry.body.clone()),
+            None => (&entry.content_type, entry.plain()),
+        };
         let mut reply = Response::new(Content::from(body));
         let headers = reply.headers_mut();
-        headers.insert(header::CONTENT_TYPE, value(entry.content_type.clone()));
+        headers.insert(header::CONTENT_TYPE, value(content_type.clone()));
         if let Some(coded) = sent {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coded.coding.as_str()));
         }
@@ -255,8 +277,14 @@ fn hit_reply(hit: Hit, request: &HeaderMap) -> Reply {
     if !entry.absent {
         headers.insert(header::ETAG, value(etag.clone()));
     }
-    if coded.is_some() {
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    let vary = match (varies, coded.is_some()) {
+        (true, true) => Some("Accept, Accept-Encoding"),
+        (true, false) => Some("Accept"),
+        (false, true) => Some("Accept-Encoding"),
+        (false, false) => None,
+    };
+    if let Some(vary) = vary {
+        headers.insert(header::VARY, HeaderValue::from_static(vary));
     }
     headers.insert(header::AGE, HeaderValue::from(age));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

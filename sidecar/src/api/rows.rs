@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use super::problem::Problem;
 use crate::{
     catalog::{Cache, Shape},
+    codec::Codec,
     dependencies::On,
     engine::Engine,
     image::Image,
@@ -55,6 +56,16 @@ pub(super) fn key(cache: &Cache, raw: &str) -> Result<Key, Problem> {
     let value =
         Key::from_path(value, lookup.shape().forms.as_deref()).map_err(|error| Problem::key(&error))?;
     Ok(Key::by(&lookup.column, &value))
+}
+
+/// A row that came in CBOR, as rows are stored: in JSON.
+pub(super) fn in_json(cbor: &[u8]) -> Result<Bytes, Problem> {
+    let json =
+        Codec::Cbor.convert(cbor).map_err(|why| unfit(format!("its CBOR can't be read as JSON: {why}")))?;
+    match json.first() {
+        Some(b'{') => Ok(json),
+        _ => Err(unfit("its CBOR isn't a map")),
+    }
 }
 
 /// What a fill of this key is with this body; the body as it is where the cache neither projects nor has lookups.

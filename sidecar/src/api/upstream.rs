@@ -9,6 +9,7 @@ use hyper::{
 };
 
 use super::{
+    accept,
     directives::{self, ReadDirectives},
     problem::Problem,
     reply::{Content, Reply, empty, value},
@@ -79,8 +80,13 @@ fn accept(headers: &HeaderMap) -> Option<Bytes> {
 }
 
 fn reply(served: Served, request: &HeaderMap) -> Reply {
-    let Served { status, content_type, body, etag, age, stored, cache_status } = served;
+    let Served { status, mut content_type, mut body, mut etag, age, stored, cache_status } = served;
     let has_tag = status == StatusCode::OK;
+    let varies = has_tag && accept::varies(&content_type);
+    let converted = varies.then(|| accept::converted(request, &content_type, || body.clone())).flatten();
+    if let Some(converted) = converted {
+        (content_type, body, etag) = (converted.content_type, converted.body, converted.etag);
+    }
     let is_known = has_tag && directives::none_match(request, &[&etag]).is_some();
     let mut reply = Response::new(Content::from(if is_known { Bytes::new() } else { body }));
     *reply.status_mut() = if is_known { StatusCode::NOT_MODIFIED } else { status };
@@ -90,6 +96,9 @@ fn reply(served: Served, request: &HeaderMap) -> Reply {
     }
     if has_tag {
         headers.insert(header::ETAG, value(etag));
+    }
+    if varies {
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     }
     headers.insert(header::AGE, HeaderValue::from(age));
     let kept = if stored { "no-cache" } else { "no-store" };

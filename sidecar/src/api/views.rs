@@ -10,7 +10,7 @@ use hyper::{
 use serde_json::json;
 
 use super::{
-    Api,
+    Api, accept,
     directives::{self, ReadDirectives},
     problem::Problem,
     reply::{Content, Reply, value},
@@ -33,6 +33,9 @@ use crate::{
 };
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// What a view is in, unless it is asked for in CBOR.
+const JSON: &[u8] = b"application/json";
 
 /// How many keys a problem's sentence names; all are in its member `missing`.
 const NAMED: usize = 3;
@@ -98,18 +101,23 @@ fn wanted(uri: &Uri) -> Result<Option<usize>, Problem> {
 
 fn reply(ranked: &Ranked, n: usize, freshness: Freshness, request: &HeaderMap) -> Reply {
     let (pieces, digest) = ranked.first(n);
-    let etag = quoted(digest);
+    let (mut etag, mut content_type, mut pieces) =
+        (quoted(digest), Bytes::from_static(JSON), Vec::from(pieces));
+    if let Some(converted) = accept::converted(request, JSON, || pieces.concat().into()) {
+        (etag, content_type, pieces) = (converted.etag, converted.content_type, vec![converted.body]);
+    }
     let mut reply = if directives::none_match(request, &[&etag]).is_some() {
         let mut reply = Response::new(Content::from(Bytes::new()));
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         reply
     } else {
-        let mut reply = Response::new(Content::pieces(pieces.into(), None));
-        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut reply = Response::new(Content::pieces(pieces, None));
+        reply.headers_mut().insert(header::CONTENT_TYPE, value(content_type));
         reply
     };
     let headers = reply.headers_mut();
     headers.insert(header::ETAG, value(etag));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(header::AGE, HeaderValue::from(freshness.age));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CACHE_STATUS, value(hit_status(freshness.ttl, freshness.detail).into()));

@@ -59,6 +59,11 @@ impl Versions {
         }
     }
 
+    /// Whether the newest change of all of the cache was this one.
+    pub(super) fn has_changed_at(&self, version: RowVersion) -> bool {
+        self.0.iter().any(|known| known.changed == Some(version))
+    }
+
     /// Forgets all but what changes have made void: what is read next tells it again.
     pub(super) fn forget(&mut self) {
         let kept = |known: &OfServer| {

@@ -85,7 +85,9 @@ pub(super) fn table<'a>(why: TableReason, mark: &Mark, table: &'a Table, effects
             }
             // It is about to read it.
             TableReason::Described => continue,
-            TableReason::Redefined | TableReason::Unreadable(_) => Enrolment::Unknown(Why::Unknown),
+            TableReason::Changed { .. } | TableReason::Redefined | TableReason::Unreadable(_) => {
+                Enrolment::Unknown(Why::Unknown)
+            }
         };
         effects.push(Effect::Enrol { cache, entry });
     }

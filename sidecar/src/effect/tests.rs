@@ -11,6 +11,8 @@ use crate::{
     views::rows::SharedRoster,
 };
 
+mod keyless;
+
 fn catalog(caches: &str) -> Catalog {
     let text = format!(
         "{{apiVersion: freshet.dev/v1alpha1, kind: CacheBinding, metadata: {{name: t}}, spec: {{

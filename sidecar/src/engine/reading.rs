@@ -200,5 +200,8 @@ fn missed(lease: Option<Grant>, stale: bool, detail: Option<&'static str>) -> An
 /// What is known about the freshness of a cache's values.
 pub(super) fn evidence(catalog: &Catalog, cache: &Cache) -> Evidence {
     let attached = cache.attached.load(Ordering::Acquire);
+    if cache.spec.published {
+        return cache.feed.evidence_of_publications(attached);
+    }
     cache.feed.evidence(attached, catalog.freshness.bound.as_ref().map(|bound| bound.heartbeat))
 }

@@ -65,7 +65,7 @@ impl<S: Shelf> Engine<S> {
 
     /// Voids all values and leases of a cache, and all images from before `version`.
     pub(super) fn void_cache(&self, core: &mut Core, cache: &Cache, version: Option<RowVersion>, now: Tick) {
-        if cache.spec.on_change == OnChange::Hydrate {
+        if cache.spec.ranks_values() {
             core.history.raise_floor(&cache.fence, version);
         }
         self.void_values(core, cache, version, now);

@@ -16,13 +16,17 @@ impl Deletes {
     #[must_use]
     pub fn read<'a>(&mut self, role: &StreamRole, fields: &'a [(Vec<u8>, Vec<u8>)]) -> Change<'a> {
         let change = read(role, fields);
+        if matches!(change, Change::Published(_)) {
+            return change;
+        }
         let Some(entry) = Entry::of(fields) else {
             // Whatever it was, it may have been about the row.
             self.0 = None;
             return change;
         };
         if entry.is_tombstone() {
-            let explained = self.0.take().is_some_and(|deleted| deleted == entry.key);
+            // Without keys nothing tells whose it is.
+            let explained = self.0.take().is_some_and(|deleted| deleted == entry.key) && !entry.is_keyless();
             return if explained { Change::Other } else { change };
         }
         match &change {
@@ -34,6 +38,7 @@ impl Deletes {
             | Change::Garbage(_)
             | Change::Message(_)
             | Change::Notice(_)
+            | Change::Published(_)
             | Change::Other => {}
         }
         change

@@ -37,9 +37,9 @@ struct Key<'a> {
 impl Entry<'_> {
     /// A notification, of whatever kind.
     pub(super) fn notice(&self) -> Option<Change<'static>> {
-        let key: Key<'_> = payload(self.key)?;
         let notification: Notification<'_> = payload(self.value)?;
-        (key.id == notification.id).then(|| Change::Notice(notification.notice().unwrap_or(Notice::Other)))
+        let is_its = self.is_keyless() || payload::<Key<'_>>(self.key)?.id == notification.id;
+        is_its.then(|| Change::Notice(notification.notice().unwrap_or(Notice::Other)))
     }
 }
 

@@ -8,6 +8,8 @@ use crate::{
     recorded::Recording,
 };
 
+mod transports;
+
 /// What a change says, without what differs from one recording to the next.
 fn describe(change: &Change<'_>) -> Option<(String, String)> {
     match change {
@@ -32,14 +34,19 @@ fn describe(change: &Change<'_>) -> Option<(String, String)> {
         | Change::Transaction(_)
         | Change::Message(_)
         | Change::Notice(_)
+        | Change::Published(_)
         | Change::Other => None,
     }
 }
 
 /// The changes of each table in order.
 fn by_table(name: &str) -> BTreeMap<String, Vec<String>> {
+    tables_of(&Recording::load(name))
+}
+
+fn tables_of(recording: &Recording) -> BTreeMap<String, Vec<String>> {
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for entry in &Recording::load(name).entries {
+    for entry in &recording.entries {
         if let Some((table, text)) = describe(&entry.change()) {
             tables.entry(table).or_default().push(text);
         }

@@ -1,4 +1,4 @@
-//! What `source::redis_stream` does with the core, one command at a time, so that anything can happen between a
+//! What `source::follower` does with the core, one command at a time, so that anything can happen between a
 //! command's being sent, answered and taken.
 
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use crate::{
     engine::Engine,
     feed::Feed,
     planted::{Bug, planted},
-    tail::{Entries, Plan, RawEntry, Survey, Tail},
+    position::Place,
+    record::{Batch, Reading, Record},
+    tail::{Plan, Survey, Tail},
 };
 
 /// How often the streams' continuity is checked, in milliseconds.
@@ -99,9 +101,9 @@ impl Follower {
     }
 
     /// The place in a stream behind which everything is unread.
-    pub(crate) fn place(&self, stream: &str) -> Option<crate::position::EntryId> {
-        let plan = self.plan.as_ref()?;
-        self.tail.cursors(plan).find(|(name, _)| *name == stream).map(|(_, last)| last)
+    pub(crate) fn place(&self, stream: &str) -> Option<Place> {
+        self.plan.as_ref()?;
+        self.tail.place(stream)
     }
 
     /// How much is held in each memory.
@@ -152,11 +154,13 @@ impl Follower {
         let Some(plan) = &self.plan else { return };
         let Some(asked) = self.asked.as_mut().filter(|asked| asked.reply.is_none()) else { return };
         let wrong = plan.streams.keys().any(|stream| redis.wrong.contains(stream));
-        let read = |(stream, last): (&str, _)| (stream.to_owned(), redis.read(stream, last, self.count));
+        let read = |stream: &String| {
+            Some((stream.clone(), redis.read(stream, self.tail.place(stream)?, self.count)))
+        };
         let entries = match asked.what {
             Command::Survey => Vec::new(),
             Command::Read | Command::Check => {
-                let all = self.tail.cursors(plan).map(read);
+                let all = plan.streams.keys().filter_map(read);
                 all.filter(|(_, entries)| !entries.is_empty()).collect()
             }
         };
@@ -204,26 +208,25 @@ impl Follower {
         // Of several streams one may be ahead of another, until all have been read to their ends.
         let whole = plan.streams.len() == 1 || at_end;
         taken.settled = whole && what != Command::Survey;
-        let entries = raw(reply.entries);
+        let reading = Reading { batches: batches(reply.entries), at_end };
         match (what, reply.survey) {
             (Command::Check, Some(survey)) => {
-                self.tail.check(&plan, &survey, entries, self.count, at, now);
+                self.tail.check(&plan, &survey, reading, at, now);
                 self.checked = now.tick.0;
                 if self.stage == Stage::Connecting {
                     self.stage = Stage::Positioning;
                 }
             }
             (Command::Survey, Some(survey)) => {
-                for (stream, entries) in raw(reply.recent) {
-                    self.tail.recall(&plan, &stream, &entries, now.tick);
+                for Batch { stream, records, .. } in batches(reply.recent) {
+                    self.tail.recall(&plan, &stream, &records, now.tick);
                 }
-                let had: Vec<&str> = self.tail.cursors(&plan).map(|(name, _)| name).collect();
-                let lacked = plan.streams.keys().filter(|name| !had.contains(&name.as_str()));
+                let lacked = plan.streams.keys().filter(|name| self.tail.lacks_position(name));
                 taken.positioned = lacked.cloned().collect();
                 taken.replayed = survey.states.iter().all(|(_, state)| plan.starts_with_first(*state));
                 self.tail.position(&plan, survey, now.tick);
             }
-            _ => self.tail.read(&plan, entries, self.count, at, now),
+            _ => self.tail.read(&plan, reading, at, now),
         }
         if self.stage == Stage::Positioning && !self.tail.lacks_positions(&plan) {
             self.plan = Some(plan);
@@ -245,7 +248,16 @@ impl Follower {
     }
 }
 
-fn raw(entries: Vec<(String, Vec<Entry>)>) -> Entries {
-    let raw = |entry: Entry| -> RawEntry { (entry.id, Vec::clone(&entry.fields)) };
-    entries.into_iter().map(|(name, entries)| (name, entries.into_iter().map(raw).collect())).collect()
+fn batches(entries: Vec<(String, Vec<Entry>)>) -> Vec<Batch> {
+    let record = |entry: Entry| Record {
+        place: entry.id.into(),
+        written_ms: Some(entry.id.ms),
+        fields: Vec::clone(&entry.fields),
+    };
+    let batch = |(stream, entries): (_, Vec<Entry>)| Batch {
+        stream,
+        records: entries.into_iter().map(record).collect(),
+        through: None,
+    };
+    entries.into_iter().map(batch).collect()
 }

@@ -7,7 +7,7 @@ use super::{
     step::Step,
     world::World,
 };
-use crate::position::EntryId;
+use crate::position::Place;
 
 impl World {
     /// What happens in the database, in Debezium and in Redis.
@@ -142,7 +142,7 @@ impl World {
             let first = self.redis.streams.get(&name).and_then(|stream| stream.entries.first());
             // Where it is read from there.
             let first = first.filter(|_| self.setting.warm);
-            let is_before = |id| id == EntryId::default() || first.is_some_and(|first| id < first.id);
+            let is_before = |place| place == Place::Start || first.is_some_and(|first| place < first.place());
             self.follower.place(&name).is_some_and(is_before)
         };
         if let Step::DeleteStream { stream } | Step::Overwrite { stream } = step

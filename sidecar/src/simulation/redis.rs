@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     continuity::{ServerIdentity, StreamState},
-    position::EntryId,
+    position::{EntryId, Place},
 };
 
 pub(crate) type Fields = Arc<Vec<(Vec<u8>, Vec<u8>)>>;
@@ -35,6 +35,12 @@ pub(crate) struct Entry {
     pub(crate) says: Says,
     /// How the stream stood before it was added.
     before: StreamState,
+}
+
+impl Entry {
+    pub(crate) fn place(&self) -> Place {
+        self.id.into()
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,11 +79,7 @@ impl Redis {
     }
 
     pub(crate) fn identity(&self) -> ServerIdentity {
-        ServerIdentity {
-            run_id: self.run.to_string(),
-            replication_id: self.replication.to_string(),
-            role: "master".into(),
-        }
+        ServerIdentity { history: format!("{} {}", self.run, self.replication), connection: None }
     }
 
     /// Adds an entry; whether it is there now. What the sink takes for success isn't always one.
@@ -87,27 +89,26 @@ impl Redis {
         }
         let Stream { entries, state } = self.streams.entry(stream.to_owned()).or_default();
         let ms = now + self.ahead;
-        let id = if ms > state.last.ms {
-            EntryId { ms, n: 0 }
-        } else {
-            EntryId { ms: state.last.ms, n: state.last.n + 1 }
+        let id = match state.last {
+            Place::Entry(last) if ms <= last.ms => EntryId { ms: last.ms, n: last.n + 1 },
+            _ => EntryId { ms, n: 0 },
         };
         self.adds += 1;
         entries.push(Entry { id, fields, says, before: *state });
-        *state = StreamState { last: id, added: state.added + 1, ..*state };
+        *state = StreamState { last: id.into(), added: Some(state.added.unwrap_or_default() + 1), ..*state };
         true
     }
 
     /// The entries of a stream behind an id, at most so many.
-    pub(crate) fn read(&self, stream: &str, after: EntryId, count: usize) -> Vec<Entry> {
+    pub(crate) fn read(&self, stream: &str, after: Place, count: usize) -> Vec<Entry> {
         let Some(stream) = self.streams.get(stream) else { return Vec::new() };
-        stream.entries.iter().filter(|entry| entry.id > after).take(count).cloned().collect()
+        stream.entries.iter().filter(|entry| entry.place() > after).take(count).cloned().collect()
     }
 
     pub(crate) fn state(&self, stream: &str) -> Option<StreamState> {
         self.streams.get(stream).map(|Stream { entries, state }| StreamState {
             length: entries.len() as u64,
-            before: entries.first().map_or(state.last, |first| first.id.before()),
+            before: entries.first().map_or(state.last, |first| first.place().before()),
             ..*state
         })
     }
@@ -125,7 +126,7 @@ impl Redis {
         match stream.entries.len().checked_sub(newest + 1) {
             Some(i) => {
                 let gone = stream.entries.remove(i);
-                stream.state.removed = stream.state.removed.max(gone.id);
+                stream.state.removed = stream.state.removed.max(gone.place());
                 vec![gone]
             }
             None => Vec::new(),
@@ -182,7 +183,7 @@ impl Redis {
                 }
             }
         }
-        self.streams.retain(|_, stream| stream.state.added > 0);
+        self.streams.retain(|_, stream| stream.state.last > Place::Start);
         gone
     }
 

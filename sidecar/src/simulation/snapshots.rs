@@ -7,6 +7,7 @@ use super::{
     debezium::{Cause, Scan, Written},
     world::World,
 };
+use crate::position::Place;
 
 /// A snapshot that is asked for while the log is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl World {
         }
         // What the stream begins with is taken for the state at which the log goes on.
         let lag = (100 * lose as u64) % 700;
-        let begun = self.redis.streams.values().any(|stream| stream.state.added > 0);
+        let begun = self.redis.streams.values().any(|stream| stream.state.last > Place::Start);
         let seen = (self.setting.ranks && begun).then(|| self.db.snapshot(self.now.saturating_sub(lag)));
         let from = self.debezium.sent;
         self.debezium.sent = (from + lose).min(self.db.log.len());

@@ -350,7 +350,7 @@ impl World {
     fn ahead<'w>(&'w self) -> impl Iterator<Item = Says> + 'w {
         let behind = |(name, stream): (&String, &'w Stream)| {
             let place = self.follower.place(name)?;
-            Some(stream.entries.iter().rev().take_while(move |entry| entry.id > place))
+            Some(stream.entries.iter().rev().take_while(move |entry| entry.place() > place))
         };
         self.redis.streams.iter().filter_map(behind).flatten().map(|entry| entry.says)
     }

@@ -1,5 +1,7 @@
 //! How many entries to ask for at once.
 
+use crate::record::Record;
+
 /// Bytes of entries that a reply should stay within. `XREAD` limits entries per stream only, so the size of
 /// the entries that come is learned: a reply is larger where they suddenly grow, and the next one isn't.
 const REPLY_BYTES: usize = 8 << 20;
@@ -35,34 +37,33 @@ impl Pace {
     }
 
     /// Learns from the entries of one reply; of none there is nothing to learn.
-    pub(super) fn learn<'a>(&mut self, entries: impl Iterator<Item = &'a [(Vec<u8>, Vec<u8>)]>) {
-        if let Some(largest) = entries.map(size).max() {
+    pub(super) fn learn<'a>(&mut self, records: impl Iterator<Item = &'a Record>) {
+        if let Some(largest) = records.map(size).max() {
             self.entry = largest.max(self.entry / 8 * 7);
         }
     }
 }
 
 /// How many entries to look back at next, of so many in all, when these were seen: none once a reply's bytes are.
-pub(super) fn further<'a>(
-    all: usize,
-    seen: impl ExactSizeIterator<Item = &'a [(Vec<u8>, Vec<u8>)]>,
-) -> Option<usize> {
+pub(super) fn further(all: usize, seen: &[Record]) -> Option<usize> {
     let left = all.saturating_sub(seen.len());
-    let bytes: usize = seen.map(size).sum();
+    let bytes: usize = seen.iter().map(size).sum();
     (left > 0 && bytes < REPLY_BYTES).then_some(left.min(STEP))
 }
 
-/// Bytes of an entry.
-fn size(fields: &[(Vec<u8>, Vec<u8>)]) -> usize {
-    fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+/// Bytes of a record.
+fn size(record: &Record) -> usize {
+    record.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FEWEST, MOST, Pace, REPLY_BYTES, STEP, further};
+    use super::{FEWEST, MOST, Pace, REPLY_BYTES, Record, STEP, further};
+    use crate::position::Place;
 
-    fn entry(bytes: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        vec![(b"{}".to_vec(), vec![b'x'; bytes - 2])]
+    fn entry(bytes: usize) -> Record {
+        let fields = vec![(b"{}".to_vec(), vec![b'x'; bytes - 2])];
+        Record { place: Place::Start, written_ms: None, fields }
     }
 
     #[test]
@@ -72,7 +73,7 @@ mod tests {
             let seen = entry(bytes);
             // Of what was larger before, nothing is left after some replies.
             for _ in 0..64 {
-                pace.learn([seen.as_slice()].into_iter());
+                pace.learn([&seen].into_iter());
             }
             let count = pace.count(streams);
             assert!(count * streams * bytes <= REPLY_BYTES, "{streams} streams of {bytes}: {count}");
@@ -82,10 +83,7 @@ mod tests {
 
     #[test]
     fn looking_back_ends_with_enough_entries_or_bytes() {
-        let next = |seen: usize, bytes: usize| {
-            let entry = entry(bytes);
-            further(40, vec![entry.as_slice(); seen].into_iter())
-        };
+        let next = |seen: usize, bytes: usize| further(40, &vec![entry(bytes); seen]);
         assert_eq!([0, 16, 32, 40].map(|seen| next(seen, 100)), [Some(STEP), Some(STEP), Some(8), None]);
         assert_eq!(next(16, REPLY_BYTES / 16), None);
     }
@@ -94,12 +92,12 @@ mod tests {
     fn one_large_entry_counts_at_once_and_streams_are_read_to_their_ends_nevertheless() {
         let mut pace = Pace::default();
         let (small, large) = (entry(100), entry(10 << 20));
-        pace.learn([small.as_slice(), large.as_slice(), small.as_slice()].into_iter());
+        pace.learn([&small, &large, &small].into_iter());
         assert_eq!(pace.count(1), FEWEST);
-        pace.learn([small.as_slice()].into_iter());
+        pace.learn([&small].into_iter());
         assert!(pace.count(1) < MOST, "what was large a moment ago may come again");
         for _ in 0..100 {
-            pace.learn([small.as_slice()].into_iter());
+            pace.learn([&small].into_iter());
         }
         assert_eq!(pace.count(1), MOST);
         pace.learn(std::iter::empty());

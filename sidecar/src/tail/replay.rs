@@ -12,7 +12,7 @@
 use crate::{
     change::{Change, End, Op, Origin, RowChange, Transaction},
     planted::{Bug, planted},
-    position::{Commit, EntryId, RowVersion},
+    position::{Commit, Place, RowVersion},
 };
 
 /// How a stream began that is read from its first entry on.
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Replay {
     before: Before,
     /// The last entry that was there already.
-    until: EntryId,
+    until: Place,
 }
 
 /// What is known of the log before what was read.
@@ -56,24 +56,24 @@ pub(super) enum Follows {
 
 impl Replay {
     /// Reading begins with a stream's first entry; `until` is the last that it has, and `whole` whether none was removed.
-    pub(super) fn begin(until: EntryId, whole: bool) -> Self {
+    pub(super) fn begin(until: Place, whole: bool) -> Self {
         let before = if whole { Before::Nothing { snapshot: None } } else { Before::Removed };
         Self { before, until }
     }
 
     /// Whether an entry was there before reading began: it says nothing about how long changes take.
-    pub(super) fn is_old(&self, id: EntryId) -> bool {
-        id <= self.until
+    pub(super) fn is_old(&self, place: Place) -> bool {
+        place <= self.until
     }
 
     /// Learns what an entry tells, before it is applied.
-    pub(super) fn see(&mut self, id: EntryId, change: &mut Change<'_>) -> Follows {
+    pub(super) fn see(&mut self, place: Place, change: &mut Change<'_>) -> Follows {
         if let Change::Row(row) = change {
-            row.is_old = self.is_old(id);
+            row.is_old = self.is_old(place);
         }
         match self.before {
             Before::Ranked => Follows::Nothing,
-            Before::Nothing { snapshot } => self.see_first(snapshot, id, change),
+            Before::Nothing { snapshot } => self.see_first(snapshot, place, change),
             Before::Removed => self.see_left(change),
         }
     }
@@ -84,7 +84,7 @@ impl Replay {
         Follows::Floor(floor)
     }
 
-    fn see_first(&mut self, snapshot: Option<RowVersion>, id: EntryId, change: &mut Change<'_>) -> Follows {
+    fn see_first(&mut self, snapshot: Option<RowVersion>, place: Place, change: &mut Change<'_>) -> Follows {
         if let Change::Row(row) = change
             && let RowChange {
                 op: Op::Read, origin: Origin::Snapshot { resumed: false, .. }, version, ..
@@ -98,7 +98,7 @@ impl Replay {
             };
             row.origin = Origin::Beginning;
             self.before = Before::Nothing { snapshot: Some(version) };
-            let began = snapshot.is_none() && !self.is_old(id) && !planted(Bug::BeginningInEpoch);
+            let began = snapshot.is_none() && !self.is_old(place) && !planted(Bug::BeginningInEpoch);
             return Follows::Beginning { at: version, began };
         }
         if snapshot.is_none() {
@@ -127,8 +127,8 @@ fn floor(change: &Change<'_>) -> Option<(RowVersion, bool)> {
             Some((postgres(commit.max(lsn.saturating_sub(1))), true))
         }
         (RowVersion::Postgres { .. }, None) => Some((newest, false)),
-        // A binary log has one order.
-        (RowVersion::Binlog { .. }, _) => Some((newest.before(), true)),
+        // A binary log has one order, and so have publications.
+        (RowVersion::Binlog { .. } | RowVersion::Published(_), _) => Some((newest.before(), true)),
     }
 }
 
@@ -137,12 +137,12 @@ mod tests {
     use super::{Before, Follows, Replay};
     use crate::{
         change::{Change, End, Mark, Op, Origin, RowChange, TableName, Transaction, TransactionId},
-        position::{Commit, EntryId, RowVersion},
+        position::{Commit, Place, RowVersion},
     };
 
     /// An entry that was there when reading began, and one that wasn't.
-    const OLD: EntryId = EntryId { ms: 1, n: 0 };
-    const NEW: EntryId = EntryId { ms: 2, n: 0 };
+    const OLD: Place = Place::Number(1);
+    const NEW: Place = Place::Number(2);
 
     fn lsn(lsn: u64) -> RowVersion {
         RowVersion::Postgres { lsn }
@@ -154,6 +154,7 @@ mod tests {
             op,
             key: None,
             other_key: None,
+            keyless: None,
             after: None,
             version,
             commit_ms: Some(1),

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use freshet_crds::{Heartbeat, binding::Binding, manifest};
 
-use super::{Plan, RawEntry, Seen, Survey, Tail};
+use super::{Parts, Plan, Record, Seen, Survey, Tail};
 use crate::{
     bounds::tests::within,
     catalog::{Catalog, Newer},
@@ -10,7 +10,8 @@ use crate::{
     coherence::Seq,
     continuity::{Break, ServerIdentity},
     engine::Engine,
-    position::{Commit, EntryId, Position},
+    position::{Commit, Place, Position},
+    record::{Batch, Reading},
     store::count,
     watermark::Reached,
 };
@@ -25,7 +26,7 @@ fn tail(layout: &str) -> (Tail, Plan) {
     let feed = Arc::clone(&engine.catalog().unwrap().feeds[0].0);
     let mut tail = Tail::new(engine, feed);
     let plan = tail.plan().unwrap();
-    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+    let server = ServerIdentity { history: "a".into(), connection: None };
     let states = plan.streams.keys().map(|name| (name.clone(), None)).collect();
     tail.position(&plan, Survey { server, link: None, states }, Tick(1));
     (tail, plan)
@@ -43,22 +44,64 @@ fn install(engine: &Engine, layout: &str, caches: &str) {
     engine.install(Catalog::build(binding, Newer::default(), engine.catalog().as_deref()));
 }
 
-fn rows(from: u64, count: usize) -> Vec<RawEntry> {
+fn parts(parts: &[(&str, u32)]) -> Parts {
+    Parts(parts.iter().map(|(topic, count)| ((*topic).to_owned(), *count)).collect())
+}
+
+#[test]
+fn parts_of_a_topic_are_followed_and_new_ones_from_their_first_record_on() {
+    let (mut tail, mut plan) = tail("topicPrefix: shop");
+    let table = "shop.s.t";
+    let streams =
+        |plan: &Plan| plan.streams.keys().filter(|s| s.starts_with(table)).cloned().collect::<Vec<_>>();
+    // It wasn't there when it was positioned.
+    tail.divide(&mut plan, parts(&[(table, 2)]), Tick(2));
+    assert_eq!(streams(&plan), ["shop.s.t/0", "shop.s.t/1"]);
+    assert!(!tail.lacks_positions(&plan));
+    let batch = [("shop.s.t/0".to_owned(), rows(5, 1)), ("shop.s.t/1".to_owned(), rows(9, 1))];
+    assert_eq!(tail.apply(reading(batch, 20), &plan, Now::read()), Ok(true));
+    tail.divide(&mut plan, parts(&[(table, 3)]), Tick(3));
+    let places = ["shop.s.t/0", "shop.s.t/1", "shop.s.t/2"].map(|stream| tail.place(stream));
+    assert_eq!(places, [Some(at(5)), Some(at(9)), Some(Place::Start)]);
+    // A reload knows the parts.
+    let again = tail.plan().unwrap();
+    assert_eq!(streams(&again), streams(&plan));
+    assert!(!tail.lacks_positions(&again));
+    let breaks = |tail: &Tail| tail.feed.with_report(|r| r.breaks.keys().copied().collect::<Vec<_>>());
+    assert_eq!(breaks(&tail), []);
+    tail.divide(&mut plan, Parts::default(), Tick(4));
+    assert_eq!(breaks(&tail), [Break::StreamGone], "a topic doesn't lose parts but with all of it");
+    assert!(tail.lacks_positions(&plan));
+}
+
+fn rows(from: u64, count: usize) -> Vec<Record> {
     let value = "{\"after\":null,\"source\":{\"schema\":\"s\",\"table\":\"t\"},\"op\":\"u\"}";
     (from..).map(|n| entry(n, &format!("{{\"id\":{n}}}"), value)).take(count).collect()
 }
 
-fn beat(n: u64) -> RawEntry {
+fn beat(n: u64) -> Record {
     let now = Now::read().wall_ms;
     entry(n, "{\"serverName\":\"shop\"}", &format!("{{\"ts_ms\":{now}}}"))
 }
 
-fn entry(n: u64, key: &str, value: &str) -> RawEntry {
-    (EntryId { ms: n, n: 0 }, vec![(key.into(), value.into())])
+fn at(n: u64) -> Place {
+    Place::Number(n)
+}
+
+/// What a read of so many records of each stream brings.
+fn reading(streams: impl IntoIterator<Item = (String, Vec<Record>)>, count: usize) -> Reading {
+    let batch = |(stream, records)| Batch { stream, records, through: None };
+    let batches: Vec<_> = streams.into_iter().map(batch).collect();
+    let at_end = batches.iter().all(|batch| batch.records.len() < count);
+    Reading { batches, at_end }
+}
+
+fn entry(n: u64, key: &str, value: &str) -> Record {
+    Record { place: at(n), written_ms: Some(n), fields: vec![(key.into(), value.into())] }
 }
 
 /// A heartbeat of the database.
-fn numbered(n: u64, beat: u64) -> RawEntry {
+fn numbered(n: u64, beat: u64) -> Record {
     let value = format!(
         "{{\"after\":{{\"id\":1,\"beat\":{beat},\"at_ms\":{beat}}},\"op\":\"u\",\"source\":{{\"db\":\"d\",\"table\":\"freshet_heartbeat\"}}}}"
     );
@@ -74,11 +117,14 @@ fn a_heartbeat_waits_for_what_is_unread_in_other_streams() {
     let (mut tail, plan) = tail("topicPrefix: shop");
     let (beats, table) = ("__debezium-heartbeat.shop", "shop.s.t");
     let reply = vec![(beats.to_owned(), vec![beat(1)]), (table.to_owned(), rows(1, 20))];
-    assert_eq!(tail.apply(reply, 20, &plan, Now::read()), Ok(false));
+    assert_eq!(tail.apply(reading(reply, 20), &plan, Now::read()), Ok(false));
     assert_eq!(heard(&tail), None, "there may be changes from before it");
-    assert_eq!(tail.apply(vec![(table.to_owned(), rows(21, 20))], 20, &plan, Now::read()), Ok(false));
+    assert_eq!(
+        tail.apply(reading(vec![(table.to_owned(), rows(21, 20))], 20), &plan, Now::read()),
+        Ok(false)
+    );
     assert_eq!(heard(&tail), None);
-    assert_eq!(tail.apply(vec![(table.to_owned(), rows(41, 19))], 20, &plan, Now::read()), Ok(true));
+    assert_eq!(tail.apply(reading(vec![(table.to_owned(), rows(41, 19))], 20), &plan, Now::read()), Ok(true));
     assert!(heard(&tail).is_some(), "every stream was read to its end after it");
 }
 
@@ -87,7 +133,10 @@ fn in_one_stream_a_heartbeat_counts_at_its_place() {
     let (mut tail, plan) = tail("stream: shop.cdc");
     let mut entries = rows(1, 19);
     entries.push(beat(20));
-    assert_eq!(tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()), Ok(false));
+    assert_eq!(
+        tail.apply(reading(vec![("shop.cdc".to_owned(), entries)], 20), &plan, Now::read()),
+        Ok(false)
+    );
     assert!(heard(&tail).is_some());
 }
 
@@ -96,7 +145,8 @@ fn what_is_caught_up_with_has_no_lag() {
     let (mut tail, plan) = tail("stream: shop.cdc");
     let now = Now { wall_ms: 5_000, ..Now::read() };
     let mut read = |from, count| {
-        let complete = tail.apply(vec![("shop.cdc".to_owned(), rows(from, count))], 20, &plan, now).unwrap();
+        let complete =
+            tail.apply(reading(vec![("shop.cdc".to_owned(), rows(from, count))], 20), &plan, now).unwrap();
         (complete, tail.feed.with_report(|r| r.lag_ms))
     };
     assert_eq!(read(981, 20), (false, 4_000), "since the newest entry applied");
@@ -125,7 +175,10 @@ fn what_is_behind_a_streams_position_is_not_looked_back_at() {
     let beat = |n: u64| numbered(n, n);
     let read = |tail: &mut Tail, beats: &[u64]| {
         let entries = beats.iter().copied().map(beat).collect();
-        assert_eq!(tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()), Ok(true));
+        assert_eq!(
+            tail.apply(reading(vec![("shop.cdc".to_owned(), entries)], 20), &plan, Now::read()),
+            Ok(true)
+        );
         tail.feed.with_report(|r| r.breaks.len())
     };
     assert_eq!(read(&mut tail, &[5]), 0);
@@ -144,7 +197,7 @@ fn no_image_from_before_a_cache_was_there_becomes_its_value() {
         );
         vec![("shop.cdc".to_owned(), vec![entry(n, "{\"id\":7}", &value)])]
     };
-    assert_eq!(tail.apply(image(1, 100), 20, &plan, Now::read()), Ok(true));
+    assert_eq!(tail.apply(reading(image(1, 100), 20), &plan, Now::read()), Ok(true));
     install(&tail.engine, layout, "{name: rows, table: s.t}, {name: images, table: s.t, onChange: Hydrate}");
     let plan = tail.plan().unwrap();
     tail.attach(&plan, Tick(2));
@@ -152,29 +205,29 @@ fn no_image_from_before_a_cache_was_there_becomes_its_value() {
         let catalog = tail.engine.catalog().unwrap();
         count(&catalog.caches["images"].stats.hydrated)
     };
-    assert_eq!(tail.apply(image(2, 90), 20, &plan, Now::read()), Ok(true));
+    assert_eq!(tail.apply(reading(image(2, 90), 20), &plan, Now::read()), Ok(true));
     assert_eq!(hydrated(&tail), 0, "Debezium wrote it once more");
-    assert_eq!(tail.apply(image(3, 110), 20, &plan, Now::read()), Ok(true));
+    assert_eq!(tail.apply(reading(image(3, 110), 20), &plan, Now::read()), Ok(true));
     assert_eq!(hydrated(&tail), 1);
 }
 
 /// A change of the row 7 at a place of PostgreSQL's log, and the end of a transaction.
-fn placed(n: u64, lsn: u64) -> RawEntry {
+fn placed(n: u64, lsn: u64) -> Record {
     let value = format!(
         "{{\"after\":{{\"id\":7}},\"op\":\"u\",\"source\":{{\"schema\":\"s\",\"table\":\"t\",\"lsn\":{lsn},\"ts_ms\":1}}}}"
     );
     entry(n, "{\"id\":7}", &value)
 }
 
-fn end(n: u64, lsn: u64) -> RawEntry {
+fn end(n: u64, lsn: u64) -> Record {
     let id = format!("1:{lsn}");
     let value = format!("{{\"status\":\"END\",\"id\":\"{id}\",\"event_count\":1,\"data_collections\":[]}}");
     entry(n, &format!("{{\"id\":\"{id}\"}}"), &value)
 }
 
 /// Whether these entries of one stream for all prove that a read at this place has seen everything.
-fn proves(tail: &mut Tail, plan: &Plan, entries: Vec<RawEntry>, lsn: u64) -> bool {
-    tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, plan, Now::read()).unwrap();
+fn proves(tail: &mut Tail, plan: &Plan, entries: Vec<Record>, lsn: u64) -> bool {
+    tail.apply(reading(vec![("shop.cdc".to_owned(), entries)], 20), plan, Now::read()).unwrap();
     is_proven(tail, &Position::Lsn(lsn))
 }
 
@@ -183,7 +236,7 @@ fn is_proven(tail: &Tail, position: &Position) -> bool {
 }
 
 /// The begin or end of one of MariaDB's transactions.
-fn marker(n: u64, status: &str, gtid: &str) -> (String, RawEntry) {
+fn marker(n: u64, status: &str, gtid: &str) -> (String, Record) {
     let value = format!(
         "{{\"status\":\"{status}\",\"id\":\"{gtid}\",\"event_count\":null,\"data_collections\":null}}"
     );
@@ -191,12 +244,12 @@ fn marker(n: u64, status: &str, gtid: &str) -> (String, RawEntry) {
 }
 
 /// Whether these, read at once of several streams, prove that a read at this position has seen everything.
-fn prove(tail: &mut Tail, plan: &Plan, entries: Vec<(String, RawEntry)>, position: &str) -> bool {
-    let mut streams: BTreeMap<String, Vec<RawEntry>> = BTreeMap::new();
+fn prove(tail: &mut Tail, plan: &Plan, entries: Vec<(String, Record)>, position: &str) -> bool {
+    let mut streams: BTreeMap<String, Vec<Record>> = BTreeMap::new();
     for (stream, entry) in entries {
         streams.entry(stream).or_default().push(entry);
     }
-    assert_eq!(tail.apply(streams.into_iter().collect(), 20, plan, Now::read()), Ok(true));
+    assert_eq!(tail.apply(reading(streams, 20), plan, Now::read()), Ok(true));
     is_proven(tail, &position.parse().unwrap())
 }
 
@@ -223,8 +276,8 @@ fn after_a_message_that_never_came_no_position_is_reached_until_the_next_heartbe
                      [{\"data_collection\":\"m$LogicalDecodingMessageId@5\",\"event_count\":1}]}";
         entry(n, "{\"id\":\"3:200\"}", value)
     };
-    let read = |tail: &mut Tail, entries: Vec<RawEntry>| {
-        tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()).unwrap();
+    let read = |tail: &mut Tail, entries: Vec<Record>| {
+        tail.apply(reading(vec![("shop.cdc".to_owned(), entries)], 20), &plan, Now::read()).unwrap();
         tail.feed.reached(&Position::Lsn(150))
     };
     let begins = "{\"status\":\"BEGIN\",\"id\":\"3:190\",\"event_count\":null,\"data_collections\":null}";
@@ -244,8 +297,8 @@ fn no_image_from_before_a_loss_makes_up_for_it() {
     install(&tail.engine, "stream: shop.cdc", "{name: images, table: s.t, onChange: Hydrate}");
     let plan = tail.plan().unwrap();
     tail.attach(&plan, Tick(2));
-    let hydrated = |tail: &mut Tail, entries: Vec<RawEntry>| {
-        tail.apply(vec![("shop.cdc".to_owned(), entries)], 20, &plan, Now::read()).unwrap();
+    let hydrated = |tail: &mut Tail, entries: Vec<Record>| {
+        tail.apply(reading(vec![("shop.cdc".to_owned(), entries)], 20), &plan, Now::read()).unwrap();
         count(&tail.engine.catalog().unwrap().caches["images"].stats.hydrated)
     };
     assert_eq!(hydrated(&mut tail, vec![placed(1, 90), end(2, 200)]), 1);
@@ -264,7 +317,7 @@ fn no_image_from_before_a_break_is_taken_after_it() {
         "{name: images, table: s.t, onChange: Hydrate}, {name: others, table: s.a, onChange: Hydrate}";
     install(&tail.engine, layout, caches);
     let plan = tail.plan().unwrap();
-    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+    let server = ServerIdentity { history: "a".into(), connection: None };
     let states = plan.streams.keys().map(|name| (name.clone(), None)).collect();
     tail.position(&plan, Survey { server, link: None, states }, Tick(1));
     tail.attach(&plan, Tick(2));
@@ -286,7 +339,7 @@ fn no_image_from_before_a_break_is_taken_after_it() {
         ("shop".to_owned(), vec![entry(n, "{\"databaseName\":\"s\"}", &value)])
     };
     let mut hydrated = |entries| {
-        let whole = tail.apply(entries, 20, &plan, Now::read()).unwrap();
+        let whole = tail.apply(reading(entries, 20), &plan, Now::read()).unwrap();
         (whole, count(&tail.engine.catalog().unwrap().caches["images"].stats.hydrated))
     };
     assert_eq!(hydrated(vec![rows(1, 1, 2)]), (true, 2));

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{
     View,
     ranking::{Ranked, Unfit, rank},
 };
 use crate::{
     clock::Tick,
+    codec::{Codec, Media},
     entry::Entry,
     planted::{Bug, planted},
     upstream::{
@@ -162,9 +165,9 @@ impl View {
 
     /// Ranks these answers; `take` gives so many of the bytes that views may hold, or says how many that are at most.
     pub(crate) fn ranked(&self, gathered: Gathered, take: impl Fn(u64) -> Result<Taken, u64>) -> Arc<Board> {
-        let bodies: Vec<_> =
-            gathered.entries.iter().map(|entry| is_ok(entry).then(|| entry.plain())).collect();
-        let shown = match rank(&self.spec, &self.filter, bodies.iter().map(|body| body.as_deref())) {
+        let bodies: Vec<_> = gathered.entries.iter().map(|entry| is_ok(entry).then(|| json(entry))).collect();
+        let texts = bodies.iter().map(|body| body.as_ref().map(|body| body.as_deref().map_err(|why| *why)));
+        let shown = match rank(&self.spec, &self.filter, texts) {
             Ok(ranked) => {
                 let taken = take(ranked.weight()).or_else(|_| {
                     // What was shown before makes room.
@@ -197,6 +200,14 @@ impl View {
     #[must_use]
     pub fn last(&self) -> Option<Arc<Board>> {
         self.board.load_full()
+    }
+}
+
+/// What an answer says, in JSON.
+fn json(entry: &Entry) -> Result<Bytes, Unfit> {
+    match Media::of(&entry.content_type) {
+        Some(Media { codec: codec @ Codec::Cbor, .. }) => codec.convert(&entry.plain()).map_err(Unfit::Cbor),
+        _ => Ok(entry.plain()),
     }
 }
 

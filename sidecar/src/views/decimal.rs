@@ -52,6 +52,16 @@ impl Decimal {
         Some(Self { is_negative, point, digits: all[first..=last].into() })
     }
 
+    /// Whether it is negative, its digits in ASCII without zeros at either end (zero has one: itself), and the power of ten
+    /// of the last one.
+    pub(crate) fn parts(&self) -> (bool, &[u8], i64) {
+        if self.digits.is_empty() {
+            return (false, b"0", 0);
+        }
+        let digits = i64::try_from(self.digits.len()).unwrap_or(i64::MAX / 4);
+        (self.is_negative, &self.digits, self.point - digits)
+    }
+
     /// Bytes that it holds beside itself.
     #[must_use]
     pub fn weight(&self) -> u64 {

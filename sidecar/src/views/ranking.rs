@@ -15,7 +15,7 @@ use super::{
     ordering::{Rank, compare},
     pointer::find,
 };
-use crate::entry::Digest;
+use crate::{codec::Unconvertible, entry::Digest};
 
 /// Items that are looked at before those that aren't of the top are let go, where the limit is less: half of them.
 const SPARE: usize = 1024;
@@ -26,6 +26,9 @@ pub enum Unfit {
     /// It isn't JSON in UTF-8.
     #[error("the answer isn't JSON")]
     NotJson,
+    /// It is of a type of CBOR's, and can't be read as JSON.
+    #[error("the answer's CBOR can't be read as JSON: {0}")]
+    Cbor(Unconvertible),
     /// It is neither an object nor an array.
     #[error("the answer is neither an object nor an array")]
     Scalar,
@@ -55,11 +58,11 @@ struct Candidate<'a> {
 }
 
 /// Ranks the items of these texts; `None` is one that has none. Where items are equal, those of the first text come first,
-/// and of one text the first ones. Of all texts that are unfit it is said which and why.
+/// and of one text the first ones. What stands in the place of a text says why there is none. Of all texts that are unfit it is said which and why.
 pub fn rank<'a>(
     spec: &ViewSpec,
     filter: &Filter,
-    texts: impl IntoIterator<Item = Option<&'a [u8]>>,
+    texts: impl IntoIterator<Item = Option<Result<&'a [u8], Unfit>>>,
 ) -> Result<Ranked, Vec<(usize, Unfit)>> {
     let order = |a: &Candidate<'_>, b: &Candidate<'_>| {
         compare(spec.order, a.rank.as_ref(), b.rank.as_ref()).then(a.place.cmp(&b.place))
@@ -69,17 +72,19 @@ pub fn rank<'a>(
     let (mut candidates, mut unfit, mut all) = (Vec::new(), Vec::new(), 0);
     for (at, text) in texts.into_iter().enumerate() {
         let Some(text) = text else { continue };
-        let read = each_item(text, !spec.order_by.is_root(), |i, json| {
-            if !filter.takes(json) {
-                return;
-            }
-            let value = find(json, spec.order_by.steps());
-            let rank = value.and_then(|value| Rank::read(value, spec.order_as));
-            all += 1;
-            if candidates.len() == most {
-                keep_top(&mut candidates, spec.limit, order);
-            }
-            candidates.push(Candidate { rank, place: (at, i), json });
+        let read = text.and_then(|text| {
+            each_item(text, !spec.order_by.is_root(), |i, json| {
+                if !filter.takes(json) {
+                    return;
+                }
+                let value = find(json, spec.order_by.steps());
+                let rank = value.and_then(|value| Rank::read(value, spec.order_as));
+                all += 1;
+                if candidates.len() == most {
+                    keep_top(&mut candidates, spec.limit, order);
+                }
+                candidates.push(Candidate { rank, place: (at, i), json });
+            })
         });
         if let Err(why) = read {
             unfit.push((at, why));

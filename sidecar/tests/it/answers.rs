@@ -188,7 +188,7 @@ fn fills_are_counted_by_what_became_of_them() {
     let redis = Redis::start().unwrap();
     let freshness = "  freshness: {maxStaleness: 5m, heartbeat: Debezium, readLag: 1h}";
     let text = manifest(&redis, CACHES, freshness);
-    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    let mut shop = Shop::of(redis, Sidecar::builder(executable(), &text).start().unwrap());
     shop.until_state("Starting");
     beat(&shop.redis, "shop");
     shop.until_fresh();

@@ -2,21 +2,44 @@
 
 use anyhow::ensure;
 use freshet_e2e::process::{
-    Debezium, MariaDb, Postgres, Redis, Sidecar,
-    debezium::{Captured, Format, Routing, Settings},
+    Debezium, Kafka, MariaDb, Nats, Postgres, Redis, Sidecar,
+    debezium::{Captured, Format, Routing, Settings, Sink},
+    kafka::Message,
 };
 
-use crate::shop::{SOON, Shop, executable, manifest, manifest_of, outcome};
+use crate::shop::{App, SOON, Shop, executable, manifest_of, manifest_over, outcome};
 
+/// Where a transport carries no keys, the columns of each are named.
 const CACHES: &str = "
-  - {name: products, table: inventory.product}
-  - {name: rows, table: inventory.product, onChange: Hydrate}
-  - {name: lists, table: inventory.list, onChange: Hydrate}
+  - {name: products, table: inventory.product, key: [{column: id}]}
+  - {name: rows, table: inventory.product, key: [{column: id}], onChange: Hydrate}
+  - {name: lists, table: inventory.list, key: [{column: id}], onChange: Hydrate}
   - {name: pages, dependsOn: [inventory.product, inventory.category]}";
 
 /// Debezium's start is most of what takes time here, so one pipeline tells one story.
-fn story(settings: Settings, place: &str) {
-    let (postgres, redis) = (Postgres::start().unwrap(), Redis::start().unwrap());
+fn story<'a>(settings: Settings, sink: impl Into<Sink<'a>>, source: &str) {
+    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
+    let (mut shop, mut debezium, postgres) = told(settings, sink, source, freshness);
+    // A type that Debezium doesn't know is no reason to leave the column out; what it can't convert is one to stop.
+    postgres.execute("INSERT INTO inventory.list (id, place) VALUES (8, '(1,2),(3,4)')").unwrap();
+    let row = "{\"id\":8,\"name\":null,\"numbers\":null,\"large\":null,\"ids\":null,\
+               \"place\":\"KDMuMCw0LjApLCgxLjAsMi4wKQ==\",\"prices\":null}";
+    shop.until_get("/v1/lists/8", &format!("hit {row}"));
+    postgres.execute("INSERT INTO inventory.list (id, prices) VALUES (9, '{NaN}')").unwrap();
+    debezium.process().wait(SOON).unwrap();
+    let why = "Failed to properly convert data value for 'inventory.list.prices'";
+    assert!(debezium.log().contains(why), "{}", debezium.log());
+    shop.until_get("/v1/lists/9", "stale lagging");
+}
+
+/// The story as far as it is the same without heartbeats.
+fn told<'a>(
+    settings: Settings,
+    sink: impl Into<Sink<'a>>,
+    source: &str,
+    freshness: &str,
+) -> (App, Debezium, Postgres) {
+    let postgres = Postgres::start().unwrap();
     postgres
         .execute(
             "CREATE SCHEMA inventory; 
@@ -29,29 +52,27 @@ fn story(settings: Settings, place: &str) {
              INSERT INTO inventory.product VALUES (1, 'hammer'), (2, 'saw')",
         )
         .unwrap();
-    let mut debezium = Debezium::start(settings, &postgres, &redis).unwrap();
-    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
-    let text = manifest(&redis, CACHES, freshness).replacen("topicPrefix: shop", place, 1);
-    let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
+    let debezium = Debezium::start(settings, &postgres, sink).unwrap();
+    let mut shop = App::open(source, CACHES, freshness);
 
     shop.fill("/v1/products/1", "hammer");
     shop.fill("/v1/products/2", "saw");
     shop.fill("/v1/pages/home", "2 products");
     postgres.execute("UPDATE inventory.product SET name = 'sledgehammer', note = NULL WHERE id = 1").unwrap();
     shop.until_get("/v1/rows/1", "hit {\"id\":1,\"name\":\"sledgehammer\",\"note\":null}");
-    assert_eq!(shop.get("/v1/products/1"), "miss");
-    assert_eq!(shop.get("/v1/products/2"), "hit saw");
-    assert_eq!(shop.get("/v1/pages/home"), "miss");
+    shop.until_get("/v1/products/1", "miss");
+    shop.until_get("/v1/products/2", "hit saw");
+    shop.until_get("/v1/pages/home", "miss");
 
     postgres.execute("INSERT INTO inventory.product VALUES (3, 'axe')").unwrap();
     shop.until_get("/v1/rows/3", "hit {\"id\":3,\"name\":\"axe\",\"note\":\"none\"}");
     postgres.execute("UPDATE inventory.product SET id = 30 WHERE id = 3").unwrap();
     shop.until_get("/v1/rows/30", "hit {\"id\":30,\"name\":\"axe\",\"note\":\"none\"}");
-    assert_eq!(shop.get("/v1/rows/3"), "miss");
+    shop.until_get("/v1/rows/3", "miss");
     shop.fill("/v1/pages/home", "3 products");
     postgres.execute("INSERT INTO inventory.category VALUES (1, 'tools')").unwrap();
     shop.until_get("/v1/pages/home", "miss");
-    assert_eq!(shop.get("/v1/products/2"), "hit saw", "an unrelated table");
+    shop.until_get("/v1/products/2", "hit saw");
     // What isn't logged because it didn't change isn't in the event: each kind has a placeholder of its own.
     for (id, column, value) in [
         (1, "numbers", "array_agg(n)"),
@@ -75,32 +96,65 @@ fn story(settings: Settings, place: &str) {
     }
     postgres.execute("TRUNCATE inventory.product").unwrap();
     shop.until_get("/v1/products/2", "miss");
-    assert_eq!(shop.get("/v1/rows/30"), "miss");
+    shop.until_get("/v1/rows/30", "miss");
     let changes = shop.sidecar.status().unwrap()["sources"]["cdc"]["epochChanges"].to_string();
     assert!(!changes.contains("missed"), "nothing was lost: {changes}");
-    // A type that Debezium doesn't know is no reason to leave the column out; what it can't convert is one to stop.
-    postgres.execute("INSERT INTO inventory.list (id, place) VALUES (8, '(1,2),(3,4)')").unwrap();
-    let row = "{\"id\":8,\"name\":null,\"numbers\":null,\"large\":null,\"ids\":null,\
-               \"place\":\"KDMuMCw0LjApLCgxLjAsMi4wKQ==\",\"prices\":null}";
-    shop.until_get("/v1/lists/8", &format!("hit {row}"));
-    postgres.execute("INSERT INTO inventory.list (id, prices) VALUES (9, '{NaN}')").unwrap();
-    debezium.process().wait(SOON).unwrap();
-    let why = "Failed to properly convert data value for 'inventory.list.prices'";
-    assert!(debezium.log().contains(why), "{}", debezium.log());
-    shop.until_get("/v1/lists/9", "stale lagging");
+    (shop, debezium, postgres)
 }
 
 #[test]
 fn one_stream_per_table_compact_with_schemas() {
     let settings = Settings::default().routing(Routing::PerTable).format(Format::Compact).schemas(true);
-    story(settings, "topicPrefix: shop");
+    let redis = Redis::start().unwrap();
+    story(settings, &redis, &format!("redisStream: {{url: '{}', topicPrefix: shop}}", redis.url()));
 }
 
 #[test]
 fn one_stream_for_all_extended() {
     let settings = Settings::default().routing(Routing::OneStream);
     let stream = settings.stream("inventory.product");
-    story(settings, &format!("stream: {stream}"));
+    let redis = Redis::start().unwrap();
+    story(settings, &redis, &format!("redisStream: {{url: '{}', stream: {stream}}}", redis.url()));
+}
+
+#[test]
+fn a_stream_of_nats() {
+    let nats = Nats::builder().jetstream().start().unwrap();
+    let source = format!("natsJetStream: {{url: '{}', stream: {}}}", nats.url(), Sink::STREAM);
+    story(Settings::default().routing(Routing::PerTable), &nats, &source);
+}
+
+#[test]
+fn a_topic_of_kafka_per_table_in_partitions() {
+    let kafka = Kafka::builder().auto_create_topics().set("num.partitions", "3").start().unwrap();
+    let source = format!("kafka: {{brokers: ['{}'], topicPrefix: shop}}", kafka.brokers());
+    let settings = Settings::default().routing(Routing::PerTable).tombstones(true);
+    // What heartbeats prove needs one order.
+    drop(told(settings, &kafka, &source, "  "));
+}
+
+#[test]
+fn of_several_partitions_no_heartbeat_proves_anything() {
+    let kafka = Kafka::start().unwrap();
+    kafka.create_topic("shop.cdc", 2, &[]).unwrap();
+    let source = format!("kafka: {{brokers: ['{}'], topic: shop.cdc}}", kafka.brokers());
+    let text = manifest_over(&source, CACHES, "  freshness: {maxStaleness: 5s, heartbeat: Debezium}");
+    let mut app = App { sidecar: Sidecar::builder(executable(), &text).start().unwrap() };
+    app.until_reason("2 partitions are read, which have no order among them");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let beat = Message::new("{\"serverName\":\"shop\"}", format!("{{\"ts_ms\":{now}}}"));
+    kafka.produce("shop.cdc", 1, &[beat]).unwrap();
+    app.until_applied(1);
+    assert_eq!(app.get("/v1/products/1"), "stale starting");
+}
+
+#[test]
+fn one_topic_of_kafka() {
+    let settings = Settings::default().routing(Routing::OneStream);
+    let topic = settings.stream("inventory.product");
+    let kafka = Kafka::builder().auto_create_topics().start().unwrap();
+    let source = format!("kafka: {{brokers: ['{}'], topic: {topic}}}", kafka.brokers());
+    story(settings, &kafka, &source);
 }
 
 /// A request of Debezium is a row of a table that no cache uses, and voids nothing. A snapshot begins a new epoch, whyever it is

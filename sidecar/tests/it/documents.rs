@@ -65,7 +65,7 @@ fn what_the_page_on_coherence_says_is_shown() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = read(&root.join("docs/concepts/coherence.md"));
     let mut sources = String::new();
-    let mut folders = ["sidecar", "debezium/src", "operator/src", "e2e", "fuzz/tests"]
+    let mut folders = ["sidecar", "debezium/src", "operator/src", "connect/tests", "e2e", "fuzz/tests"]
         .map(|folder| root.join(folder))
         .to_vec();
     while let Some(folder) = folders.pop() {

@@ -1,8 +1,9 @@
 //! Clocks and names that change: what goes on under the old name, or with ids that stand still.
 
+use anyhow::ensure;
 use freshet_e2e::process::{Redis, Sidecar};
 
-use crate::shop::{CACHES, Shop, event, executable, manifest};
+use crate::shop::{CACHES, SOON, Shop, event, executable, manifest};
 
 /// A new master's clock may be behind the old one's: its ids keep the newest time there was and count on.
 #[test]
@@ -32,7 +33,16 @@ fn under_another_prefix_nothing_is_vouched_for() {
     let redis = Redis::start().unwrap();
     let text = manifest(&redis, CACHES, "  freshness: {maxStaleness: 3s, heartbeat: Debezium}");
     let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
+    let positioned = |sidecar: &Sidecar| {
+        let status = sidecar.status()?;
+        ensure!(
+            status["sources"]["cdc"]["position"].as_object().is_some_and(|at| !at.is_empty()),
+            "{status}"
+        );
+        Ok(())
+    };
+    shop.sidecar.until("the streams have positions", SOON, positioned).unwrap();
     beat(&shop.redis, "shop");
     shop.until_get("/v1/products/7", "miss");
     shop.until_fills_last();

@@ -448,7 +448,7 @@ fn events_can_be_awaited_before_there_is_a_binding() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("binding.yaml");
     let sidecar = Sidecar::builder(executable(), "").binding_file(&path).start().unwrap();
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
     let mut listener = Listener::at_the_end(&shop, "?cache=products");
     let mut none = Listener::at_the_end(&shop, "?cache=nothing");
     shop.sidecar.rebind(&manifest(&shop.redis, CACHES, "")).unwrap();

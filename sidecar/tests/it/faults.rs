@@ -28,7 +28,7 @@ fn a_sidecar_that_starts_before_redis_waits_for_it() {
     redis.kill().unwrap();
     let text = manifest(&redis, CACHES, "");
     let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
     assert_eq!(shop.get("/v1/products/7"), "stale disconnected");
     assert_eq!(shop.sidecar.get("/v1/products/7").unwrap().header("freshet-lease"), None);
     shop.redis.restart().unwrap();
@@ -83,17 +83,18 @@ fn a_lasting_fault_at_the_start_is_told_once() {
     let redis = Redis::start().unwrap();
     redis.command::<String>(&["SET", "shop.inventory.stock", "oops"]).unwrap();
     let text = manifest(&redis, CACHES, "");
-    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    let mut shop = Shop::of(redis, Sidecar::builder(executable(), &text).start().unwrap());
     let attempts = |redis: &Redis| {
         let stats: String = redis.command(&["INFO", "stats"]).unwrap();
         let made = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
         made.trim().parse::<u64>().unwrap()
     };
     let before = attempts(&shop.redis);
-    shop.sidecar
+    let Shop { redis, app } = &mut shop;
+    app.sidecar
         .until("several attempts are made", SOON, |sidecar| {
             let status = sidecar.status()?;
-            ensure!(attempts(&shop.redis) >= before + 10, "{status}");
+            ensure!(attempts(redis) >= before + 10, "{status}");
             Ok(())
         })
         .unwrap();
@@ -115,7 +116,7 @@ fn a_wrong_password_is_told_and_a_right_one_is_taken_without_a_restart() {
     let sidecar =
         Sidecar::builder(executable(), &text).secret("redis", "url", &url("wrong-one")).start().unwrap();
     let right = url("right-one");
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
     shop.sidecar
         .until("the refusal is told", SOON, |sidecar| {
             let status = sidecar.status()?;
@@ -138,7 +139,7 @@ fn a_missing_secret_is_told_and_waited_for() {
     let redis = Redis::start().unwrap();
     let from = "urlFrom: {secretKeyRef: {name: redis, key: url}}";
     let text = manifest(&redis, CACHES, "").replacen(&format!("url: '{}'", redis.url()), from, 1);
-    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    let mut shop = Shop::of(redis, Sidecar::builder(executable(), &text).start().unwrap());
     shop.sidecar
         .until("the missing Secret is named", SOON, |sidecar| {
             let status = sidecar.status()?;
@@ -174,7 +175,7 @@ fn a_heartbeat_that_is_declared_bounds_staleness() {
     let freshness = "  freshness: {maxStaleness: 3s, heartbeat: Debezium}";
     let text = manifest(&redis, CACHES, freshness);
     let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
     shop.until_get("/v1/products/7", "stale starting");
     beat(&shop.redis, "shop");
     shop.until_get("/v1/products/7", "miss");
@@ -190,7 +191,7 @@ fn a_heartbeat_vouches_for_nothing_before_what_came_with_it_is_applied() {
     let freshness = "  freshness: {maxStaleness: 2s, heartbeat: Debezium, clockSkew: 0s, readLag: 0s}";
     let text = manifest(&redis, CACHES, freshness);
     let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
     shop.change("product", "{\"id\":1}", "u", "null");
     shop.until_get("/v1/products/7", "stale starting");
     beat(&shop.redis, "shop");
@@ -207,12 +208,13 @@ fn a_heartbeat_vouches_for_nothing_before_what_came_with_it_is_applied() {
     beat(&shop.redis, "shop");
     shop.sidecar.process().resume().unwrap();
     let mut stale = 0;
-    shop.sidecar
+    let Shop { redis, app } = &mut shop;
+    app.sidecar
         .until("the last change is applied", SOON, |sidecar| {
             let found = crate::shop::outcome(&sidecar.get("/v1/products/7")?);
             assert_ne!(found, "hit old", "after {stale} stale answers");
             stale += 1;
-            beat(&shop.redis, "shop");
+            beat(redis, "shop");
             ensure!(found == "miss", "{found}");
             Ok(())
         })
@@ -224,7 +226,7 @@ fn stale_values_are_served_marked_where_the_binding_says_so() {
     let redis = Redis::start().unwrap();
     let freshness = "  freshness: {maxStaleness: 1s, heartbeat: Debezium, onStale: Serve, serveStaleFor: 1h, clockSkew: 0s, readLag: 0s}";
     let text = manifest(&redis, CACHES, freshness);
-    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    let mut shop = Shop::of(redis, Sidecar::builder(executable(), &text).start().unwrap());
     shop.until_get("/v1/products/7", "stale starting");
     beat(&shop.redis, "shop");
     shop.sidecar
@@ -267,7 +269,7 @@ fn the_documented_permissions_are_enough() {
     let text = manifest(&redis, CACHES, freshness).replacen(&format!("url: '{}'", redis.url()), from, 1);
     let url = format!("redis://freshet:some-password@{}", redis.address());
     let sidecar = Sidecar::builder(executable(), &text).secret("redis", "url", &url).start().unwrap();
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
     shop.until_state("Starting");
     beat(&shop.redis, "shop");
     shop.until_fresh();

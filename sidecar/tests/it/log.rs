@@ -5,7 +5,7 @@ use freshet_e2e::process::{Redis, Sidecar};
 use crate::shop::{Shop, executable, manifest};
 
 /// The stream.
-const STREAM: &str = "shop.cdc";
+pub(crate) const STREAM: &str = "shop.cdc";
 
 /// A PostgreSQL whose log is written into [`STREAM`], transaction by transaction.
 pub(crate) struct Log {
@@ -22,7 +22,7 @@ impl Log {
     pub(crate) fn open(caches: &str, more: &str) -> Self {
         let redis = Redis::start().unwrap();
         let text = manifest(&redis, caches, more).replacen("topicPrefix: shop", "stream: shop.cdc", 1);
-        let shop = Shop { redis, sidecar: Sidecar::builder(executable(), &text).start().unwrap() };
+        let shop = Shop::of(redis, Sidecar::builder(executable(), &text).start().unwrap());
         let mut log = Self { shop, xid: 700, lsn: 0x100_0000, commit: 0x100_0000, beat: 0 };
         log.shop
             .sidecar

@@ -121,7 +121,7 @@ fn what_redis_refuses_comes_after_all_or_is_noticed() {
                 debezium.process().wait(SOON).unwrap();
             }
             Meanwhile::Waits => {
-                until("the sink waits", 4 * SOON, || {
+                until("the sink waits", 8 * SOON, || {
                     if !debezium.log()[logged..].contains("Stopped consuming records") {
                         // What it uses goes up and down, and is as much as there is room for soon after this.
                         begin(&shop.redis, &stream);
@@ -142,8 +142,8 @@ fn what_redis_refuses_comes_after_all_or_is_noticed() {
             debezium.restart(&postgres).unwrap();
         }
         // Whatever is served as fresh from here on knows of the change, or of the loss.
-        let redis = &shop.redis;
-        shop.sidecar
+        let Shop { redis, app } = &mut shop;
+        app.sidecar
             .until("the change or its loss is known", SOON, |sidecar| {
                 let status = sidecar.status()?;
                 let source = &status["sources"]["cdc"];

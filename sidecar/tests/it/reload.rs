@@ -116,7 +116,7 @@ fn without_a_binding_misses_are_served_until_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("binding.yaml");
     let sidecar = Sidecar::builder(executable(), "").binding_file(&path).start().unwrap();
-    let mut shop = Shop { redis, sidecar };
+    let mut shop = Shop::of(redis, sidecar);
     until_binding(&mut shop, "NoBinding");
     assert_eq!(shop.get("/v1/anything/7"), "stale no-binding");
     directives_count_where_nothing_is_served(&shop, "/v1/anything/7", "no-binding");
@@ -209,7 +209,7 @@ fn what_only_a_newer_version_knows_is_off_and_the_rest_works() {
   - {name: news, source: wire, table: press.news}";
     let text = manifest(&redis, caches, "")
         .replace("{name: shop}", "{name: shop, annotations: {freshet.dev/rendered-by: 9.9.9}}")
-        .replace("  sources:", "  sources:\n  - {name: wire, nats: {url: 'nats://nats'}}");
+        .replace("  sources:", "  sources:\n  - {name: wire, pulsar: {url: 'pulsar://a'}}");
     let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));
     for path in ["/v1/repos/7", "/v1/repos/a/b/c", "/v1/repos/a?b=c", "/v1/news/7"] {
         assert_eq!(shop.get(path), "stale binding-too-new", "{path}");
@@ -222,7 +222,7 @@ fn what_only_a_newer_version_knows_is_off_and_the_rest_works() {
     for cache in ["repos", "news"] {
         assert_eq!(status["caches"][cache], serde_json::json!({"off": "BindingTooNew"}), "{cache}");
     }
-    assert_eq!(status["binding"]["newerFields"], serde_json::json!(["spec.sources[wire].nats"]));
+    assert_eq!(status["binding"]["newerFields"], serde_json::json!(["spec.sources[wire].pulsar"]));
     shop.fill("/v1/products/7", "x");
     assert_eq!(shop.get("/v1/products/7"), "hit x");
     // What it knows from then on it serves, beside what it served all along.

@@ -130,7 +130,7 @@ fn a_master_that_only_its_sentinels_have_lost_is_left() {
     let source = "urlFrom: {secretKeyRef: {name: redis, key: url}}, stream: shop.cdc";
     let builder =
         Sidecar::builder(executable(), &manifest_of(source, CACHES, "")).secret("redis", "url", &hosts);
-    let mut shop = Shop { redis: master, sidecar: builder.start().unwrap() };
+    let mut shop = Shop::of(master, builder.start().unwrap());
     shop.until_reason("Redis refuses the credentials: NOAUTH");
     let url = format!("{hosts}?sentinelPassword=guard");
     shop.sidecar.change_secret("redis", "url", &url).unwrap();
@@ -154,7 +154,8 @@ fn a_replica_is_never_taken_for_the_master() {
     let mut stage = Stage::open();
     let elsewhere = Redis::start().unwrap();
     stage.shop.redis.follow(Some(elsewhere.socket_address())).unwrap();
-    stage.shop.until_reason(&format!("{}, which isn't one", stage.shop.redis.address()));
+    let says = format!("{}, which isn't one", stage.shop.redis.address());
+    stage.shop.until_reason(&says);
     assert_eq!(stage.shop.get("/v1/products/7"), "stale disconnected");
 }
 
@@ -204,7 +205,7 @@ fn sentinels_and_master_are_asked_by_tls() {
 fn why_there_is_no_master_is_said() {
     let redis = Redis::start().unwrap();
     let plain = redis.address();
-    let mut shop = Shop { redis, sidecar: sidecar(&format!("redis+sentinel://{plain}/m")).start().unwrap() };
+    let mut shop = Shop::of(redis, sidecar(&format!("redis+sentinel://{plain}/m")).start().unwrap());
     shop.until_reason(&format!("no master: {plain} isn't a Sentinel"));
 
     let stage = Stage::open();

@@ -1,6 +1,9 @@
 //! The vocabulary: a Redis, a sidecar that follows it, and what an application does.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use anyhow::{Result, bail, ensure};
 use freshet_e2e::process::{
@@ -30,6 +33,11 @@ pub(crate) fn manifest(redis: &Redis, caches: &str, more: &str) -> String {
 
 /// A manifest over the source that these fields of a `redisStream` describe.
 pub(crate) fn manifest_of(source: &str, caches: &str, more: &str) -> String {
+    manifest_over(&format!("redisStream: {{{source}}}"), caches, more)
+}
+
+/// A manifest over this source, of whatever kind.
+pub(crate) fn manifest_over(source: &str, caches: &str, more: &str) -> String {
     format!(
         "apiVersion: freshet.dev/v1alpha1
 kind: CacheBinding
@@ -37,7 +45,7 @@ metadata: {{name: shop}}
 spec:
   sources:
   - name: cdc
-    redisStream: {{{source}}}
+    {source}
   caches:{caches}
 {more}"
     )
@@ -46,7 +54,25 @@ spec:
 /// A Redis and a sidecar that follows it.
 pub(crate) struct Shop {
     pub(crate) redis: Redis,
+    pub(crate) app: App,
+}
+
+/// A sidecar, and what its application does.
+pub(crate) struct App {
     pub(crate) sidecar: Sidecar,
+}
+
+impl Deref for Shop {
+    type Target = App;
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl DerefMut for Shop {
+    fn deref_mut(&mut self) -> &mut App {
+        &mut self.app
+    }
 }
 
 impl Shop {
@@ -64,10 +90,42 @@ impl Shop {
 
     pub(crate) fn with(redis: Redis, sidecar: SidecarBuilder) -> Self {
         crate::openapi::watch();
-        let mut shop = Self { redis, sidecar: sidecar.start().unwrap() };
+        let mut shop = Self::of(redis, sidecar.start().unwrap());
         shop.until_fresh();
         shop.until_fills_last();
         shop
+    }
+
+    pub(crate) fn of(redis: Redis, sidecar: Sidecar) -> Self {
+        Self { redis, app: App { sidecar } }
+    }
+
+    /// A row's change as Debezium writes it (`compact`, without schemas).
+    pub(crate) fn change(&self, table: &str, id: &str, op: &str, after: &str) -> String {
+        self.redis.xadd(&format!("shop.inventory.{table}"), &[(id, &event(table, op, after))]).unwrap()
+    }
+
+    /// Changes another row and waits until the sidecar has applied it, and so everything before it.
+    pub(crate) fn settle(&mut self) {
+        self.apply("stock", "{\"id\":999}", "u", "{\"id\":999}");
+    }
+
+    /// Makes a change and waits until the sidecar has applied an entry more.
+    pub(crate) fn apply(&mut self, table: &str, id: &str, op: &str, after: &str) {
+        let before = self.entries().unwrap();
+        self.change(table, id, op, after);
+        self.until_applied(before + 1);
+    }
+}
+
+impl App {
+    /// A sidecar that follows this source, once that is vouched for; `more` is further YAML of the spec.
+    pub(crate) fn open(source: &str, caches: &str, more: &str) -> Self {
+        let sidecar = Sidecar::builder(executable(), &manifest_over(source, caches, more)).start().unwrap();
+        let mut app = Self { sidecar };
+        app.until_fresh();
+        app.until_fills_last();
+        app
     }
 
     /// Waits until fills aren't held off any more: those right after the streams' positioning live as long as `readLag`.
@@ -173,27 +231,18 @@ impl Shop {
         assert_eq!(self.put(path, &self.lease(path), body), 204, "{path}");
     }
 
-    /// A row's change as Debezium writes it (`compact`, without schemas).
-    pub(crate) fn change(&self, table: &str, id: &str, op: &str, after: &str) -> String {
-        self.redis.xadd(&format!("shop.inventory.{table}"), &[(id, &event(table, op, after))]).unwrap()
+    /// How many records the sidecar has applied.
+    pub(crate) fn entries(&self) -> Result<u64> {
+        Ok(self.sidecar.status()?["sources"]["cdc"]["entries"].as_u64().unwrap_or(0))
     }
 
-    /// Changes another row and waits until the sidecar has applied it, and so everything before it.
-    pub(crate) fn settle(&mut self) {
-        self.apply("stock", "{\"id\":999}", "u", "{\"id\":999}");
-    }
-
-    /// Makes a change and waits until the sidecar has applied an entry more.
-    pub(crate) fn apply(&mut self, table: &str, id: &str, op: &str, after: &str) {
-        let applied = |sidecar: &Sidecar| -> Result<u64> {
-            Ok(sidecar.status()?["sources"]["cdc"]["entries"].as_u64().unwrap_or(0))
-        };
-        let before = applied(&self.sidecar).unwrap();
-        self.change(table, id, op, after);
+    /// Waits until the sidecar has applied so many records.
+    pub(crate) fn until_applied(&mut self, count: u64) {
         self.sidecar
             .until("the change is applied", SOON, |sidecar| {
-                let now = applied(sidecar)?;
-                if now > before { Ok(()) } else { bail!("{now} entries are applied") }
+                let status = sidecar.status()?;
+                let now = status["sources"]["cdc"]["entries"].as_u64().unwrap_or(0);
+                if now >= count { Ok(()) } else { bail!("{now} entries are applied") }
             })
             .unwrap();
     }

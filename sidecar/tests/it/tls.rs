@@ -48,7 +48,7 @@ fn a_certificate_is_believed_only_if_everything_is_right_and_corrected_files_are
     let redis = Redis::builder().tls(&authority.issue(HERE).unwrap()).start().unwrap();
     let url = format!("rediss://{}", redis.tls_address());
     let builder = sidecar(&url, CA_IN_SECRET).secret("redis", "ca.crt", "no PEM");
-    let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
+    let mut shop = Shop::of(redis, builder.start().unwrap());
     shop.until_reason("caFrom can't be used: there is no certificate (PEM) in it");
     shop.sidecar.change_secret("redis", "ca.crt", &other.pem()).unwrap();
     shop.until_reason("isn't trusted: it comes from no authority in caFrom");
@@ -69,7 +69,7 @@ fn what_is_wrong_with_a_server_s_certificate_is_said() {
         let redis = Redis::builder().tls(certificate).start().unwrap();
         let url = format!("rediss://{}", redis.tls_address());
         let builder = sidecar(&url, ca).secret("redis", "ca.crt", &authority.pem());
-        let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
+        let mut shop = Shop::of(redis, builder.start().unwrap());
         shop.until_reason(says);
         assert_eq!(shop.get("/v1/products/7"), "stale disconnected");
     }
@@ -83,7 +83,7 @@ fn a_client_s_certificate_is_shown_where_one_is_wanted() {
     let redis = Redis::builder().tls_with_clients_of(&server, &authority).start().unwrap();
     let url = format!("rediss://{}", redis.tls_address());
     let builder = sidecar(&url, CA_IN_SECRET).secret("redis", "ca.crt", &authority.pem());
-    let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
+    let mut shop = Shop::of(redis, builder.start().unwrap());
     shop.until_reason("refuses us: it wants a client's certificate: clientCertificateFrom names one");
 
     let builder = sidecar(&url, &format!("{CA_IN_SECRET}{CLIENT}"))
@@ -107,7 +107,7 @@ fn a_port_that_speaks_the_other_way_is_told() {
     let (plain, tls) = (redis.address(), redis.tls_address());
     let builder =
         sidecar(&format!("rediss://{plain}"), CA_IN_SECRET).secret("redis", "ca.crt", &authority.pem());
-    let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
+    let mut shop = Shop::of(redis, builder.start().unwrap());
     shop.until_reason("doesn't answer by TLS: is this the plain port?");
     shop.sidecar = sidecar(&format!("redis://{tls}"), "").start().unwrap();
     shop.until_reason("if that is its TLS port, the URL begins with rediss");
@@ -121,7 +121,7 @@ fn a_url_in_a_secret_goes_with_the_rest_of_the_source() {
     let builder = Sidecar::builder(executable(), &manifest_of(&source, CACHES, ""))
         .secret("redis", "url", "redis://user:pa/ss@redis")
         .secret("redis", "ca.crt", &authority().pem());
-    let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
+    let mut shop = Shop::of(redis, builder.start().unwrap());
     shop.until_reason("in a user or password, write %2F for a slash");
     shop.sidecar.change_secret("redis", "url", &shop.redis.url()).unwrap();
     shop.until_reason("write rediss instead of redis in the URL");
@@ -146,7 +146,7 @@ fn the_rights_in_the_guide_are_enough_with_credentials_over_tls() {
         Sidecar::builder(executable(), &manifest_of(&format!("{source}{CA_IN_SECRET}"), CACHES, ""))
             .secret("redis", "ca.crt", &authority.pem())
             .secret("redis", "url", &format!("rediss://freshet:wrong@{}", redis.tls_address()));
-    let mut shop = Shop { redis, sidecar: builder.start().unwrap() };
+    let mut shop = Shop::of(redis, builder.start().unwrap());
     shop.until_reason("Redis refuses the credentials: ");
     let url = format!("rediss://freshet:change-me@{}", shop.redis.tls_address());
     shop.sidecar.change_secret("redis", "url", &url).unwrap();

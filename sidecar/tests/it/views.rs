@@ -111,7 +111,7 @@ impl Gallery {
     }
 
     /// Waits until a key is missing in a view for this reason.
-    fn until_missing(&self, name: &str, key: &str, says: &str) {
+    pub(crate) fn until_missing(&self, name: &str, key: &str, says: &str) {
         until(&format!("{key} is missing: {says}"), SOON, || {
             let answer = self.view(name);
             let found = missing(&answer);

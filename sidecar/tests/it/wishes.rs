@@ -36,7 +36,7 @@ fn a_reader_may_want_a_newer_proof_of_freshness() {
     let redis = Redis::start().unwrap();
     let freshness = "  freshness: {maxStaleness: 5m, heartbeat: Debezium, readLag: 0s}";
     let text = manifest(&redis, CACHES, freshness);
-    let mut shop = Shop { sidecar: Sidecar::builder(executable(), &text).start().unwrap(), redis };
+    let mut shop = Shop::of(redis, Sidecar::builder(executable(), &text).start().unwrap());
     shop.until_get("/v1/products/1", "stale starting");
     beat(&shop.redis, "shop");
     shop.until_fresh();
@@ -55,9 +55,10 @@ fn a_reader_may_want_a_newer_proof_of_freshness() {
     assert!(too_old.header("freshet-lease").is_some(), "its reader goes to the database itself");
     assert_eq!(outcome(&within(&shop.sidecar, "60000").unwrap()), "hit x");
     assert_eq!(shop.get("/v1/products/1"), "hit x", "whoever doesn't ask isn't concerned");
-    shop.sidecar
+    let Shop { redis, app } = &mut shop;
+    app.sidecar
         .until("another heartbeat proves more", SOON, |sidecar| {
-            beat(&shop.redis, "shop");
+            beat(redis, "shop");
             let answer = within(sidecar, "2000")?;
             ensure!(outcome(&answer) == "hit x", "{answer:?}");
             Ok(())

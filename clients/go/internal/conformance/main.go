@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"os"
@@ -18,16 +19,27 @@ import (
 
 type call struct {
 	Call, Cache, Codec, Text, Lease, Tag, Address string
-	Key, Params                          []any
-	Value                                any
-	Times                                int
-	Timeout                              float64
-	Options                              struct {
+	Key, Params                                   []any
+	Value                                         any
+	Times                                         int
+	Timeout                                       float64
+	Put                                           []item
+	Delete                                        [][]any
+	Clear                                         bool
+	Options                                       struct {
 		Wait        *float64
 		MinPosition string `json:"min_position"`
 		NoCache     bool   `json:"no_cache"`
 		fill
 	}
+}
+
+type item struct {
+	Key         []any
+	Value       any
+	Unencodable bool
+	TTL         float64
+	Codec       string
 }
 
 type fill struct {
@@ -93,6 +105,9 @@ func answer(client *freshet.Client, call call) object {
 	case "get":
 		answer := client.Get(ctx, call.Cache, key, options...)
 		said := shown(answer)
+		if answer.ContentType != "" {
+			said["type"] = answer.ContentType
+		}
 		if answer.Bytes != nil {
 			said["text"] = string(answer.Bytes)
 		}
@@ -112,16 +127,71 @@ func answer(client *freshet.Client, call call) object {
 		group.Wait()
 		return object{"hits": hits.Load()}
 	case "put":
+		if call.Codec == "json" {
+			options = append(options, freshet.WithCodec(freshet.JSON))
+		}
 		return object{"outcome": client.Put(ctx, call.Cache, key, call.Lease, call.Value, options...)}
+	case "publish":
+		return publish(ctx, client, call)
 	case "invalidate_tag":
 		return object{"outcome": client.InvalidateTag(ctx, call.Tag)}
 	case "delete":
 		return object{"outcome": client.Delete(ctx, call.Cache, key)}
 	}
-	if call.Codec == "bytes" {
+	switch call.Codec {
+	case "json":
+		options = append(options, freshet.WithCodec(freshet.JSON))
+	case "bytes":
 		return load[[]byte](ctx, client, call, key, append(options, freshet.WithCodec(freshet.Bytes("application/octet-stream"))))
 	}
 	return load[any](ctx, client, call, key, options)
+}
+
+func publish(ctx context.Context, client *freshet.Client, call call) object {
+	publication := freshet.Publication{Clear: call.Clear}
+	for _, key := range call.Delete {
+		publication.Delete = append(publication.Delete, freshet.Columns(values(key)...))
+	}
+	for _, item := range call.Put {
+		publication.Put = append(publication.Put, item.said())
+	}
+	done, err := client.Publish(ctx, call.Cache, publication)
+	if err == nil {
+		return object{
+			"applied": done.Applied, "start": done.Start.UnixMilli(), "publisher": done.Publisher, "sequence": done.Sequence,
+		}
+	}
+	kinds := map[error]string{
+		freshet.ErrPublishMistake: "mistake", freshet.ErrPublishRefused: "refused",
+		freshet.ErrPublishUnavailable: "unavailable", freshet.ErrPublishUnknown: "unknown",
+	}
+	var failed *freshet.PublishError
+	if !errors.As(err, &failed) || !errors.Is(err, failed.Kind) {
+		panic(err)
+	}
+	said := object{"failed": kinds[failed.Kind], "problem": failed.Problem, "reason": failed.Detail}
+	if failed.RetryAfter > 0 {
+		said["retry_after"] = int(failed.RetryAfter.Seconds())
+	}
+	return said
+}
+
+// said is a value that is to be published.
+func (i item) said() freshet.Value {
+	key, ttl := freshet.Columns(values(i.Key)...), seconds(i.TTL)
+	switch {
+	case i.Unencodable:
+		return freshet.NewValue(key, func() {}, ttl)
+	case i.Codec == "json":
+		return freshet.NewValue(key, i.Value, ttl, freshet.WithCodec(freshet.JSON))
+	case i.Codec == "bytes":
+		data, err := base64.StdEncoding.DecodeString(i.Value.(string))
+		if err != nil {
+			panic(err)
+		}
+		return freshet.NewValue(key, data, ttl, freshet.WithCodec(freshet.Bytes("application/octet-stream")))
+	}
+	return freshet.NewValue(key, i.Value, ttl)
 }
 
 func load[T any](ctx context.Context, client *freshet.Client, call call, key freshet.Key, options []freshet.Option) object {

@@ -55,8 +55,8 @@ def of_get(response: Response) -> Answer:
     answer = Answer(
         status="hit" if hit else "stale" if status.get("fwd") == "stale" else "miss",
         detail=status.get("detail"),
-        ttl=_integer(status.get("ttl")),
-        age=_integer(response.headers.get("age")),
+        ttl=integer(status.get("ttl")),
+        age=integer(response.headers.get("age")),
         position=response.headers.get("freshet-position"),
         lease=response.headers.get("freshet-lease"),
         fill=response.headers.get("freshet-fill"),
@@ -104,6 +104,7 @@ def _cache_status(text: str) -> dict[str, str] | None:
     return None
 
 
-def _integer(text: str | None) -> int | None:
+def integer(text: str | None) -> int | None:
+    """A number that is written in digits."""
     digits = (text or "").removeprefix("-")
     return int(text or "") if digits.isascii() and digits.isdigit() else None

@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from . import _flow
-from ._codec import JSON, Codec
+from ._codec import CBOR, Codec
 from ._flow import Fill, Flow, Health, Reports
 from ._keys import Key
+from ._publish import Value
 
 Loader = TypeVar("Loader")
 Answered = TypeVar("Answered")
 """An `Answer`, or what is awaited for one."""
 Done = TypeVar("Done")
 """What became of a change, or what is awaited for that."""
+Said = TypeVar("Said")
+"""What was published, or what is awaited for that."""
 
 
-class Calls(ABC, Generic[Loader, Answered, Done]):
+class Calls(ABC, Generic[Loader, Answered, Done, Said]):
     """Each call makes a flow, which the client carries out, at once or when it is awaited."""
 
     def __init__(self, wait: float, on_problem: Callable[[str, str], None] | None) -> None:
@@ -34,7 +37,7 @@ class Calls(ABC, Generic[Loader, Answered, Done]):
         key: Key,
         loader: Loader,
         *,
-        codec: Codec = JSON,
+        codec: Codec = CBOR,
         wait: float | None = None,
         min_position: str | None = None,
         no_cache: bool = False,
@@ -76,7 +79,7 @@ class Calls(ABC, Generic[Loader, Answered, Done]):
         min_position: str | None = None,
         no_cache: bool = False,
     ) -> Answered:
-        """What is cached, as bytes; on a miss with a lease for `put`."""
+        """What is cached, as the bytes that are stored; on a miss with a lease for `put`."""
         flow = _flow.get(self._reports, cache, key, wait=wait, min_position=min_position, no_cache=no_cache)
         answer: Answered = self._run(flow)
         return answer
@@ -88,7 +91,7 @@ class Calls(ABC, Generic[Loader, Answered, Done]):
         lease: str,
         value: Any,
         *,
-        codec: Codec = JSON,
+        codec: Codec = CBOR,
         depends: Iterable[str] = (),
         position: str | None = None,
         max_age: float | None = None,
@@ -107,3 +110,18 @@ class Calls(ABC, Generic[Loader, Answered, Done]):
         """Voids what depends on a tag in this pod: `invalidated`, `unavailable` or a problem. As `delete`, it is always tried."""
         done: Done = self._run(_flow.invalidate_tag(text))
         return done
+
+    def publish(
+        self, cache: str, put: Iterable[Value] = (), *, delete: Iterable[Key] = (), clear: bool = False
+    ) -> Said:
+        """Tells every pod whose sidecar follows the cache's source what is so from now on: first `clear` voids all values,
+        then `delete` those of these keys, then `put` gives keys theirs, each for its `ttl`. Of two values for one key the
+        last one counts. The cache is `published`; at most 1 000 keys and values in all.
+
+        It answers when the source has all of it, and this pod's reads see it, within 6 s and `timeout`. It raises a
+        `PublishMistake`, `PublishRefused`, `PublishUnavailable` or `PublishUnknown`. Nothing is tried again by itself:
+        whoever publishes once more, later, wins over what others have published meanwhile, and only the application knows
+        what holds by then. As `delete`, it is always tried.
+        """
+        said: Said = self._run(_flow.publish(cache, put, delete, clear))
+        return said

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Union
 from urllib.parse import quote
 
-from . import _answer
+from . import _answer, _publish
 from ._answer import Answer
 from ._codec import Codec
 from ._keys import Key, path
+from ._publish import PublishError, Value
 from ._wire import Request, Response, Unavailable
 
 log = logging.getLogger("freshet")
@@ -104,6 +105,7 @@ def get(
     wait: float = 0,
     min_position: str | None = None,
     no_cache: bool = False,
+    accept: str | None = None,
 ) -> Flow:
     """One read."""
     target = path(cache, key)
@@ -116,6 +118,8 @@ def get(
         headers["Freshet-Min-Position"] = min_position
     if no_cache:
         headers["Cache-Control"] = "no-cache"
+    if accept is not None:
+        headers["Accept"] = accept
     request = Request("GET", target, headers, wait=wait)
     outcome = (yield request) if request.valid else None
     if outcome is None:
@@ -195,6 +199,17 @@ def invalidate_tag(text: str) -> Flow:
     return "unavailable" if isinstance(outcome, Unavailable) else _answer.of_change(outcome, "invalidated")
 
 
+def publish(cache: str, put: Iterable[Value], delete: Iterable[Key], clear: bool) -> Flow:
+    """Tells every pod what is so from now on."""
+    request = _publish.request(cache, put, delete, clear)
+    if isinstance(request, PublishError):
+        raise request
+    outcome = _publish.outcome((yield request))
+    if isinstance(outcome, PublishError):
+        raise outcome
+    return outcome
+
+
 def get_or_load(
     reports: Reports,
     cache: str,
@@ -213,15 +228,17 @@ def get_or_load(
         key = tuple(key) if isinstance(key, Iterable) else key
     # Whoever is behind waits for the log from the start. Whoever finds somebody loading asks again, and then waits: that
     # sidecar is known to answer.
-    first = wait if min_position is not None else 0
-    found = yield from get(reports, cache, key, wait=first, min_position=min_position, no_cache=no_cache)
+    first, accept = wait if min_position is not None else 0, codec.accept()
+    found = yield from get(
+        reports, cache, key, wait=first, min_position=min_position, no_cache=no_cache, accept=accept
+    )
     if found.fill == "other" and wait > 0 and first == 0 and not no_cache:
-        found = yield from get(reports, cache, key, wait=wait)
+        found = yield from get(reports, cache, key, wait=wait, accept=accept)
     if found.found:
         if found.value is None:
             return found
         try:
-            return replace(found, value=codec.decode(found.value))
+            return replace(found, value=codec.read(found.content_type, found.value))
         except Exception:
             log.debug("cache %s: a value can't be decoded", cache, exc_info=True)
             reports.say(cache, "undecodable")

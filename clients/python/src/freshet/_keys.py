@@ -18,15 +18,24 @@ INTEGERS = range(-(2**63), 2**63)
 
 def path(cache: str, key: Key) -> str | None:
     """The path of a key, one segment per column; `None` where a column's text isn't Unicode."""
-    columns = [key] if isinstance(key, (str, int, UUID)) else list(key)
     try:
-        segments = [quote(_text(column), safe="") for column in columns]
+        escaped = [quote(column, safe="") for column in _texts(key)]
         name = quote(cache, safe="")
     except UnicodeEncodeError:
         return None
-    if segments and segments[0].startswith("_"):
-        segments[0] = "%5F" + segments[0][1:]
-    return "/".join(["/v1", name, *segments])
+    if escaped and escaped[0].startswith("_"):
+        escaped[0] = "%5F" + escaped[0][1:]
+    return "/".join(["/v1", name, *escaped])
+
+
+def segments(key: Key) -> list[str] | None:
+    """A key's columns as texts, not encoded; `None` where one isn't Unicode."""
+    texts = _texts(key)
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return None
+    return texts
 
 
 def table(name: str) -> str:
@@ -57,6 +66,11 @@ def query_key(text: str, params: Iterable[str | int | bool | None] = ()) -> str:
             raise ValueError(f"a query's integers have 64 bits, unlike {item}")
     canonical = json.dumps(items, ensure_ascii=False, separators=(",", ":"))
     return "q-" + hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _texts(key: Key) -> list[str]:
+    columns = [key] if isinstance(key, (str, int, UUID)) else key
+    return [_text(column) for column in columns]
 
 
 def _text(column: Column) -> str:

@@ -28,6 +28,9 @@ class Request:
     body: bytes = b""
     wait: float = 0.0
     """Seconds for which the answer may be held back because it was asked for."""
+    once: bool = False
+    """Whether it goes over a new connection, and so never twice: of one that was used before nobody knows whether it was
+    closed before the request or because of it."""
 
     @property
     def valid(self) -> bool:

@@ -12,6 +12,7 @@ from ._address import addresses
 from ._answer import Answer
 from ._calls import Calls
 from ._flow import Fill, Flow, Load
+from ._publish import Published
 from ._wire import Request, Response, Unavailable
 from .client import IDLE
 
@@ -24,7 +25,14 @@ LATE = 0.05
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class AsyncClient(Calls[Callable[[Fill], Awaitable[Any]], Coroutine[Any, Any, Answer], Coroutine[Any, Any, str]]):
+class AsyncClient(
+    Calls[
+        Callable[[Fill], Awaitable[Any]],
+        Coroutine[Any, Any, Answer],
+        Coroutine[Any, Any, str],
+        Coroutine[Any, Any, Published],
+    ]
+):
     """As `Client`, for one event loop; the loader is a coroutine function. Connecting has no time of its own: it is part
     of `timeout`."""
 
@@ -94,7 +102,7 @@ class AsyncClient(Calls[Callable[[Fill], Awaitable[Any]], Coroutine[Any, Any, An
     async def _exchange(self, request: Request) -> Response:
         sent = request.encode()
         while True:
-            connection = self._take()
+            connection = None if request.once else self._take()
             reused = connection is not None
             reader, writer = connection or await self._connect()
             kept = False

@@ -14,13 +14,14 @@ from ._address import addresses
 from ._answer import Answer
 from ._calls import Calls
 from ._flow import Fill, Flow, Load
+from ._publish import Published
 from ._wire import Request, Response, Unavailable
 
 IDLE = 60.0
 """Seconds after which an unused connection isn't used again: the sidecar closes it after 75."""
 
 
-class Client(Calls[Callable[[Fill], Any], Answer, str]):
+class Client(Calls[Callable[[Fill], Any], Answer, str, Published]):
     """Reads through a sidecar, from any number of threads, and in forked processes.
 
     Without an `address` (a socket's path or a URL) `FRESHET_SOCKET` and `FRESHET_URL` are tried in this order; without
@@ -89,7 +90,7 @@ class Client(Calls[Callable[[Fill], Any], Answer, str]):
     def _exchange(self, request: Request) -> Response:
         sent, deadline = request.encode(), time.monotonic() + self._timeout + request.wait
         while True:
-            connection = self._take()
+            connection = None if request.once else self._take()
             reused = connection is not None
             if connection is None:
                 connection = _Connection(self._addresses, min(self._connect_timeout, self._timeout))

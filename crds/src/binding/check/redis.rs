@@ -1,90 +1,96 @@
-//! The rules about where Redis is and how it is trusted.
+//! The rules about a `redisStream` and a `redisPubSub`.
 
-use super::{
-    super::{CaSpec, TlsSpec, UrlSpec},
-    Faults, is_secret_key, is_secret_name,
-};
+use super::{Faults, source::Said, url::Given};
 use crate::{
-    CaFrom, RedisStream, SecretKeyRef,
-    names::{CONFIG_MAP_KEY_FORM, CONFIG_MAP_NAME_FORM, ONE_CA, SECRET_KEY_FORM, SECRET_NAME_FORM},
+    CaFrom, ClientCertificateFrom, RedisPubSub, RedisStream, UrlFrom,
+    binding::{LEAST_RETENTION, RETENTION_FORM, RedisSpec, StreamLayout, UnfitUrl, UrlSpec},
+    quantity,
     redis_url::{RedisUrl, URL_FORM},
     refusals,
 };
 
+/// Longest name of a channel, in characters.
+const MAX_CHANNEL: usize = 512;
+
+/// What both kinds say of their server.
+struct Server<'s> {
+    url: Option<&'s String>,
+    from: Option<&'s UrlFrom>,
+    ca: Option<&'s CaFrom>,
+    client_certificate: Option<&'s ClientCertificateFrom>,
+    otherwise: &'static str,
+}
+
 impl Faults {
-    pub(super) fn url(&mut self, path: &str, redis: &RedisStream) -> Option<UrlSpec> {
-        match (&redis.url, &redis.url_from) {
-            (Some(url), None) if RedisUrl::is_secret(url) => {
-                self.add(
-                    format!("{path}.url"),
-                    "url must not carry credentials: put the whole URL into a Secret and name it in urlFrom",
-                );
-                None
-            }
-            (Some(url), None) => match url.parse() {
-                Ok(url) => Some(UrlSpec::Plain(url)),
-                Err(why) => {
-                    self.add(format!("{path}.url"), format!("{why}: {URL_FORM}"));
-                    None
-                }
-            },
-            (None, Some(from)) => {
-                self.secret_key(&format!("{path}.urlFrom"), &from.secret_key_ref).map(UrlSpec::Secret)
-            }
-            _ => {
-                self.add(path, refusals::ONE_URL);
-                None
-            }
-        }
-    }
-
-    pub(super) fn tls(&mut self, path: &str, redis: &RedisStream) -> Option<TlsSpec> {
-        let ca = redis.ca_from.as_ref().map(|from| self.ca(&format!("{path}.caFrom"), from));
-        let client = redis.client_certificate_from.as_ref().map(|from| from.secret_ref.name.clone());
-        if let Some(name) = client.as_ref().filter(|name| !is_secret_name(name)) {
-            self.add(
-                format!("{path}.clientCertificateFrom.secretRef.name"),
-                format!("`{name}`: {SECRET_NAME_FORM}"),
-            );
-            return None;
-        }
-        let ca = match ca {
-            Some(ca) => Some(ca?),
-            None => None,
+    pub(super) fn redis(&mut self, path: &str, redis: &RedisStream) -> Option<(StreamLayout, RedisSpec)> {
+        let server = Server {
+            url: redis.url.as_ref(),
+            from: redis.url_from.as_ref(),
+            ca: redis.ca_from.as_ref(),
+            client_certificate: redis.client_certificate_from.as_ref(),
+            otherwise: refusals::ONE_URL,
         };
-        Some(TlsSpec { ca, client_certificate: client })
+        let spec = self.redis_server(path, &server);
+        let retention = redis.retention.as_ref().map(|text| {
+            let read = quantity::duration(text).filter(|retention| *retention >= LEAST_RETENTION);
+            if read.is_none() {
+                self.add(format!("{path}.retention"), format!("`{text}`: {RETENTION_FORM}"));
+            }
+            read.unwrap_or_default()
+        });
+        let said = Said {
+            prefix: redis.topic_prefix.as_ref(),
+            one: redis.stream.as_ref(),
+            otherwise: refusals::ONE_LAYOUT,
+        };
+        let layout = self.layout(path, &said)?;
+        let spec = RedisSpec { retention, ..spec? };
+        self.fits(path, &spec, |spec| spec.url(&layout, String::new))?;
+        Some((layout, spec))
     }
 
-    pub(super) fn ca(&mut self, path: &str, from: &CaFrom) -> Option<CaSpec> {
-        match (&from.secret_key_ref, &from.config_map_key_ref) {
-            (Some(secret), None) => self.secret_key(path, secret).map(CaSpec::Secret),
-            (None, Some(map)) if !is_secret_name(&map.name) => {
-                let place = format!("{path}.configMapKeyRef.name");
-                self.add(place, format!("`{}`: {CONFIG_MAP_NAME_FORM}", map.name));
-                None
-            }
-            (None, Some(map)) if !is_secret_key(&map.key) => {
-                self.add(format!("{path}.configMapKeyRef.key"), CONFIG_MAP_KEY_FORM);
-                None
-            }
-            (None, Some(map)) => Some(CaSpec::ConfigMap(map.clone())),
-            _ => {
-                self.add(path, ONE_CA);
-                None
-            }
+    pub(super) fn redis_channel(
+        &mut self,
+        path: &str,
+        redis: &RedisPubSub,
+    ) -> Option<(StreamLayout, RedisSpec)> {
+        let server = Server {
+            url: redis.url.as_ref(),
+            from: redis.url_from.as_ref(),
+            ca: redis.ca_from.as_ref(),
+            client_certificate: redis.client_certificate_from.as_ref(),
+            otherwise: refusals::ONE_PUB_SUB_URL,
+        };
+        let spec = self.redis_server(path, &server);
+        if !(1..=MAX_CHANNEL).contains(&redis.channel.chars().count()) {
+            self.add(format!("{path}.channel"), refusals::CHANNEL_FORM);
         }
+        let spec = spec?;
+        self.fits(path, &spec, |spec| spec.url_of_channel(String::new))?;
+        Some((StreamLayout::Routed { stream: redis.channel.clone() }, spec))
     }
 
-    pub(super) fn secret_key(&mut self, path: &str, secret: &SecretKeyRef) -> Option<SecretKeyRef> {
-        if !is_secret_name(&secret.name) {
-            let place = format!("{path}.secretKeyRef.name");
-            self.add(place, format!("`{}`: {SECRET_NAME_FORM}", secret.name));
-            return None;
-        }
-        if !is_secret_key(&secret.key) {
-            self.add(format!("{path}.secretKeyRef.key"), SECRET_KEY_FORM);
-            return None;
-        }
-        Some(secret.clone())
+    fn redis_server(&mut self, path: &str, server: &Server<'_>) -> Option<RedisSpec> {
+        let given = Given {
+            url: server.url,
+            from: server.from,
+            is_secret: RedisUrl::is_secret,
+            form: URL_FORM,
+            otherwise: server.otherwise,
+        };
+        let url = self.url(path, &given);
+        let tls = self.tls(path, server.ca, server.client_certificate);
+        Some(RedisSpec { url: url?, tls: tls?, retention: None })
+    }
+
+    /// Whether what the URL means goes with all else. Of one in a Secret this can't be told before it is read.
+    fn fits(
+        &mut self,
+        path: &str,
+        spec: &RedisSpec,
+        url: impl FnOnce(&RedisSpec) -> Result<RedisUrl, UnfitUrl>,
+    ) -> Option<()> {
+        let UrlSpec::Plain(_) = spec.url else { return Some(()) };
+        url(spec).map_err(|unfit| self.add(path, unfit.to_string())).ok().map(drop)
     }
 }

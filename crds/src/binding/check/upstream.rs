@@ -35,6 +35,9 @@ impl Faults {
             || cache.fill_dependencies != FillDependencies::Optional
             || !cache.depends_on.is_empty()
             || !cache.may_depend_on.is_empty();
+        if cache.published {
+            self.add(&path, refusals::PUBLISHED_ALONE);
+        }
         if of_tables {
             self.add(&path, refusals::UPSTREAM_ALONE);
         }

@@ -236,13 +236,13 @@ pub(super) const PER_TABLE: &[Fault] = &[
     (
         "source.table.include.list",
         "",
-        "hint: f: debezium.source.table.include.list isn't set: should Redis lose a whole transaction right before one of tables that the \
+        "hint: f: debezium.source.table.include.list isn't set: should a whole transaction be lost right before one of tables that the \
          binding doesn't read, nothing tells: send everything into one stream",
     ),
     (
         "source.table.include.list",
         "inventory[.]product,INVENTORY[.].*",
-        "hint: f:LINE: INVENTORY[.].* isn't just one of the binding's tables: should Redis",
+        "hint: f:LINE: INVENTORY[.].* isn't just one of the binding's tables: should a whole",
     ),
 ];
 
@@ -282,4 +282,84 @@ pub(super) const RANKED_MARIADB: &[Fault] = &[
     ("source.notification.enabled.channels", "", "error: f: nothing tells how many rows a snapshot had"),
     ("source.signal.data.collection", "", "hint: f: no snapshot can be asked for"),
     ("source.snapshot.mode", "recovery", "warning: f:LINE: Debezium takes no snapshot by itself"),
+];
+
+/// Of a Kafka with a topic per table.
+pub(super) const KAFKA: &[Fault] = &[
+    ("sink.type", "redis", "error: f:LINE: the sink isn't Kafka"),
+    ("sink.kafka.producer.bootstrap.servers", "", "error: f: there are no brokers"),
+    (
+        "sink.kafka.producer.bootstrap.servers",
+        "other,b:9092",
+        "warning: f:LINE: Debezium writes to other,b:9092, sidecars read from a:9092,b:9093",
+    ),
+    ("sink.kafka.producer.security.protocol", "SSL", "warning: f:LINE: Debezium comes to other listeners"),
+    ("sink.kafka.producer.key.serializer", "", "error: f: keys and values aren't written as the text"),
+    (
+        "sink.kafka.producer.value.serializer",
+        "org.apache.kafka.common.serialization.ByteArraySerializer",
+        "error: f:LINE: keys and values aren't written as the text",
+    ),
+    ("sink.kafka.producer.acks", "1", "error: f:LINE: what one broker has is taken for written"),
+    (
+        "sink.kafka.producer.enable.idempotence",
+        "false",
+        "error: f:LINE: what is sent again may be written behind",
+    ),
+    (
+        "sink.kafka.producer.max.in.flight.requests.per.connection",
+        "6",
+        "error: f:LINE: more than 5 batches under way",
+    ),
+    ("sink.kafka.producer.retries", "0", "warning: f:LINE: whatever a broker refuses"),
+    (
+        "sink.kafka.producer.partitioner.class",
+        "com.example.Own",
+        "warning: f:LINE: which partition a record is in",
+    ),
+    (
+        "sink.kafka.producer.partitioner.ignore.keys",
+        "true",
+        "error: f:LINE: changes of one row go to different",
+    ),
+    (
+        "source.topic.prefix",
+        "erp",
+        "error: f:LINE: changes of inventory.product go to erp.inventory.product, the binding looks",
+    ),
+    (
+        "source.offset.storage",
+        "",
+        "error: f: nothing says where the position in the log is kept: set debezium.source.offset.storage=org.apache.kafka",
+    ),
+    (
+        "source.offset.storage",
+        "org.apache.kafka.connect.storage.MemoryOffsetBackingStore",
+        "error: f:LINE: the position in the log is gone",
+    ),
+];
+
+/// Of a stream of NATS, which a sink makes that is told so.
+pub(super) const JET_STREAM: &[Fault] = &[
+    ("sink.type", "nats-streaming", "error: f:LINE: the sink isn't NATS JetStream"),
+    ("sink.nats-jetstream.url", "", "error: f: there is no URL of NATS"),
+    (
+        "sink.nats-jetstream.url",
+        "nats://shop:hush@b",
+        "warning: f:LINE: Debezium writes to b, sidecars read from nats://a:4222",
+    ),
+    ("sink.nats-jetstream.stream-name", "", "error: f: Debezium writes into another stream"),
+    ("sink.nats-jetstream.create-stream", "true", "error: f: Debezium makes the stream in memory"),
+    ("sink.nats-jetstream.create-stream", "true", "hint: f:LINE: Debezium makes the stream on one server"),
+    (
+        "sink.nats-jetstream.create-stream",
+        "true",
+        "error: f: Debezium's heartbeats go to __debezium-heartbeat.shop, which the stream that Debezium makes",
+    ),
+    ("sink.nats-jetstream.async.enabled", "false", "hint: f:LINE: each message waits"),
+    (
+        "source.topic.heartbeat.prefix",
+        "beats",
+        "error: f:LINE: Debezium's heartbeats have the subject beats.shop: without a key",
+    ),
 ];

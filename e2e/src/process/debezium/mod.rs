@@ -1,8 +1,9 @@
-//! A real Debezium Server between a [`Postgres`] or [`MariaDb`] and a [`Redis`].
+//! A real Debezium Server between a [`Postgres`] or [`MariaDb`] and a Redis, Kafka or NATS.
 
 mod as_written;
 mod distribution;
 mod settings;
+mod sink;
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +14,13 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::http::{self, Target};
-use super::{Child, MariaDb, Port, Postgres, Redis};
+use super::{Child, MariaDb, Port, Postgres};
 
 pub use as_written::AsWritten;
 pub use distribution::{VERSION, distribution, java_home};
 pub use freshet_debezium::{Database as Connector, Format, HEARTBEAT_SEQUENCE, Heartbeat};
 pub use settings::{Routing, Settings, mariadb_heartbeat_table};
+pub use sink::Sink;
 
 /// How long Debezium may take from its start to following the database; 6 s are usual.
 const START: Duration = Duration::from_mins(3);
@@ -83,7 +85,8 @@ impl Captured for MariaDb {
     }
 }
 
-/// A running Debezium Server. Its offsets are in the Redis it writes to, so it goes on where it was when restarted.
+/// A running Debezium Server. Its offsets are in the Redis it writes to, or in a file of its folder, so it goes on where it
+/// was when restarted.
 #[derive(Debug)]
 pub struct Debezium {
     child: Child,
@@ -95,7 +98,12 @@ pub struct Debezium {
 impl Debezium {
     /// Starts a server that copies what is in the tables (the snapshot) and then follows their changes; waits until
     /// it follows them. The first start on a machine downloads Debezium Server and a JRE.
-    pub fn start(settings: Settings, database: &impl Captured, redis: &Redis) -> Result<Self> {
+    pub fn start<'a>(
+        settings: Settings,
+        database: &impl Captured,
+        sink: impl Into<Sink<'a>>,
+    ) -> Result<Self> {
+        let sink = sink.into();
         if settings.queries() {
             database.prepare_heartbeat()?;
         }
@@ -105,7 +113,8 @@ impl Debezium {
         let folder = tempfile::Builder::new().prefix("freshet-debezium-").tempdir()?;
         let health = Port::free()?;
         fs::create_dir(folder.path().join("config"))?;
-        let properties = settings.file(redis, database.port(), health.number());
+        sink.prepare(folder.path())?;
+        let properties = settings.file(sink, database.port(), health.number(), folder.path())?;
         fs::write(folder.path().join("config/application.properties"), properties)?;
         let child = spawn(folder.path(), &[])?;
         let mut debezium = Self { child, health, folder, settings };

@@ -1,13 +1,16 @@
 //! What a Debezium Server is told, as typed settings and as its properties file.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Result;
 use freshet_debezium::{
-    Captured, Database, DatabaseServer, Format, Heartbeat, Pipeline, Publication, RedisServer, escaped,
+    self as generator, Captured, Database, DatabaseServer, Format, Heartbeat, Pipeline, Publication,
+    RedisServer, escaped,
 };
 
-use super::super::Redis;
+use super::Sink;
 
 /// Into which streams events go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +146,7 @@ impl Settings {
         self
     }
 
-    /// The stream that holds the events of `table` (`<schema>.<table>`).
+    /// The stream (or Kafka's topic, or NATS's subject) that holds the events of `table` (`<schema>.<table>`).
     #[must_use]
     pub fn stream(&self, table: &str) -> String {
         match self.routing {
@@ -209,16 +212,33 @@ impl Settings {
             heartbeat_database: HEARTBEAT_DATABASE.to_owned(),
             publication: Publication::MadeByDebezium,
             source: DatabaseServer::unknown(self.database),
-            sink: RedisServer::unknown(),
+            sink: generator::Sink::Redis(RedisServer::unknown()),
         }
     }
 
     /// All properties that don't depend on where Redis and Postgres listen, sorted by name.
     #[must_use]
     pub fn properties(&self) -> BTreeMap<String, String> {
-        let behaviour = self.pipeline().behaviour();
+        self.properties_of(&self.pipeline(), |_| {})
+    }
+
+    /// The same for any sink.
+    #[must_use]
+    pub fn properties_into<'a>(&self, sink: impl Into<Sink<'a>>) -> BTreeMap<String, String> {
+        let sink = sink.into();
+        let pipeline = Pipeline { sink: sink.generated(), ..self.pipeline() };
+        self.properties_of(&pipeline, |properties| sink.replace_behaviour(properties, &self.prefix))
+    }
+
+    fn properties_of(
+        &self,
+        pipeline: &Pipeline,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> BTreeMap<String, String> {
+        let behaviour = pipeline.behaviour();
         let mut properties: BTreeMap<_, _> =
             behaviour.into_iter().map(|property| (property.name.to_owned(), property.value)).collect();
+        change(&mut properties);
         let history = "debezium.source.schema.history.internal";
         if properties.remove(&format!("{history}.redis.key")).is_some() {
             properties
@@ -229,8 +249,9 @@ impl Settings {
         properties
     }
 
-    /// The properties file for this Redis and the database on a port of 127.0.0.1, with health checks on `health`.
-    pub(super) fn file(&self, redis: &Redis, database: u16, health: u16) -> String {
+    /// The properties file for this sink and the database on a port of 127.0.0.1, with health checks on `health`; what
+    /// else it names is written into `folder`.
+    pub(super) fn file(&self, sink: Sink<'_>, database: u16, health: u16, folder: &Path) -> Result<String> {
         let user = match self.database {
             Database::Postgres => "postgres",
             Database::MariaDb => "root",
@@ -244,23 +265,18 @@ impl Settings {
             // Neither server asks for it, and Debezium wants one.
             password: String::new(),
         };
-        pipeline.sink = RedisServer {
-            address: redis.address(),
-            cluster: false,
-            database: None,
-            tls: false,
-            credentials: redis.password().map(|password| ("default".to_owned(), password.to_owned())),
-        };
+        pipeline.sink = sink.generated();
         let mut all: BTreeMap<_, _> = pipeline
             .places()
             .into_iter()
             .map(|property| (property.name.to_owned(), property.value))
             .collect();
+        sink.replace_place(&mut all, folder)?;
         all.insert("quarkus.http.host".to_owned(), "127.0.0.1".to_owned());
         all.insert("quarkus.http.port".to_owned(), health.to_string());
-        all.extend(self.properties());
+        all.extend(self.properties_into(sink));
         let line = |(name, value): (&String, &String)| format!("{name}={}", escaped(value));
-        all.iter().map(line).collect::<Vec<_>>().join("\n")
+        Ok(all.iter().map(line).collect::<Vec<_>>().join("\n"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Act, Done, Expect, added, healed};
+use super::{Act, Done, Expect, healed};
 use crate::process::{Silence, until};
 use crate::torture::app::{Got, Place};
 use crate::torture::recovery::wall_ms;
@@ -25,9 +25,9 @@ pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
     await_lagging(act, index)?;
     let noticed = began.elapsed();
     let seen = |act: &Act<'_>| -> Result<_> {
-        let beat = act.world.newest_beat_id(&act.world.pipelines[index])?;
+        let (_, beat) = act.world.newest_beat(&act.world.pipelines[index])?;
         // Where the database isn't heard, nothing else comes either.
-        let entries = if silence == Silence::ToServer { 0 } else { added(act.world.redis(), &items)? };
+        let entries = if silence == Silence::ToServer { 0 } else { act.world.carrier().added(&items)? };
         Ok((beat, entries))
     };
     let (before, committed) = (seen(act)?, act.stage.counts.operations().transactions);
@@ -62,7 +62,7 @@ pub(super) fn half_open(act: &mut Act<'_>) -> Result<Done> {
     let mut lagged = None;
     let anew = until("a heartbeat through another connection", PATIENCE * 2, || {
         let (now, pipeline) = (wall_ms(), &act.world.pipelines[index]);
-        let newest = act.world.newest_beat(pipeline)?;
+        let newest = act.world.newest_beat(pipeline)?.1.ms;
         if newest > since && pipeline.log.counts().passed > passed {
             return Ok(Ok(pipeline.log.counts().passed - passed));
         }

@@ -1,6 +1,7 @@
 //! What is done to the world: each fault is made, checked to have taken effect, and healed.
 
 mod database;
+mod kept;
 mod network;
 mod processes;
 mod streams;
@@ -13,12 +14,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::carrier::Transport;
 use super::recovery::wall_ms;
 use super::shape::{Source, Table};
 use super::stage::Stage;
 use super::world::{PATIENCE, World};
 use super::writer::{Deed, Request};
-use crate::process::{Redis, until};
+use crate::process::until;
 use crate::random::Random;
 
 /// A kind of fault, by the name that `--fault` takes.
@@ -28,6 +30,8 @@ pub struct Fault {
     pub name: &'static str,
     /// The only database that it can be done to, if not any.
     only: Option<Source>,
+    /// The only transports over which it can be done, if not over any.
+    over: &'static [Transport],
     run: fn(&mut Act<'_>) -> Result<Done>,
 }
 
@@ -48,8 +52,8 @@ pub(crate) struct Done {
     pub(crate) effect: String,
     /// What it may do to values.
     pub(crate) expect: Expect,
-    /// Whether it left the way from the databases to Redis alone: then its end is when it was healed, else when the first
-    /// heartbeat is in Redis again.
+    /// Whether it left the way from the databases to the carrier alone: then its end is when it was healed, else when the
+    /// first heartbeat is in the carrier again.
     pub(crate) apart: bool,
     /// When it was healed, by the wall clock, in milliseconds: the pipeline is up when a heartbeat from after it is.
     pub(crate) healed: u64,
@@ -67,23 +71,37 @@ pub(crate) enum Expect {
 }
 
 const fn fault(name: &'static str, run: fn(&mut Act<'_>) -> Result<Done>) -> Fault {
-    Fault { name, only: None, run }
+    Fault { name, only: None, over: &[], run }
 }
 
 const fn fault_of(source: Source, name: &'static str, run: fn(&mut Act<'_>) -> Result<Done>) -> Fault {
-    Fault { name, only: Some(source), run }
+    Fault { name, only: Some(source), over: &[], run }
 }
+
+const fn fault_over(
+    over: &'static [Transport],
+    name: &'static str,
+    run: fn(&mut Act<'_>) -> Result<Done>,
+) -> Fault {
+    Fault { name, only: None, over, run }
+}
+
+const REDIS: &[Transport] = &[Transport::RedisStream];
+const JET_STREAM: &[Transport] = &[Transport::NatsJetStream];
+const KAFKA: &[Transport] = &[Transport::Kafka];
+/// Those that keep what they have in files.
+const IN_FILES: &[Transport] = &[Transport::NatsJetStream, Transport::Kafka];
 
 /// All faults.
 pub const ALL: &[Fault] = &[
     fault("kill-sidecar", processes::kill_sidecar),
-    fault("kill-redis", processes::kill_redis),
-    fault("kill-replica", processes::kill_replica),
+    fault_over(REDIS, "kill-redis", processes::kill_redis),
+    fault_over(REDIS, "kill-replica", processes::kill_replica),
     fault("kill-debezium", processes::kill_debezium),
     fault_of(Source::Postgres, "kill-postgres", processes::kill_postgres),
     fault_of(Source::MariaDb, "kill-mariadb", processes::kill_mariadb),
     fault("pause-sidecar", processes::pause_sidecar),
-    fault("pause-redis", processes::pause_redis),
+    fault_over(REDIS, "pause-redis", processes::pause_carrier),
     fault("pause-debezium", processes::pause_debezium),
     fault_of(Source::Postgres, "pause-postgres", processes::pause_postgres),
     fault_of(Source::MariaDb, "pause-mariadb", processes::pause_mariadb),
@@ -94,16 +112,16 @@ pub const ALL: &[Fault] = &[
     fault("delay", network::delay),
     fault("log-partition", database::partition),
     fault("log-half-open", database::half_open),
-    fault("xtrim", streams::xtrim),
-    fault("xdel", streams::xdel),
-    fault("del", streams::del),
-    fault("flushall", streams::flushall),
-    fault("wrongtype", streams::wrongtype),
-    fault("refused-writes", streams::refused_writes),
-    fault("old-rdb", streams::old_rdb),
-    fault("failover", streams::failover),
-    fault("failover-lost-tail", streams::failover_lost_tail),
-    fault("silent-promotion", streams::silent_promotion),
+    fault_over(REDIS, "xtrim", streams::xtrim),
+    fault_over(REDIS, "xdel", streams::xdel),
+    fault_over(REDIS, "del", streams::del),
+    fault_over(REDIS, "flushall", streams::flushall),
+    fault_over(REDIS, "wrongtype", streams::wrongtype),
+    fault_over(REDIS, "refused-writes", streams::refused_writes),
+    fault_over(REDIS, "old-rdb", streams::old_rdb),
+    fault_over(REDIS, "failover", streams::failover),
+    fault_over(REDIS, "failover-lost-tail", streams::failover_lost_tail),
+    fault_over(REDIS, "silent-promotion", streams::silent_promotion),
     fault("replay", upstream::replay),
     fault_of(Source::Postgres, "slot-dropped", upstream::slot_dropped),
     fault("re-snapshot", upstream::resnapshot),
@@ -111,6 +129,16 @@ pub const ALL: &[Fault] = &[
     fault("key-swaps", upstream::swaps),
     fault("ddl", upstream::redefine),
     fault("huge-transaction", upstream::huge),
+    fault_over(JET_STREAM, "kill-nats", processes::kill_carrier),
+    fault_over(JET_STREAM, "pause-nats", processes::pause_carrier),
+    fault_over(JET_STREAM, "purge", kept::purge),
+    fault_over(JET_STREAM, "delete-message", kept::delete_message),
+    fault_over(JET_STREAM, "delete-stream", kept::delete_stream),
+    fault_over(KAFKA, "kill-kafka", processes::kill_carrier),
+    fault_over(KAFKA, "pause-kafka", processes::pause_carrier),
+    fault_over(KAFKA, "delete-records", kept::delete_records),
+    fault_over(KAFKA, "delete-topic", kept::delete_topic),
+    fault_over(IN_FILES, "restart-without", kept::restart_without),
 ];
 
 impl Fault {
@@ -120,9 +148,11 @@ impl Fault {
         ALL.iter().copied().find(|fault| fault.name == name)
     }
 
-    /// Whether it can be done where there are only these databases.
-    pub(crate) fn fits(self, sources: &[Source]) -> bool {
+    /// Whether it can be done where there are only these databases, over this transport.
+    #[must_use]
+    pub fn fits(self, sources: &[Source], transport: Transport) -> bool {
         self.only.is_none_or(|source| sources.contains(&source))
+            && (self.over.is_empty() || self.over.contains(&transport))
     }
 
     /// Makes and heals it.
@@ -149,11 +179,12 @@ impl Act<'_> {
         usize::try_from(self.random.below(self.world.sidecars.len() as u64)).unwrap_or(0)
     }
 
-    /// Waits until so many more entries are in a stream of the master, which writers see to.
+    /// Waits until so many more entries are in a stream, which writers see to.
     fn await_entries(&self, stream: &str, more: u64) -> Result<u64> {
-        let before = added(self.world.redis(), stream)?;
+        let carrier = self.world.carrier();
+        let before = carrier.added(stream)?;
         until(&format!("{more} more entries in {stream}"), PATIENCE, || {
-            let now = added(self.world.redis(), stream)?;
+            let now = carrier.added(stream)?;
             ensure!(now >= before + more, "{} more", now.saturating_sub(before));
             Ok(now)
         })
@@ -174,7 +205,7 @@ impl Act<'_> {
             often.into_iter().chain([pipeline.commits(), pipeline.beats()]).collect();
         streams.dedup();
         let stream = self.random.pick(&streams).clone();
-        until(&format!("{stream} is there"), PATIENCE, || added(self.world.redis(), &stream))?;
+        until(&format!("{stream} is there"), PATIENCE, || self.world.carrier().added(&stream))?;
         Ok(stream)
     }
 
@@ -184,20 +215,38 @@ impl Act<'_> {
     }
 }
 
-/// Entries added to a stream over its life.
-fn added(redis: &Redis, stream: &str) -> Result<u64> {
-    let info: HashMap<String, redis::Value> = redis.command(&["XINFO", "STREAM", stream])?;
-    let added = info.get("entries-added").context("entries-added")?;
-    redis::from_redis_value(added.clone()).context("entries-added")
-}
-
 fn healed(effect: impl Into<String>, expect: Expect) -> Done {
     Done { effect: effect.into(), expect, apart: false, healed: wall_ms() }
 }
 
 impl Done {
-    /// It left the way from the databases to Redis alone, or not.
+    /// It left the way from the databases to the carrier alone, or not.
     fn apart(self, apart: bool) -> Self {
         Self { apart, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_transport_has_faults_of_its_own_and_names_are_not_used_twice() {
+        let mut names: Vec<_> = ALL.iter().map(|fault| fault.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        let fitting = |transport| -> Vec<&str> {
+            ALL.iter().filter(|fault| fault.fits(&Source::ALL, transport)).map(|fault| fault.name).collect()
+        };
+        for (transport, has, lacks) in [
+            (Transport::RedisStream, "xtrim", "purge"),
+            (Transport::NatsJetStream, "purge", "kill-kafka"),
+            (Transport::Kafka, "kill-kafka", "xtrim"),
+        ] {
+            let names = fitting(transport);
+            assert!(names.contains(&has) && names.contains(&"cut") && !names.contains(&lacks), "{names:?}");
+        }
+        assert!(!Fault::named("kill-mariadb").unwrap().fits(&[Source::Postgres], Transport::RedisStream));
     }
 }

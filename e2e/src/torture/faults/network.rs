@@ -14,11 +14,11 @@ use crate::torture::world::PATIENCE;
 /// Which connections.
 #[derive(Clone, Copy, Debug)]
 enum Wire {
-    /// Of one sidecar to Redis.
+    /// Of one sidecar to the carrier.
     Link(usize),
     /// Of all sidecars.
     Links,
-    /// Of a Debezium to Redis.
+    /// Of a Debezium to the carrier.
     Sink(usize),
     /// Of a Debezium to its database.
     Log(usize),
@@ -35,15 +35,16 @@ impl Wire {
     }
 
     fn told(self, act: &Act<'_>) -> String {
+        let carrier = act.world.carrier.told();
         match self {
-            Self::Link(number) => format!("Redis to sidecar {number}"),
-            Self::Links => "Redis to all sidecars".to_owned(),
-            Self::Sink(index) => format!("{}'s Debezium to Redis", act.world.pipelines[index].source),
+            Self::Link(number) => format!("{carrier} to sidecar {number}"),
+            Self::Links => format!("{carrier} to all sidecars"),
+            Self::Sink(index) => format!("{}'s Debezium to {carrier}", act.world.pipelines[index].source),
             Self::Log(index) => format!("{} to its Debezium", act.world.pipelines[index].source),
         }
     }
 
-    /// Whether the way from the databases to Redis is left alone.
+    /// Whether the way from the databases to the carrier is left alone.
     fn is_apart(self) -> bool {
         matches!(self, Self::Link(_) | Self::Links)
     }
@@ -55,7 +56,7 @@ impl Wire {
                 Source::Postgres => &[0, 0, 0, 8, 4, 210, 22, 47],
                 Source::MariaDb => &[],
             },
-            _ => b"PING\r\n",
+            _ => act.world.carrier().first_word(),
         }
     }
 
@@ -119,6 +120,8 @@ pub(super) fn half_open(act: &mut Act<'_>) -> Result<Done> {
     let dead: usize = wire.proxies(act).iter().map(|proxy| proxy.abandon()).sum();
     ensure!(dead > 0, "no connections from {}", wire.told(act));
     let anew = until("they connect anew", PATIENCE, || {
+        // One that gives up is started again by whoever runs it, and connects then.
+        act.world.revive()?;
         let passed: u64 = wire.proxies(act).iter().map(|proxy| proxy.counts().passed).sum();
         ensure!(passed >= before + wire.proxies(act).len() as u64, "{} have", passed - before);
         Ok(passed - before)

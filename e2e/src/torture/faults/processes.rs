@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{Act, Done, Expect, added, healed};
+use super::{Act, Done, Expect, healed};
 use crate::process::Child;
-use crate::torture::world::World;
+use crate::torture::carrier::Carries as _;
+use crate::torture::world::{Pipeline, World};
 
 /// How long a killed part stays away, and a stopped one stopped, in milliseconds.
 const AWAY: (u64, u64) = (50, 1500);
@@ -27,31 +28,53 @@ pub(super) fn kill_sidecar(act: &mut Act<'_>) -> Result<Done> {
 
 /// Nobody reads the replica now: nothing comes of it.
 pub(super) fn kill_replica(act: &mut Act<'_>) -> Result<Done> {
-    act.world.await_replica()?;
-    let (replica, link) = (1 - act.world.master, act.world.replication.address());
-    act.world.redis[replica].kill()?;
-    ensure!(act.world.redis[replica].process().exited()?.is_some(), "the replica lives");
+    let servers = act.world.redis_mut()?;
+    servers.await_replica()?;
+    let (replica, link) = (1 - servers.master, servers.replication.address());
+    servers.both[replica].kill()?;
+    ensure!(servers.both[replica].process().exited()?.is_some(), "the replica lives");
     let away = act.last(AWAY.0, AWAY.1);
-    act.world.redis[replica].restart()?;
-    act.world.redis[replica].follow(Some(link))?;
-    act.world.await_replica()?;
+    let servers = act.world.redis_mut()?;
+    servers.both[replica].restart()?;
+    servers.both[replica].follow(Some(link))?;
+    servers.await_replica()?;
     Ok(healed(format!("away for {}, and follows again", ms(away)), Expect::Kept).apart(true))
 }
 
 pub(super) fn kill_redis(act: &mut Act<'_>) -> Result<Done> {
     let stream = act.items(0);
-    let master = act.world.master;
-    let redis = &mut act.world.redis[master];
-    let (before, entries) = (redis.info("server", "run_id")?, added(redis, &stream)?);
-    redis.kill()?;
+    let servers = act.world.redis_mut()?;
+    let (before, entries) = (servers.master().info("server", "run_id")?, servers.added(&stream)?);
+    servers.master_mut().kill()?;
     act.last(AWAY.0, AWAY.1);
-    let redis = &mut act.world.redis[master];
-    redis.restart()?;
-    let after = redis.info("server", "run_id")?;
+    let servers = act.world.redis_mut()?;
+    servers.restart()?;
+    let after = servers.master().info("server", "run_id")?;
     ensure!(before != after, "the run id is the same");
-    let left = added(redis, &stream).unwrap_or(0);
+    let left = servers.added(&stream).unwrap_or(0);
     let sources = act.world.sources();
     Ok(healed(format!("another run id; {left} of {entries} entries are left"), Expect::Lost(sources)))
+}
+
+/// What a server in files has acknowledged it has again.
+pub(super) fn kill_carrier(act: &mut Act<'_>) -> Result<Done> {
+    let streams: Vec<String> = act.world.pipelines.iter().flat_map(Pipeline::streams).collect();
+    let entries = |act: &Act<'_>| -> Result<Vec<u64>> {
+        streams.iter().map(|stream| act.world.carrier().added(stream)).collect()
+    };
+    let carrier = act.world.carrier.any_mut();
+    let before = carrier.process().pid();
+    let had = entries(act)?;
+    let carrier = act.world.carrier.any_mut();
+    carrier.process().kill()?;
+    ensure!(carrier.process().exited()?.is_some(), "it lives");
+    act.last(AWAY.0, AWAY.1);
+    let carrier = act.world.carrier.any_mut();
+    carrier.restart()?;
+    let after = carrier.process().pid();
+    let has = entries(act)?;
+    ensure!(has.iter().zip(&had).all(|(has, had)| has >= had), "{has:?} entries are left of {had:?}");
+    Ok(healed(format!("process {before}, then {after}; {has:?} entries, after {had:?}"), Expect::Kept))
 }
 
 pub(super) fn kill_debezium(act: &mut Act<'_>) -> Result<Done> {
@@ -88,9 +111,8 @@ pub(super) fn pause_sidecar(act: &mut Act<'_>) -> Result<Done> {
     Ok(pause(act, move |world| world.sidecars[number].process())?.apart(true))
 }
 
-pub(super) fn pause_redis(act: &mut Act<'_>) -> Result<Done> {
-    let master = act.world.master;
-    pause(act, |world| world.redis[master].process())
+pub(super) fn pause_carrier(act: &mut Act<'_>) -> Result<Done> {
+    pause(act, |world| world.carrier.any_mut().process())
 }
 
 pub(super) fn pause_debezium(act: &mut Act<'_>) -> Result<Done> {

@@ -2,17 +2,16 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Act, Done, Expect, added, healed};
+use super::kept::{LOST, unread};
+use super::{Act, Done, Expect, healed};
 use crate::process::until;
+use crate::torture::carrier::Carries as _;
 use crate::torture::recovery::{NOTICED, wall_ms};
 use crate::torture::world::PATIENCE;
 
-/// Entries that are lost, at least. More than one reply that is under way can hold.
-const LOST: u64 = 8;
-
 pub(super) fn xtrim(act: &mut Act<'_>) -> Result<Done> {
     unread(act, |act, stream| {
-        let trimmed: u64 = act.world.redis().command(&["XTRIM", stream, "MAXLEN", "0"])?;
+        let trimmed: u64 = act.world.redis()?.master().command(&["XTRIM", stream, "MAXLEN", "0"])?;
         Ok(format!("{trimmed} entries trimmed"))
     })
 }
@@ -20,39 +19,29 @@ pub(super) fn xtrim(act: &mut Act<'_>) -> Result<Done> {
 pub(super) fn xdel(act: &mut Act<'_>) -> Result<Done> {
     unread(act, |act, stream| {
         let last: Vec<(String, Vec<String>)> =
-            act.world.redis().command(&["XREVRANGE", stream, "+", "-", "COUNT", "2"])?;
+            act.world.redis()?.master().command(&["XREVRANGE", stream, "+", "-", "COUNT", "2"])?;
         let ids = last.iter().map(|(id, _)| id.as_str());
         let words: Vec<&str> = ["XDEL", stream].into_iter().chain(ids).collect();
-        let deleted: u64 = act.world.redis().command(&words)?;
+        let deleted: u64 = act.world.redis()?.master().command(&words)?;
         ensure!(deleted == 2, "{deleted} entries deleted");
         Ok("the 2 newest entries deleted".to_owned())
     })
 }
 
-/// Does something to entries that no sidecar has read, because nothing comes through to them.
-fn unread(act: &mut Act<'_>, run: impl Fn(&Act<'_>, &str) -> Result<String>) -> Result<Done> {
-    let index = act.any_pipeline();
-    let (stream, source) = (act.any_stream(index)?, act.world.pipelines[index].source);
-    act.world.links.iter().for_each(crate::process::Proxy::stall);
-    let result = act.await_entries(&stream, LOST).and_then(|_| run(act, &stream));
-    act.world.links.iter().for_each(crate::process::Proxy::pass);
-    Ok(healed(format!("{stream}: {}", result?), Expect::Lost(vec![source])).apart(true))
-}
-
 pub(super) fn del(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
     let (stream, source) = (act.any_stream(index)?, act.world.pipelines[index].source);
-    let before = added(act.world.redis(), &stream)?;
-    let gone: u64 = act.world.redis().command(&["DEL", &stream])?;
+    let before = act.world.redis()?.added(&stream)?;
+    let gone: u64 = act.world.redis()?.master().command(&["DEL", &stream])?;
     ensure!(gone == 1, "{stream} wasn't there");
     Ok(healed(format!("{stream} with {before} entries deleted"), Expect::Lost(vec![source])).apart(true))
 }
 
 pub(super) fn flushall(act: &mut Act<'_>) -> Result<Done> {
     let stream = act.items(0);
-    let before = added(act.world.redis(), &stream)?;
-    act.world.redis().command::<String>(&["FLUSHALL"])?;
-    let after = added(act.world.redis(), &stream).unwrap_or(0);
+    let before = act.world.redis()?.added(&stream)?;
+    act.world.redis()?.master().command::<String>(&["FLUSHALL"])?;
+    let after = act.world.redis()?.added(&stream).unwrap_or(0);
     ensure!(after < before, "{after} entries are left of {before}");
     Ok(healed(format!("{stream}: {after} of {before} entries are left"), Expect::Lost(act.world.sources())))
 }
@@ -60,10 +49,10 @@ pub(super) fn flushall(act: &mut Act<'_>) -> Result<Done> {
 pub(super) fn wrongtype(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
     let (stream, source) = (act.any_stream(index)?, act.world.pipelines[index].source);
-    act.world.redis().command::<String>(&["SET", &stream, "oops"])?;
+    act.world.redis()?.master().command::<String>(&["SET", &stream, "oops"])?;
     let time = act.last(1500, 3000);
-    let kind: String = act.world.redis().command(&["TYPE", &stream])?;
-    act.world.redis().command::<u64>(&["DEL", &stream])?;
+    let kind: String = act.world.redis()?.master().command(&["TYPE", &stream])?;
+    act.world.redis()?.master().command::<u64>(&["DEL", &stream])?;
     ensure!(kind == "string", "{stream} was a {kind}");
     Ok(healed(format!("{stream} was a {kind} for {} ms", time.as_millis()), Expect::Lost(vec![source])))
 }
@@ -71,16 +60,17 @@ pub(super) fn wrongtype(act: &mut Act<'_>) -> Result<Done> {
 /// Redis refuses every XADD with an error that Debezium takes for success: what it sends meanwhile is lost, and
 /// nothing in Redis tells.
 pub(super) fn refused_writes(act: &mut Act<'_>) -> Result<Done> {
-    let set =
-        |act: &Act<'_>, rule: &str| act.world.redis().command::<String>(&["ACL", "SETUSER", "default", rule]);
-    let before = act.world.pipelines.iter().map(|pipeline| act.world.newest_beat_id(pipeline));
+    let set = |act: &Act<'_>, rule: &str| -> Result<String> {
+        act.world.redis()?.master().command(&["ACL", "SETUSER", "default", rule])
+    };
+    let before = act.world.pipelines.iter().map(|pipeline| act.world.newest_beat(pipeline));
     let before = before.collect::<Result<Vec<_>>>()?;
     let stream = act.items(0);
     set(act, "-xadd")?;
     let refused = (|| {
-        let entries = added(act.world.redis(), &stream)?;
+        let entries = act.world.redis()?.added(&stream)?;
         let time = act.last(1500, 3000);
-        ensure!(added(act.world.redis(), &stream)? == entries, "entries were added");
+        ensure!(act.world.redis()?.added(&stream)? == entries, "entries were added");
         Ok(time)
     })();
     set(act, "+xadd")?;
@@ -100,70 +90,71 @@ pub(super) fn refused_writes(act: &mut Act<'_>) -> Result<Done> {
 
 pub(super) fn old_rdb(act: &mut Act<'_>) -> Result<Done> {
     let stream = act.items(0);
-    act.world.redis().command::<String>(&["SAVE"])?;
+    act.world.redis()?.master().command::<String>(&["SAVE"])?;
     let before = act.await_entries(&stream, LOST)?;
-    let master = act.world.master;
-    act.world.redis[master].kill()?;
+    let master = act.world.redis()?.master;
+    act.world.redis_mut()?.both[master].kill()?;
     act.last(50, 1000);
-    act.world.redis[master].restart()?;
-    let after = added(act.world.redis(), &stream)?;
+    act.world.redis_mut()?.both[master].restart()?;
+    let after = act.world.redis()?.added(&stream)?;
     ensure!(after < before, "{after} entries, not fewer than {before}");
     Ok(healed(format!("{stream} is back at entry {after} of {before}"), Expect::Lost(act.world.sources())))
 }
 
 pub(super) fn failover(act: &mut Act<'_>) -> Result<Done> {
-    act.world.await_replica()?;
+    act.world.redis()?.await_replica()?;
     change_master(act)
 }
 
 pub(super) fn failover_lost_tail(act: &mut Act<'_>) -> Result<Done> {
-    act.world.await_replica()?;
+    act.world.redis()?.await_replica()?;
     let stream = act.items(0);
-    act.world.replication.stall();
+    act.world.redis()?.replication.stall();
     let lost = act.await_entries(&stream, LOST);
     let before = match lost {
         Ok(before) => before,
         Err(error) => {
-            act.world.replication.pass();
+            act.world.redis()?.replication.pass();
             return Err(error);
         }
     };
     let done = change_master(act)?;
     // What Debezium has added meanwhile hides nothing: the new master's history is another one, and shorter.
-    let tail = act.world.redis().info("replication", "master_replid2")?;
+    let tail = act.world.redis()?.master().info("replication", "master_replid2")?;
     ensure!(tail.chars().any(|c| c != '0'), "the new master never was a replica");
     Ok(Done { effect: format!("{}; {LOST} of {before} entries never reached it", done.effect), ..done })
 }
 
 /// Kills the master and puts its replica in its place; the killed one comes back as the replica.
 fn change_master(act: &mut Act<'_>) -> Result<Done> {
-    let old = act.world.master;
-    act.world.redis[old].kill()?;
-    act.world.replication.cut();
-    act.world.replication.pass();
+    let old = act.world.redis()?.master;
+    act.world.redis_mut()?.both[old].kill()?;
+    act.world.redis()?.replication.cut();
+    act.world.redis()?.replication.pass();
     act.last(50, 1000);
-    act.world.redis[1 - old].follow(None)?;
-    act.world.master = 1 - old;
-    act.world.repoint();
-    let role = act.world.redis().info("replication", "role")?;
+    let servers = act.world.redis_mut()?;
+    servers.both[1 - old].follow(None)?;
+    servers.master = 1 - old;
+    act.world.repoint()?;
+    let role = act.world.redis()?.master().info("replication", "role")?;
     ensure!(role == "master", "the new master is a {role}");
-    act.world.redis[old].restart()?;
-    let link = act.world.replication.address();
-    act.world.redis[old].follow(Some(link))?;
+    act.world.redis_mut()?.both[old].restart()?;
+    let link = act.world.redis()?.replication.address();
+    act.world.redis_mut()?.both[old].follow(Some(link))?;
     Ok(healed(format!("Redis {} instead of Redis {old}", 1 - old), Expect::Lost(act.world.sources())))
 }
 
 /// The sidecars read the replica; it becomes a master, and every connection to it stays as it is.
 pub(super) fn silent_promotion(act: &mut Act<'_>) -> Result<Done> {
-    act.world.await_replica()?;
-    let replica = act.world.replica().socket_address();
+    act.world.redis()?.await_replica()?;
+    let replica = act.world.redis()?.replica().socket_address();
     for link in &act.world.links {
         link.point_to(replica);
         link.cut();
     }
     act.world.await_fresh(act.stage, PATIENCE).context("while the replica was to be followed")?;
     let before = act.world.epochs();
-    act.world.replica().follow(None)?;
+    act.world.redis()?.replica().follow(None)?;
     let noticed = until("every sidecar notices", NOTICED, || {
         let same = act.world.epochs().same_as(&before);
         ensure!(same.is_empty(), "{same:?} are in the epoch from before");

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Act, Done, Expect, healed};
 use crate::process::until;
+use crate::torture::carrier::Entry;
 use crate::torture::shape::{Source, Table};
 use crate::torture::world::PATIENCE;
 use crate::torture::writer::Deed;
@@ -18,19 +19,17 @@ const BOOKMARK: &str = "torture_bookmark";
 pub(super) fn replay(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
     let stream = act.items(index);
-    let (source, settings) =
-        (act.world.pipelines[index].source, act.world.pipelines[index].debezium.settings().clone());
-    let (offsets, slot) = (settings.offsets(), settings.slot());
+    let (source, slot) =
+        (act.world.pipelines[index].source, act.world.pipelines[index].debezium.settings().slot());
     if source == Source::Postgres {
         act.world
             .postgres
             .query(&format!("SELECT pg_copy_logical_replication_slot('{slot}', '{BOOKMARK}')"))?;
     }
-    let kept: HashMap<String, String> = act.world.redis().command(&["HGETALL", &offsets])?;
-    ensure!(!kept.is_empty(), "no offsets in {offsets}");
+    let kept = act.world.carrier().offsets(&act.world.pipelines[index].debezium)?;
     act.await_entries(&stream, 40)?;
     act.world.pipelines[index].debezium.kill()?;
-    let last = last_id(act, &stream)?;
+    let last = last_mark(act, &stream)?;
     let seen: HashSet<String> = newest(act, &stream)?.iter().filter_map(place).collect();
     if source == Source::Postgres {
         drop_slot(act, &slot)?;
@@ -39,9 +38,7 @@ pub(super) fn replay(act: &mut Act<'_>) -> Result<Done> {
             .query(&format!("SELECT pg_copy_logical_replication_slot('{BOOKMARK}', '{slot}')"))?;
         drop_slot(act, BOOKMARK)?;
     }
-    for (field, value) in &kept {
-        act.world.redis().command::<u64>(&["HSET", &offsets, field, value])?;
-    }
+    act.world.carrier().remember(&act.world.pipelines[index].debezium, Some(&kept))?;
     act.world.restart_debezium(index)?;
     let again = until("a change comes again", PATIENCE, || {
         let again =
@@ -64,12 +61,12 @@ pub(super) fn slot_dropped(act: &mut Act<'_>) -> Result<Done> {
 pub(super) fn resnapshot(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
     let pipeline = &act.world.pipelines[index];
-    let (source, settings) = (pipeline.source, pipeline.debezium.settings().clone());
-    let history = pipeline.debezium.folder().join("history");
+    let (source, slot) = (pipeline.source, pipeline.debezium.settings().slot());
+    let history = act.world.carrier().history(&pipeline.debezium);
     snapshot_after(act, index, |act| {
-        act.world.redis().command::<u64>(&["DEL", &settings.offsets()])?;
+        act.world.carrier().remember(&act.world.pipelines[index].debezium, None)?;
         match source {
-            Source::Postgres => drop_slot(act, &settings.slot()),
+            Source::Postgres => drop_slot(act, &slot),
             Source::MariaDb => std::fs::remove_file(&history).context("the history of the tables"),
         }
     })
@@ -78,7 +75,7 @@ pub(super) fn resnapshot(act: &mut Act<'_>) -> Result<Done> {
 fn snapshot_after(act: &mut Act<'_>, index: usize, forget: impl Fn(&Act<'_>) -> Result<()>) -> Result<Done> {
     let stream = act.items(index);
     act.world.pipelines[index].debezium.kill()?;
-    let last = last_id(act, &stream)?;
+    let last = last_mark(act, &stream)?;
     // What is committed meanwhile is in no log that Debezium will read.
     act.last(500, 1500);
     forget(act)?;
@@ -137,7 +134,7 @@ fn deed(
 ) -> Result<Done> {
     let index = act.any_pipeline();
     let (source, stream) = (act.world.pipelines[index].source, act.world.pipelines[index].stream(table));
-    let last = last_id(act, &stream).unwrap_or_else(|_| "0-0".to_owned());
+    let last = last_mark(act, &stream).unwrap_or_else(|_| "0".to_owned());
     let before = newest(act, &stream)?;
     act.ask(source, deed)?;
     let came = until(&format!("what shows it in {stream}"), PATIENCE, || {
@@ -155,10 +152,9 @@ fn drop_slot(act: &Act<'_>, slot: &str) -> Result<()> {
     })
 }
 
-fn last_id(act: &Act<'_>, stream: &str) -> Result<String> {
-    let last: Vec<(String, Vec<String>)> =
-        act.world.redis().command(&["XREVRANGE", stream, "+", "-", "COUNT", "1"])?;
-    Ok(last.into_iter().next().context("an empty stream")?.0)
+fn last_mark(act: &Act<'_>, stream: &str) -> Result<String> {
+    let newest = act.world.carrier().newest(stream, None, 1)?;
+    Ok(newest.into_iter().next().context("an empty stream")?.mark)
 }
 
 /// An entry with a value.
@@ -169,23 +165,20 @@ struct Event {
 }
 
 impl Event {
-    fn of((_, fields): &(String, Vec<String>)) -> Option<Self> {
-        let value = serde_json::from_str(fields.get(3)?).ok()?;
-        Some(Self { value, moves: fields.iter().any(|field| field.starts_with("__DEBEZIUM.NEWKEY")) })
+    fn of(entry: &Entry) -> Option<Self> {
+        Some(Self { value: entry.value()?, moves: entry.moves() })
     }
 }
 
 /// The entries after this one.
-fn since(act: &Act<'_>, stream: &str, id: &str) -> Result<Vec<Event>> {
-    let entries: Vec<(String, Vec<String>)> =
-        act.world.redis().command(&["XRANGE", stream, &format!("({id}"), "+"])?;
+fn since(act: &Act<'_>, stream: &str, mark: &str) -> Result<Vec<Event>> {
+    let entries = act.world.carrier().after(stream, mark)?;
     Ok(entries.iter().filter_map(Event::of).collect())
 }
 
 /// The newest entries, oldest first.
 fn newest(act: &Act<'_>, stream: &str) -> Result<Vec<Event>> {
-    let entries: Vec<(String, Vec<String>)> =
-        act.world.redis().command(&["XREVRANGE", stream, "+", "-", "COUNT", "500"])?;
+    let entries = act.world.carrier().newest(stream, None, 500)?;
     Ok(entries.iter().rev().filter_map(Event::of).collect())
 }
 

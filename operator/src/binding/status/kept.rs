@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{Kept, Outcome, Reason, Verdict};
-use crate::retention::Became;
+use crate::{retention::Became, sources::Flaw};
 
 /// Of several faults the worst one gives the reason: what loses entries, what lets them grow, and what holds them.
 /// `last` is how the condition stands.
@@ -16,14 +16,9 @@ pub(super) fn kept(outcome: &Outcome<'_>, last: Option<&Condition>) -> Verdict {
     }
     let mut faults = Vec::new();
     for (source, said) in outcome.sources {
-        if let Some(policy) = said.as_ref().ok().and_then(|reached| reached.evicting.as_ref()) {
-            faults.push((
-                Reason::MayEvict,
-                format!(
-                    "{source}: with maxmemory-policy {policy} Redis removes whole streams when its memory is full, and \
-                     each time all that is cached is lost: set it to noeviction or volatile-lru"
-                ),
-            ));
+        for flaw in said.iter().flat_map(|reached| &reached.flaws) {
+            let (reason, words) = told(flaw);
+            faults.push((reason, format!("{source}: {words}")));
         }
     }
     for Kept { source, became, .. } in outcome.kept {
@@ -42,9 +37,16 @@ pub(super) fn kept(outcome: &Outcome<'_>, last: Option<&Condition>) -> Verdict {
             Some(Became::Waiting(_) | Became::Trimmed) | None => {}
         }
     }
-    let worst = [Reason::MayEvict, Reason::NotTrimmed, Reason::Held]
-        .into_iter()
-        .find(|reason| faults.iter().any(|(other, _)| other == reason));
+    let worst = [
+        Reason::NoTriggers,
+        Reason::MayEvict,
+        Reason::InMemory,
+        Reason::Compacted,
+        Reason::Divided,
+        Reason::NotTrimmed,
+        Reason::Held,
+    ];
+    let worst = worst.into_iter().find(|reason| faults.iter().any(|(other, _)| other == reason));
     if let Some(worst) = worst {
         let messages: Vec<_> = faults.into_iter().map(|(_, message)| message).collect();
         return Verdict::new(false, worst, messages.join("; "));
@@ -67,6 +69,62 @@ pub(super) fn kept(outcome: &Outcome<'_>, last: Option<&Condition>) -> Verdict {
     }
     let messages: Vec<_> = outcome.kept.iter().map(sentence).collect();
     Verdict::new(true, Reason::Kept, messages.join("; "))
+}
+
+/// What comes of it, and what to do.
+fn told(flaw: &Flaw) -> (Reason, String) {
+    match flaw {
+        Flaw::Evicting(policy) => (
+            Reason::MayEvict,
+            format!(
+                "with maxmemory-policy {policy} Redis removes whole streams when its memory is full, and each time all \
+                 that is cached is lost: set it to noeviction or volatile-lru"
+            ),
+        ),
+        Flaw::Forgetful(stream) => (
+            Reason::InMemory,
+            format!(
+                "the stream {stream} is in the memory of one server, whose next start loses it, and all that is cached \
+                 with it: make it with storage file, or with replicas"
+            ),
+        ),
+        Flaw::FewPerSubject(stream, limit) => (
+            Reason::Compacted,
+            format!(
+                "the stream {stream} keeps {limit} messages of a subject (max_msgs_per_subject) and removes older ones \
+                 from its middle: sidecars that haven't read them lose all that is cached: remove that limit; max_age \
+                 and max_bytes remove from the beginning alone"
+            ),
+        ),
+        Flaw::Compacted(topic) => (
+            Reason::Compacted,
+            format!(
+                "the topic {topic} is compacted: what is read late, or from its beginning, lacks changes, and a \
+                 truncate, which has no key, can't be written to it at all: set cleanup.policy=delete"
+            ),
+        ),
+        Flaw::PerhapsCompacted(topic) => (
+            Reason::Compacted,
+            format!(
+                "whether the topic {topic} is compacted can't be told, so that caches with warmStart start cold: grant \
+                 DescribeConfigs on it"
+            ),
+        ),
+        Flaw::Untold(table) => (
+            Reason::NoTriggers,
+            format!(
+                "nothing tells of changes of {table}: it has no triggers, or isn't there, and what is cached of it lives for its \
+                 ttl: run what `freshet-operator triggers` prints"
+            ),
+        ),
+        Flaw::Divided(topic, partitions) => (
+            Reason::Divided,
+            format!(
+                "the topic {topic} has {partitions} partitions, and nothing tells the order of what is in different \
+                 ones: caches with warmStart start cold, and views over their rows aren't whole: give it one"
+            ),
+        ),
+    }
 }
 
 /// The bindings that keep everything from being removed.

@@ -39,12 +39,20 @@ pub enum Reason {
     ClientCertificateRefused,
     /// `SourcesReachable`: the server doesn't speak TLS, or not with us.
     TlsFailed,
-    /// `SourcesReachable`: Sentinels or the Cluster don't lead to a master.
+    /// `SourcesReachable`: Sentinels or the Cluster don't lead to a master, or a partition has no leader.
     NoMaster,
     /// `StreamsKept`: nothing but the binding's retention removes entries.
     Kept,
     /// `StreamsKept`: Redis removes whole streams when its memory is full.
     MayEvict,
+    /// `StreamsKept`: nothing tells of a table's changes.
+    NoTriggers,
+    /// `StreamsKept`: a stream is in the memory of one server of NATS.
+    InMemory,
+    /// `StreamsKept`: older entries of a key or subject are removed from the middle.
+    Compacted,
+    /// `StreamsKept`: caches start warm, and the topic has several partitions.
+    Divided,
     /// `StreamsKept`: entries that are older than the retention can't be removed.
     NotTrimmed,
     /// `StreamsKept`: another binding on the same stream sets no retention.
@@ -115,6 +123,10 @@ impl Reason {
             Self::NoMaster => "NoMaster",
             Self::Kept => "Kept",
             Self::MayEvict => "MayEvict",
+            Self::NoTriggers => "NoTriggers",
+            Self::InMemory => "InMemory",
+            Self::Compacted => "Compacted",
+            Self::Divided => "Divided",
             Self::NotTrimmed => "NotTrimmed",
             Self::Held => "Held",
             Self::Waiting => "Waiting",

@@ -1,6 +1,6 @@
 //! The condition `SourcesReachable`: the operator reached all sources.
 
-use freshet_connect::{ConnectError, Unusable};
+use freshet_connect::{ConnectError, Unusable, kafka::KafkaError, nats::NatsError, postgres::PostgresError};
 
 use super::{Outcome, Reason, Verdict};
 use crate::sources::Unreachable;
@@ -35,7 +35,59 @@ fn meaning(error: &Unreachable) -> Reason {
         Unreachable::NoConfigMap(_) | Unreachable::NoConfigMapKey(..) => Reason::ConfigMapMissing,
         Unreachable::Timeout => Reason::Unreachable,
         Unreachable::Connect(error) => no_connection(error),
-        Unreachable::NotAStream(_) | Unreachable::TooOld => Reason::Unusable,
+        Unreachable::NatsUrl(_) | Unreachable::PostgresUrl(_) => Reason::InvalidUrl,
+        Unreachable::Kafka(error) => of_kafka(error),
+        Unreachable::Nats(error) => of_nats(error),
+        Unreachable::Postgres(error) => of_postgres(error),
+        Unreachable::NotAStream(_)
+        | Unreachable::TooOld
+        | Unreachable::Replica
+        | Unreachable::Consumed(_)
+        | Unreachable::File => Reason::Unusable,
+    }
+}
+
+fn of_kafka(error: &KafkaError) -> Reason {
+    match error {
+        KafkaError::Connect(error) => no_connection(error),
+        KafkaError::NoBroker(_) | KafkaError::Closed(_) => Reason::Unreachable,
+        KafkaError::NotTls(_) => Reason::TlsFailed,
+        KafkaError::Refused(..)
+        | KafkaError::NoMechanism { .. }
+        | KafkaError::NoSasl(_)
+        | KafkaError::Unusable(_) => Reason::CredentialsRefused,
+        KafkaError::NotPermitted(_) => Reason::NotPermitted,
+        KafkaError::NoLeader(_) => Reason::NoMaster,
+        KafkaError::NotKafka(..)
+        | KafkaError::TooOld { .. }
+        | KafkaError::TooFewReplicas(_)
+        | KafkaError::UnknownTopic(_)
+        | KafkaError::Malformed(_)
+        | KafkaError::Says(_) => Reason::Unusable,
+    }
+}
+
+fn of_nats(error: &NatsError) -> Reason {
+    match error {
+        NatsError::Connect(error) => no_connection(error),
+        NatsError::NotPermitted(_) => Reason::NotPermitted,
+        NatsError::Lost(_) | NatsError::Dropped(_) => Reason::Unreachable,
+        NatsError::NoJetStream(_) | NatsError::NoSubject(_) | NatsError::Says(_) => Reason::Unusable,
+    }
+}
+
+fn of_postgres(error: &PostgresError) -> Reason {
+    match error {
+        PostgresError::Connect(error) => no_connection(error),
+        PostgresError::HasNoTls(_) => Reason::TlsFailed,
+        PostgresError::NoEntry(..) | PostgresError::NoPassword(_) => Reason::CredentialsRefused,
+        PostgresError::NotPermitted(_) => Reason::NotPermitted,
+        PostgresError::Standby(_) => Reason::NoMaster,
+        PostgresError::NotPostgres(_)
+        | PostgresError::NoDatabase(..)
+        | PostgresError::Pooled(_)
+        | PostgresError::Flooded(_)
+        | PostgresError::Says(_) => Reason::Unusable,
     }
 }
 
@@ -50,10 +102,17 @@ fn no_connection(error: &ConnectError) -> Reason {
         ConnectError::BadAuthorities(_) | ConnectError::BadClientCertificate(_) => Reason::CertificateInvalid,
         ConnectError::Untrusted(..) => Reason::Untrusted,
         ConnectError::ClientRefused(..) => Reason::ClientCertificateRefused,
-        ConnectError::NotTls(_) | ConnectError::Tls(..) => Reason::TlsFailed,
+        ConnectError::NotTls(_)
+        | ConnectError::HasNoTls(_)
+        | ConnectError::WantsTls(_)
+        | ConnectError::Tls(..) => Reason::TlsFailed,
         ConnectError::NoMaster(_) | ConnectError::NoNode(_) => Reason::NoMaster,
-        ConnectError::Redis(Unusable::Refused(_)) => Reason::CredentialsRefused,
+        ConnectError::Refused(_)
+        | ConnectError::BadCredentials
+        | ConnectError::Redis(Unusable::Refused(_)) => Reason::CredentialsRefused,
         ConnectError::Redis(Unusable::NotPermitted(_)) => Reason::NotPermitted,
-        ConnectError::NotRedis(_) | ConnectError::Redis(Unusable::Other(_)) => Reason::Unusable,
+        ConnectError::NotRedis(_) | ConnectError::NotNats(_) | ConnectError::Redis(Unusable::Other(_)) => {
+            Reason::Unusable
+        }
     }
 }

@@ -8,11 +8,14 @@ use hyper::{StatusCode, header::HeaderValue};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::api::{
-    body,
-    directives::{self, FillDirectives, is_media_type},
-    fill::unsupported_type,
-    problem::Problem,
+use crate::{
+    api::{
+        body,
+        directives::{self, FillDirectives, is_media_type},
+        fill::unsupported_type,
+        problem::Problem,
+    },
+    codec::{Codec, Media},
 };
 
 /// Most keys and fills of a batch in all.
@@ -31,6 +34,9 @@ pub(super) struct Asked<'a> {
     /// Values to fill.
     #[serde(default, borrow)]
     pub(super) put: Vec<Item<'a>>,
+    /// Whether values in CBOR are wanted as JSON, where JSON can say them.
+    #[serde(default)]
+    pub(super) convert: bool,
 }
 
 /// One value to fill.
@@ -138,9 +144,7 @@ pub(super) fn too_large(detail: impl Into<String>) -> Problem {
 
 /// Whether a media type's values are JSON.
 fn is_json(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-    let suffix = essence.len().checked_sub(5).map(|at| &essence[at..]);
-    is_media_type(essence, "application/json") || suffix.is_some_and(|s| s.eq_ignore_ascii_case(b"+json"))
+    Media::of(content_type).is_some_and(|media| media.codec == Codec::Json)
 }
 
 /// How a value is written into an answer.

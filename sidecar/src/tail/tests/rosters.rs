@@ -1,8 +1,8 @@
 //! What a view of rows shows of a stream, as MariaDB's connector writes it.
 
 use super::{
-    Arc, Binding, Catalog, Engine, EntryId, Newer, Now, Plan, RawEntry, ServerIdentity, Survey, Tail, Tick,
-    entry, manifest,
+    Arc, Binding, Catalog, Engine, Newer, Now, Plan, Record, ServerIdentity, Survey, Tail, Tick, at, entry,
+    manifest, reading,
 };
 use crate::{upstream::allowance::Allowance, views::roster::Why};
 
@@ -31,7 +31,7 @@ impl Stream {
         let feed = Arc::clone(&engine.catalog().unwrap().feeds[0].0);
         let mut tail = Tail::new(Arc::clone(&engine), feed);
         let plan = tail.plan().unwrap();
-        let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+        let server = ServerIdentity { history: "a".into(), connection: None };
         tail.position(
             &plan,
             Survey { server, link: None, states: vec![("shop.cdc".to_owned(), None)] },
@@ -49,28 +49,28 @@ impl Stream {
         stream
     }
 
-    fn next(&mut self, key: &str, value: &str) -> RawEntry {
+    fn next(&mut self, key: &str, value: &str) -> Record {
         self.entries += 1;
         entry(self.entries, key, value)
     }
 
-    fn read(&mut self, entries: Vec<RawEntry>) {
-        let whole = self.tail.apply(vec![("shop.cdc".to_owned(), entries)], 50, &self.plan, Now::read());
+    fn read(&mut self, entries: Vec<Record>) {
+        let whole = self.tail.apply(reading([("shop.cdc".to_owned(), entries)], 50), &self.plan, Now::read());
         assert_eq!(whole, Ok(true));
     }
 
-    fn marker(&mut self, status: &str, counts: &str) -> RawEntry {
+    fn marker(&mut self, status: &str, counts: &str) -> Record {
         let id = format!("0-1-{}", self.transactions);
         let value = format!("{{\"status\":\"{status}\",\"id\":\"{id}\",{counts},\"ts_ms\":{T}}}");
         self.next(&format!("{{\"id\":\"{id}\"}}"), &value)
     }
 
-    fn begin(&mut self) -> RawEntry {
+    fn begin(&mut self) -> Record {
         self.transactions += 1;
         self.marker("BEGIN", "\"event_count\":null,\"data_collections\":null")
     }
 
-    fn end(&mut self, table: &str) -> RawEntry {
+    fn end(&mut self, table: &str) -> Record {
         let counts = format!(
             "\"event_count\":1,\"data_collections\":[{{\"data_collection\":\"s.{table}\",\"event_count\":1}}]"
         );
@@ -78,13 +78,7 @@ impl Stream {
     }
 
     /// An event of the transaction that is under way; `snapshot` is what it says of snapshots.
-    fn event(
-        &mut self,
-        (table, op, snapshot): (&str, &str, &str),
-        id: u64,
-        after: &str,
-        at: u64,
-    ) -> RawEntry {
+    fn event(&mut self, (table, op, snapshot): (&str, &str, &str), id: u64, after: &str, at: u64) -> Record {
         let (n, pos) = (self.transactions, self.entries * 10);
         let value = format!(
             "{{\"before\":null,\"after\":{after},\"source\":{{\"connector\":\"mariadb\",\"ts_ms\":{at},\"snapshot\":{snapshot},\
@@ -155,7 +149,7 @@ fn a_truncation_counts_though_no_end_follows_it() {
     assert_eq!(stream.shown(), Ok("[]".to_owned()));
     stream.write(2, "{\"id\":2,\"note\":null}", "null", T + 14_000);
     assert_eq!(stream.shown(), Ok("[{\"id\":2,\"note\":null}]".to_owned()));
-    let again = (EntryId { ms: 99, n: 0 }, truncated.1);
+    let again = Record { place: at(99), ..truncated };
     stream.read(vec![again]);
     assert_eq!(stream.shown(), Err(Why::Behind), "it is read once more");
 }

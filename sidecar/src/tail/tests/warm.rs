@@ -1,8 +1,8 @@
 //! Caches that start with what the stream still tells of.
 
 use super::{
-    Arc, Break, Catalog, Engine, EntryId, Now, Plan, RawEntry, ServerIdentity, Survey, Tail, Tick, beat,
-    count, entry, install, numbered,
+    Arc, Break, Catalog, Engine, Now, Place, Plan, Record, ServerIdentity, Survey, Tail, Tick, at, beat,
+    count, entry, install, numbered, reading,
 };
 use crate::{
     coherence::Refusal,
@@ -26,7 +26,7 @@ fn installed() -> Tail {
 }
 
 /// A tail that has read a stream with these entries, of which `removed` aren't there any more.
-fn warm(removed: u64, entries: Vec<RawEntry>) -> (Tail, Plan) {
+fn warm(removed: u64, entries: Vec<Record>) -> (Tail, Plan) {
     let mut tail = installed();
     let plan = tail.plan().unwrap();
     position(&mut tail, &plan, removed, &entries);
@@ -35,40 +35,41 @@ fn warm(removed: u64, entries: Vec<RawEntry>) -> (Tail, Plan) {
 }
 
 /// Positions a tail at a stream's first entry.
-fn position(tail: &mut Tail, plan: &Plan, removed: u64, entries: &[RawEntry]) {
-    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+fn position(tail: &mut Tail, plan: &Plan, removed: u64, entries: &[Record]) {
+    let server = ServerIdentity { history: "a".into(), connection: None };
     let length = entries.len() as u64;
     let state = StreamState {
-        last: entries.last().map_or(EntryId::default(), |(id, _)| *id),
-        added: removed + length,
+        last: entries.last().map_or(Place::Start, |record| record.place),
+        added: Some(removed + length),
         length,
-        before: entries.first().map_or(EntryId::default(), |(id, _)| id.before()),
-        removed: EntryId::default(),
+        before: entries.first().map_or(Place::Start, |record| record.place.before()),
+        removed: Place::Start,
+        incarnation: None,
     };
     let states = vec![("shop.cdc".to_owned(), Some(state))];
     tail.position(plan, Survey { server, link: None, states }, Tick(1));
     tail.attach(plan, Tick(2));
 }
 
-fn read(tail: &mut Tail, plan: &Plan, entries: Vec<RawEntry>) {
-    let whole = tail.apply(vec![("shop.cdc".to_owned(), entries)], 50, plan, Now::read());
+fn read(tail: &mut Tail, plan: &Plan, entries: Vec<Record>) {
+    let whole = tail.apply(reading([("shop.cdc".to_owned(), entries)], 50), plan, Now::read());
     assert_eq!(whole, Ok(true));
 }
 
 /// A row that a snapshot read at this place.
-fn snapshot(n: u64, id: u64, lsn: u64) -> RawEntry {
+fn snapshot(n: u64, id: u64, lsn: u64) -> Record {
     event(n, id, "r", &format!("\"snapshot\":\"true\",\"lsn\":{lsn}"), "null")
 }
 
 /// A row that a transaction has written, whose end comes by itself.
-fn written(n: u64, id: u64, lsn: u64, preceding: Option<u64>) -> RawEntry {
+fn written(n: u64, id: u64, lsn: u64, preceding: Option<u64>) -> Record {
     let preceding = preceding.map_or("null".to_owned(), |lsn| format!("\\\"{lsn}\\\""));
     let place = format!("\"lsn\":{lsn},\"sequence\":\"[{preceding},\\\"{lsn}\\\"]\"");
     let transaction = format!("{{\"id\":\"{lsn}:{lsn}\",\"total_order\":1,\"data_collection_order\":1}}");
     event(n, id, "u", &place, &transaction)
 }
 
-fn event(n: u64, id: u64, op: &str, place: &str, transaction: &str) -> RawEntry {
+fn event(n: u64, id: u64, op: &str, place: &str, transaction: &str) -> Record {
     let ts = Now::read().wall_ms - AGE;
     let source = format!("{{\"db\":\"d\",\"schema\":\"s\",\"table\":\"t\",\"ts_ms\":{ts},{place}}}");
     let value = format!(
@@ -77,7 +78,7 @@ fn event(n: u64, id: u64, op: &str, place: &str, transaction: &str) -> RawEntry 
     entry(n, &format!("{{\"id\":{id}}}"), &value)
 }
 
-fn ended(n: u64, of: u64, commit: u64) -> RawEntry {
+fn ended(n: u64, of: u64, commit: u64) -> Record {
     let id = format!("{of}:{commit}");
     let value = format!(
         "{{\"status\":\"END\",\"id\":\"{id}\",\"event_count\":1,\"data_collections\":[{{\"data_collection\":\"s.t\",\"event_count\":1}}]}}"
@@ -170,15 +171,21 @@ fn a_stream_that_is_trimmed_while_it_is_read_is_noticed_at_once() {
     let plan = tail.plan().unwrap();
     let entries: Vec<_> = (1..=9).map(|n| snapshot(n, n, 10)).collect();
     position(&mut tail, &plan, 0, &entries);
-    let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
-    let mut check = |length: u64, some: &[RawEntry]| {
-        let id = |ms| EntryId { ms, n: 0 };
-        let before = id(10 - length).before();
-        let state = StreamState { last: id(9), added: 9, length, before, removed: EntryId::default() };
+    let server = ServerIdentity { history: "a".into(), connection: None };
+    let mut check = |length: u64, some: &[Record]| {
+        let before = at(10 - length).before();
+        let state = StreamState {
+            last: at(9),
+            added: Some(9),
+            length,
+            before,
+            removed: Place::Start,
+            incarnation: None,
+        };
         let states = vec![("shop.cdc".to_owned(), Some(state))];
         let survey = Survey { server: server.clone(), link: None, states };
         let read = vec![("shop.cdc".to_owned(), some.to_vec())];
-        tail.check(&plan, &survey, read, 2, Tick(3), Now::read());
+        tail.check(&plan, &survey, reading(read, 2), Tick(3), Now::read());
         breaks(&tail)
     };
     assert_eq!(check(9, &entries[..2]), [], "seven are unread");
@@ -296,22 +303,26 @@ fn what_is_read_again_without_transactions_numbers_is_not_taken() {
 
 #[test]
 fn where_entries_are_missing_in_between_nothing_is_read_again() {
-    let id = |ms| EntryId { ms, n: 0 };
     let cursor = || {
         let mut tail = installed();
         let plan = tail.plan().unwrap();
-        let holed = StreamState { last: id(9), added: 9, length: 5, before: id(2), removed: id(4) };
-        let server = ServerIdentity { run_id: "a".into(), replication_id: "r".into(), role: "master".into() };
+        let holed = StreamState {
+            last: at(9),
+            added: Some(9),
+            length: 5,
+            before: at(2),
+            removed: at(4),
+            incarnation: None,
+        };
+        let server = ServerIdentity { history: "a".into(), connection: None };
         let states = vec![("shop.cdc".to_owned(), Some(holed))];
         tail.position(&plan, Survey { server, link: None, states }, Tick(1));
-        let (stream, last) = tail.cursors(&plan).next().unwrap();
-        assert_eq!(stream, "shop.cdc");
-        last
+        tail.place("shop.cdc").unwrap()
     };
-    assert_eq!(cursor(), id(9));
+    assert_eq!(cursor(), at(9));
     assert_eq!(
         planted::tests::with(Some(Bug::HolesIgnored), cursor),
-        id(2),
+        at(2),
         "the rule is what keeps it from that"
     );
 }

@@ -25,7 +25,7 @@ fn ranked(spec: &ViewSpec, texts: &[&str]) -> Result<Ranked, Vec<(usize, Unfit)>
     rank(
         spec,
         &Filter::new(&spec.filter),
-        texts.iter().map(|text| (*text != "none").then_some(text.as_bytes())),
+        texts.iter().map(|text| (*text != "none").then_some(Ok(text.as_bytes()))),
     )
 }
 
@@ -71,7 +71,7 @@ fn what_there_is_no_item_in_is_an_empty_array_and_what_is_unfit_is_told() {
     }
     let own = ViewSpec { order_by: "".parse().unwrap(), ..spec.clone() };
     assert_eq!(text(&ranked(&own, &["[1,3,2,null]"]).unwrap(), 3), "[3,2,1]");
-    assert_eq!(rank(&spec, &Filter::new(&[]), [Some(&b"\xff"[..])]).unwrap_err(), [(0, Unfit::NotJson)]);
+    assert_eq!(rank(&spec, &Filter::new(&[]), [Some(Ok(&b"\xff"[..]))]).unwrap_err(), [(0, Unfit::NotJson)]);
 }
 
 #[test]

@@ -73,8 +73,8 @@ impl Language {
     /// The program that does what scenarios ask for.
     pub(super) fn conformance(self) -> Result<Build> {
         Ok(match self {
-            Self::Python => python("conformance.py"),
-            Self::PythonAsync => python("conformance.py").argument("async"),
+            Self::Python => python("conformance.py")?,
+            Self::PythonAsync => python("conformance.py")?.argument("async"),
             Self::Node => node("conformance.ts")?,
             Self::Go => Build::of(go()?.join("conformance")),
             Self::Java => {
@@ -91,7 +91,7 @@ impl Language {
                 let requirements = clients().join("python/example/requirements.txt");
                 let libraries = libraries("client-python-example", &requirements)?;
                 let path = std::env::join_paths([clients().join("python/src"), libraries])?;
-                python("example/products.py").env("PYTHONPATH", path)
+                python_with("example/products.py", path)
             }
             Self::Node => node("example/products.ts")?,
             Self::Go => Build::of(go()?.join("example")),
@@ -105,10 +105,16 @@ fn clients() -> PathBuf {
     checkout().join("clients")
 }
 
-fn python(file: &str) -> Build {
+fn python(file: &str) -> Result<Build> {
     let folder = clients().join("python");
-    let python = Build::of("python3").argument("-Werror").argument(folder.join(file));
-    python.env("PYTHONPATH", folder.join("src")).env("PYTHONDONTWRITEBYTECODE", "1")
+    let libraries = libraries("client-python", &folder.join("requirements.txt"))?;
+    Ok(python_with(file, std::env::join_paths([folder.join("src"), libraries])?))
+}
+
+/// With what is in these folders.
+fn python_with(file: &str, path: impl Into<PathBuf>) -> Build {
+    let python = Build::of("python3").argument("-Werror").argument(clients().join("python").join(file));
+    python.env("PYTHONPATH", path).env("PYTHONDONTWRITEBYTECODE", "1")
 }
 
 fn go() -> Result<PathBuf> {

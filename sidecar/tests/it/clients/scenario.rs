@@ -44,6 +44,8 @@ pub(super) enum At {
     Stranger,
     /// A sidecar that takes no more connections.
     Overloaded,
+    /// A sidecar that is gone when it has read what is to be published, and answers from the next time on.
+    Dying,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +98,19 @@ pub(super) enum Process {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub(super) enum Broker {
+    /// Nothing can be added any more.
+    Refuse,
+    /// It can again.
+    Accept,
+    /// It doesn't answer.
+    Pause,
+    /// It does again, and the sidecar has caught up.
+    Resume,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub(super) enum Action {
     /// A row changes, and the sidecar has applied it.
@@ -114,10 +129,18 @@ pub(super) enum Action {
     Sidecar {
         sidecar: Process,
     },
-    /// Another client finds this value.
+    Redis {
+        redis: Broker,
+    },
+    /// What was published last has these members, as it stands in the source.
+    Envelope {
+        envelope: Map<String, Value>,
+    },
+    /// Another client finds this value, who may say which type it takes.
     Find {
         get: String,
         is: String,
+        accept: Option<String>,
     },
     /// Another client misses. Its lease is given a name.
     Miss {

@@ -10,12 +10,13 @@ use tempfile::TempDir;
 use super::{
     driver::Driver,
     language::Build,
-    scenario::{Action, At, Call, Process, Row, Scenario, Step},
+    scenario::{Action, At, Broker, Call, Process, Row, Scenario, Step},
     strangers,
 };
 use crate::{
-    log::Log,
+    log::{Log, STREAM},
     shop::{SOON, outcome},
+    transports::redis_stream::envelopes,
 };
 
 const CACHES: &str = "
@@ -23,7 +24,8 @@ const CACHES: &str = "
   - {name: rows, table: inventory.product, onChange: Hydrate}
   - {name: pages, dependsOn: [inventory.category]}
   - {name: boards, dependsOn: [inventory.stock], mayDependOn: [inventory.category]}
-  - {name: stock, table: inventory.stock, key: [{column: city}, {column: item}]}";
+  - {name: stock, table: inventory.stock, key: [{column: city}, {column: item}]}
+  - {name: quotes, published: true}";
 
 /// Nothing expires here, and nothing is held off: what has to be waited for is waited for by name.
 const FRESHNESS: &str = "  freshness: {maxStaleness: 10m, readLag: 0s, clockSkew: 0s}";
@@ -181,8 +183,19 @@ impl Stage {
                 self.log.heartbeat();
                 self.log.shop.until_fresh();
             }
-            Action::Find { get, is } => {
-                assert_eq!(outcome(&sidecar.get(get).unwrap()), format!("hit {is}"), "{place}: {get}");
+            Action::Redis { redis } => self.redis(redis),
+            Action::Envelope { envelope } => {
+                let mut said = envelopes(&self.log.shop.redis, STREAM);
+                said.retain(|said| said["kind"] == "value");
+                let last = said.last().unwrap_or_else(|| panic!("{place}: nothing was published"));
+                for (name, expected) in envelope {
+                    assert_eq!(last.get(name).unwrap_or(&Value::Null), expected, "{place}: {name} of {last}");
+                }
+            }
+            Action::Find { get, is, accept } => {
+                let accept: Vec<_> = accept.iter().map(|accept| ("accept", accept.as_str())).collect();
+                let answer = sidecar.request("GET", get, &accept, b"").unwrap();
+                assert_eq!(outcome(&answer), format!("hit {is}"), "{place}: {get}");
             }
             Action::Miss { get, r#as } => {
                 let answer = sidecar.get(get).unwrap();
@@ -203,6 +216,21 @@ impl Stage {
                     Ok(())
                 })
                 .unwrap(),
+        }
+    }
+
+    fn redis(&mut self, broker: &Broker) {
+        let redis = &mut self.log.shop.redis;
+        match broker {
+            Broker::Refuse => redis.command::<()>(&["ACL", "SETUSER", "default", "-xadd"]).unwrap(),
+            Broker::Accept => redis.command::<()>(&["ACL", "SETUSER", "default", "+xadd"]).unwrap(),
+            Broker::Pause => redis.pause().unwrap(),
+            Broker::Resume => {
+                redis.resume().unwrap();
+                self.log.heartbeat();
+                self.log.read_up();
+                self.log.shop.until_fresh();
+            }
         }
     }
 

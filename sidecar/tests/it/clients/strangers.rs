@@ -4,6 +4,10 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -14,12 +18,37 @@ use super::scenario::At;
 pub(super) fn listen(folder: &Path, at: At) -> PathBuf {
     let path = folder.join(format!("{at:?}.sock"));
     let listener = UnixListener::bind(&path).unwrap();
+    let died = Arc::new(AtomicBool::new(false));
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            thread::spawn(move || serve(client, at));
+            let died = Arc::clone(&died);
+            thread::spawn(move || if at == At::Dying { die(client, &died) } else { serve(client, at) });
         }
     });
     path
+}
+
+/// Misses, until something is to be published for the first time.
+fn die(mut client: UnixStream, died: &AtomicBool) -> Option<()> {
+    let mut head = [0; 4096];
+    loop {
+        let read = client.read(&mut head).ok()?;
+        let said = r#"{"applied":true,"start":1795000000000,"publisher":"p","sequence":2}"#;
+        if head[..read].starts_with(b"GET ") {
+            let miss =
+                b"HTTP/1.1 404 Not Found\r\nCache-Status: freshet; fwd=uri-miss\r\nContent-Length: 0\r\n\r\n";
+            client.write_all(miss).ok()?;
+        } else if read == 0 || !died.swap(true, Ordering::Relaxed) {
+            return None;
+        } else {
+            write!(
+                client,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{said}",
+                said.len()
+            )
+            .ok()?;
+        }
+    }
 }
 
 /// `None` when the client is gone.

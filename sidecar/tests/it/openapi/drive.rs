@@ -2,16 +2,19 @@
 
 use std::thread;
 
+use anyhow::ensure;
 use flate2::{Compression, write::GzEncoder};
 use freshet_e2e::process::{
-    Redis, Reply, RestServer, Sidecar,
+    Proxy, Redis, Reply, RestServer, Sidecar, Silence,
     http::{Connection, Response, Target},
+    until,
 };
+use serde_json::json;
 
 use super::{DOCUMENT, SEEN, watch};
 use crate::{
     limits::{begin_upload, limited},
-    shop::{Shop, executable, manifest},
+    shop::{App, SOON, Shop, executable, manifest, manifest_of, manifest_over},
 };
 
 const CACHES: &str = "
@@ -21,6 +24,10 @@ const CACHES: &str = "
   - {name: pages, dependsOn: [inventory.product], fillDependencies: Required}";
 
 const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// What goes with one stream for all.
+const PUBLISHED: &str = "
+  - {name: quotes, published: true}";
 
 /// A path that the template stands for.
 fn example(template: &str) -> String {
@@ -33,7 +40,11 @@ fn example(template: &str) -> String {
 
 /// What the operation takes, so that nothing else is wrong with the request.
 fn usual(template: &str) -> (Vec<(&'static str, &'static str)>, &'static [u8]) {
-    if template.ends_with("_batch") { (vec![JSON], b"{}") } else { (Vec::new(), b"") }
+    if template.ends_with("_batch") || template.ends_with("_publish") {
+        (vec![JSON], b"{}")
+    } else {
+        (Vec::new(), b"")
+    }
 }
 
 /// Reads the answer to what was sent by hand, and holds it against the document.
@@ -104,21 +115,25 @@ fn crowds() {
 /// Bodies for which there is no room.
 fn bodies() {
     let redis = Redis::start().unwrap();
-    let text = manifest(&redis, CACHES, "  sidecar: {maxValue: 8Mi}");
+    let source = format!("url: '{}', stream: cdc", redis.url());
+    let text = manifest_of(&source, &[CACHES, PUBLISHED].concat(), "  sidecar: {maxValue: 8Mi}");
     let shop = Shop::with(redis, Sidecar::builder(executable(), &text));
     let (target, lease) = (shop.sidecar.tcp(), shop.lease("/v1/products/1"));
     let _under_way = [(); 2].map(|()| begin_upload(&target, "/v1/products/1", &lease, 8 << 20));
-    let path = "/v1/products/1";
-    let put = thread::spawn({
-        let (target, lease) = (target.clone(), lease.clone());
-        move || {
-            let headers = [("freshet-lease", lease.as_str())];
-            Connection::open(&target).unwrap().request("PUT", path, &headers, b"x").unwrap().status
-        }
-    });
+    let ask = |method: &'static str, path: &'static str, header: (&'static str, String)| {
+        let target = target.clone();
+        thread::spawn(move || {
+            let headers = [(header.0, header.1.as_str())];
+            Connection::open(&target).unwrap().request(method, path, &headers, b"x").unwrap().status
+        })
+    };
+    let waiting = [
+        ask("PUT", "/v1/products/1", ("freshet-lease", lease)),
+        ask("POST", "/v1/quotes/_publish", (JSON.0, JSON.1.to_owned())),
+    ];
     let mut batch = Connection::open(&target).unwrap();
     assert_eq!(batch.request("POST", "/v1/products/_batch", &[JSON], b"{}").unwrap().status, 503);
-    assert_eq!(put.join().unwrap(), 503);
+    assert_eq!(waiting.map(|waiting| waiting.join().unwrap()), [503, 503]);
 }
 
 /// A body that breaks off.
@@ -264,6 +279,49 @@ fn rows(shop: &Shop) {
     }
 }
 
+/// What is published, and all that keeps it from that.
+fn publishing() {
+    let redis = Redis::start().unwrap();
+    let proxy = Proxy::start(redis.socket_address()).unwrap();
+    let source = format!("redisStream: {{url: 'redis://{}', stream: bus}}", proxy.address());
+    let app = App::open(&source, &[CACHES, PUBLISHED].concat(), "");
+    let (good, many) = (json!({"clear": true}), json!({"delete": vec!["a"; 1001]}));
+    let large = json!({"put": [{"key": "a", "text": "x".repeat((1 << 20) + 1), "ttl": 1}]});
+    for (path, headers, body, status) in [
+        ("quotes", vec![JSON], &good, 200),
+        ("quotes", vec![JSON], &json!({}), 400),
+        ("quotes", vec![("content-type", "\u{e4}")], &good, 400),
+        ("quotes", vec![], &good, 415),
+        ("quotes", vec![JSON], &many, 413),
+        ("quotes", vec![JSON], &large, 413),
+        ("nope", vec![JSON], &good, 404),
+        ("products", vec![JSON], &good, 409),
+    ] {
+        let (path, body) = (format!("/v1/{path}/_publish"), body.to_string());
+        let answer = app.sidecar.request("POST", &path, &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, status, "{path} {body}: {answer:?}");
+    }
+    broken(&app.sidecar.tcp(), "POST", "/v1/quotes/_publish", "content-type: application/json\r\n");
+    let status = || app.publish(&good).status;
+    // What is written isn't read.
+    redis.command::<()>(&["ACL", "SETUSER", "default", "-xread"]).unwrap();
+    until("what is under way has ended", SOON, || {
+        ensure!(status() == 202);
+        Ok(())
+    })
+    .unwrap();
+    redis.command::<()>(&["ACL", "SETUSER", "default", "-xadd"]).unwrap();
+    assert_eq!(status(), 502);
+    redis.command::<()>(&["ACL", "SETUSER", "default", "+@all"]).unwrap();
+    assert!(matches!(status(), 200 | 202));
+    proxy.silence(Silence::ToServer);
+    assert_eq!((status(), status()), (504, 503));
+    let recorded = manifest_over("file: {path: '-', stream: bus}", PUBLISHED, "");
+    let sidecar = Sidecar::builder(executable(), &recorded).start().unwrap();
+    let answer = crate::publish::publish(&sidecar.tcp(), "/v1/quotes/_publish", &good);
+    assert_eq!(answer.status, 409, "{answer:?}");
+}
+
 /// An upstream that answers well, and all that goes wrong with one.
 fn upstreams() {
     let rest = RestServer::start(|request| match request.target.as_str() {
@@ -344,7 +402,7 @@ fn row_views() {
 #[test]
 fn all_that_is_described_is_answered_and_nothing_else_is() {
     watch();
-    let crowded = [thread::spawn(crowds), thread::spawn(bodies)];
+    let crowded = [crowds, bodies, publishing].map(thread::spawn);
     let redis = Redis::start().unwrap();
     let event = crate::shop::event("product", "u", "null");
     redis.xadd("shop.inventory.product", &[("{\"id\":1}", &event)]).unwrap();

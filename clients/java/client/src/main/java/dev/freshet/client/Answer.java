@@ -17,6 +17,7 @@ import java.time.Duration;
  * @param fill on a miss, who is to load: {@code you} or {@code other}
  * @param stored what became of the loaded value: {@code stored}, {@code fenced} (a change came in between),
  *     {@code unavailable}, {@code unencodable} or a problem; null if it wasn't sent
+ * @param contentType the media type of what is cached, as it came
  */
 public record Answer<T>(
         T value,
@@ -28,16 +29,17 @@ public record Answer<T>(
         String position,
         String lease,
         String fill,
-        String stored) {
+        String stored,
+        String contentType) {
     static <T> Answer<T> nothing(Status status, String detail) {
-        return new Answer<>(null, status, detail, false, null, null, null, null, null, null);
+        return new Answer<>(null, status, detail, false, null, null, null, null, null, null, null);
     }
 
     <U> Answer<U> with(U value, String stored) {
-        return new Answer<>(value, status, detail, found, ttl, age, position, lease, fill, stored);
+        return new Answer<>(value, status, detail, found, ttl, age, position, lease, fill, stored, contentType);
     }
 
     Answer<T> because(String detail) {
-        return new Answer<>(value, status, detail, found, ttl, age, position, lease, fill, stored);
+        return new Answer<>(value, status, detail, found, ttl, age, position, lease, fill, stored, contentType);
     }
 }

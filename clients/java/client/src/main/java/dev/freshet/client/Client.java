@@ -32,6 +32,12 @@ public final class Client implements AutoCloseable {
         exchange = new Exchange(config, System::getenv);
     }
 
+    /** {@link #getOrLoad(String, Key, Codec, Options, Loader)} as CBOR, without options. */
+    public <T, E extends Exception> Answer<T> getOrLoad(String cache, Key key, Class<T> type, Loader<T, E> loader)
+            throws E {
+        return getOrLoad(cache, key, Codec.cbor(type), Options.NONE, loader);
+    }
+
     /** {@link #getOrLoad(String, Key, Codec, Options, Loader)} without options. */
     public <T, E extends Exception> Answer<T> getOrLoad(String cache, Key key, Codec<T> codec, Loader<T, E> loader)
             throws E {
@@ -45,16 +51,16 @@ public final class Client implements AutoCloseable {
         // Whoever is behind waits for the log from the start. Whoever finds somebody loading asks again, and then waits:
         // that sidecar is known to answer.
         boolean behind = options.minPosition() != null;
-        Answer<byte[]> found = get(cache, key, options.withWaiting(behind ? wait : Duration.ZERO));
+        Answer<byte[]> found = read(cache, key, options.withWaiting(behind ? wait : Duration.ZERO), codec.accept());
         if ("other".equals(found.fill()) && !behind && !options.noCache() && wait.compareTo(Duration.ZERO) > 0) {
-            found = get(cache, key, options.withWaiting(wait));
+            found = read(cache, key, options.withWaiting(wait), codec.accept());
         }
         if (found.found()) {
             if (found.value() == null) {
                 return found.with(null, null);
             }
             try {
-                return found.with(codec.decode(found.value()), null);
+                return found.with(codec.decode(found.value(), found.contentType()), null);
             } catch (Exception e) {
                 tell(cache, "undecodable");
             }
@@ -67,8 +73,14 @@ public final class Client implements AutoCloseable {
         return found.with(value, stored);
     }
 
-    /** What is cached, as bytes; on a miss with a lease for {@link #put}. It waits only if it is told to. */
+    /**
+     * What is cached, as the bytes that are stored; on a miss with a lease for {@link #put}. It waits only if it is told to.
+     */
     public Answer<byte[]> get(String cache, Key key, Options options) {
+        return read(cache, key, options, null);
+    }
+
+    private Answer<byte[]> read(String cache, Key key, Options options, String accept) {
         String path = key.path(cache);
         if (path == null) {
             return Answer.nothing(Status.REFUSED, "key-syntax");
@@ -83,6 +95,9 @@ public final class Client implements AutoCloseable {
         }
         if (options.noCache()) {
             headers.put("Cache-Control", "no-cache");
+        }
+        if (accept != null) {
+            headers.put("Accept", accept);
         }
         Answer<byte[]> answer;
         try {
@@ -137,6 +152,28 @@ public final class Client implements AutoCloseable {
             return exchange.ask(request).change("invalidated");
         } catch (Unavailable e) {
             return "unavailable";
+        }
+    }
+
+    /**
+     * Tells every pod whose sidecar follows the cache's source what is so from now on. The cache is {@code published}.
+     *
+     * <p>It returns when the source has all of it, and this pod's reads see it, within 6 s and {@link Config#timeout}. Nothing is
+     * tried again by itself: whoever publishes once more, later, wins over what others have published meanwhile, and only the
+     * application knows what holds by then. As {@link #delete}, it is always tried.
+     *
+     * @throws PublishException if it wasn't published, or nobody knows: a {@link PublishException.Mistake}, {@link
+     *     PublishException.Refused}, {@link PublishException.Unavailable} or {@link PublishException.Unknown}
+     */
+    public Published publish(String cache, Publication publication) throws PublishException {
+        Exchange.Request request = publication.request(cache);
+        try {
+            return exchange.ask(request).published();
+        } catch (Unavailable e) {
+            if (e.getMessage().equals("connect")) {
+                throw new PublishException.Unavailable(e.getMessage(), null, null);
+            }
+            throw new PublishException.Unknown(e.getMessage(), null);
         }
     }
 

@@ -62,8 +62,7 @@ final class Connection implements AutoCloseable {
     /** Sends a request and reads its answer. */
     Response exchange(byte[] head, byte[] body, long deadline) throws Unavailable {
         try {
-            send(ByteBuffer.wrap(head), deadline);
-            send(ByteBuffer.wrap(body), deadline);
+            send(new ByteBuffer[] {ByteBuffer.wrap(head), ByteBuffer.wrap(body)}, deadline);
             return receive(deadline);
         } catch (IOException e) {
             throw new Unavailable(Thread.currentThread().isInterrupted() ? "interrupted" : "closed");
@@ -81,8 +80,9 @@ final class Connection implements AutoCloseable {
         }
     }
 
-    private void send(ByteBuffer bytes, long deadline) throws IOException, Unavailable {
-        while (bytes.hasRemaining()) {
+    /** In one piece, where there is room: whoever turns a request away may not read its body. */
+    private void send(ByteBuffer[] bytes, long deadline) throws IOException, Unavailable {
+        while (bytes[bytes.length - 1].hasRemaining() || bytes[0].hasRemaining()) {
             if (channel.write(bytes) == 0) {
                 await(SelectionKey.OP_WRITE, deadline);
             }

@@ -25,8 +25,23 @@ final class Exchange {
     private final ArrayDeque<Connection> idle = new ArrayDeque<>();
     private final Health health = new Health();
 
-    /** What drops values isn't {@code pausable}: it is tried even while the sidecar hangs. */
-    record Request(String method, String path, Map<String, String> headers, byte[] body, Duration waiting, boolean pausable) {
+    /**
+     * What drops values isn't {@code pausable}: it is tried even while the sidecar hangs. What is sent {@code once} goes over a new
+     * connection: of one that was used before nobody knows whether it was closed before the request or because of it.
+     */
+    record Request(
+            String method,
+            String path,
+            Map<String, String> headers,
+            byte[] body,
+            Duration waiting,
+            boolean pausable,
+            boolean once) {
+        Request(
+                String method, String path, Map<String, String> headers, byte[] body, Duration waiting, boolean pausable) {
+            this(method, path, headers, body, waiting, pausable, false);
+        }
+
         byte[] head() throws Unavailable {
             var head = new StringBuilder(method + " " + path + " HTTP/1.1\r\nHost: freshet\r\n");
             for (var header : headers.entrySet()) {
@@ -86,7 +101,7 @@ final class Exchange {
         }
         long deadline = System.nanoTime() + config.timeout().plus(request.waiting()).toNanos();
         try {
-            Response response = onceOrAgain(head, request.body(), deadline);
+            Response response = onceOrAgain(head, request, deadline);
             health.answered();
             return response;
         } catch (Unavailable e) {
@@ -103,7 +118,11 @@ final class Exchange {
         }
     }
 
-    private Response onceOrAgain(byte[] head, byte[] body, long deadline) throws Unavailable {
+    private Response onceOrAgain(byte[] head, Request request, long deadline) throws Unavailable {
+        byte[] body = request.body();
+        if (request.once()) {
+            return send(connect(deadline), head, body, deadline);
+        }
         for (Connection connection = take(); connection != null; connection = take()) {
             try {
                 return send(connection, head, body, deadline);

@@ -90,6 +90,18 @@ public final class Key {
         }
     }
 
+    /** The columns as texts, not encoded; null where one isn't Unicode. */
+    List<String> segments() {
+        try {
+            for (String column : columns) {
+                utf8(column);
+            }
+            return columns;
+        } catch (CharacterCodingException e) {
+            return null;
+        }
+    }
+
     /** A text as a segment of a path. */
     static String escaped(String text) {
         try {

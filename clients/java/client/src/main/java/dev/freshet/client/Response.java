@@ -32,7 +32,8 @@ record Response(int status, Map<String, String> headers, byte[] body) {
                 headers.get("freshet-position"),
                 headers.get("freshet-lease"),
                 headers.get("freshet-fill"),
-                null);
+                null,
+                headers.get("content-type"));
     }
 
     /** What became of a PUT or DELETE, or of the one fill of a batch. */
@@ -42,6 +43,30 @@ record Response(int status, Map<String, String> headers, byte[] body) {
         }
         String problem = status == 200 ? type() : problem();
         return problem == null ? "http-" + status : problem;
+    }
+
+    /** What became of what was to be published. */
+    Published published() throws PublishException {
+        if (status == 200 || status == 202) {
+            Published published = JacksonCodec.published(body);
+            if (published == null) {
+                throw new PublishException.Unknown("garbled", null);
+            }
+            return published;
+        }
+        String problem = problem();
+        if (problem == null) {
+            throw new PublishException.Unknown("garbled", null);
+        }
+        String detail = JacksonCodec.detail(body);
+        if (status >= 400 && status < 500) {
+            throw new PublishException.Mistake(problem, detail, null);
+        }
+        throw switch (status) {
+            case 502 -> new PublishException.Refused(problem, detail);
+            case 503 -> new PublishException.Unavailable(problem, detail, seconds(headers.get("retry-after")));
+            default -> new PublishException.Unknown(problem, detail);
+        };
     }
 
     /** The last word of a problem's type, if it is a problem. */

@@ -20,7 +20,8 @@ import java.util.concurrent.Future;
 /** Does what {@code clients/conformance} asks for, a line of JSON at a time. */
 public final class Conformance {
     private static final ObjectMapper MAPPER = new ObjectMapper();
-    private static final Codec<JsonNode> JSON = Codec.json(MAPPER::writeValueAsBytes, MAPPER::readTree);
+    private static final Codec<JsonNode> CBOR = Codec.cbor(JsonNode.class);
+    private static final Codec<JsonNode> JSON = Codec.json(JsonNode.class);
     private static final Codec<byte[]> BYTES = Codec.bytes("application/octet-stream");
     private static final BufferedReader INPUT =
             new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -77,14 +78,17 @@ public final class Conformance {
             case "get" -> {
                 var found = client.get(cache, key, options);
                 byte[] value = found.value();
-                return show(found).put("text", value == null ? null : new String(value, StandardCharsets.UTF_8));
+                return show(found).put("type", found.contentType()).put("text", value == null ? null : new String(value, StandardCharsets.UTF_8));
             }
             case "many" -> {
                 return said.put("hits", many(cache, key, call.get("times").asInt()));
             }
             case "put" -> {
                 JsonNode value = call.get("value");
-                return said.put("outcome", client.put(cache, key, call.get("lease").asText(), value, JSON, options));
+                return said.put("outcome", client.put(cache, key, call.get("lease").asText(), value, codec(call), options));
+            }
+            case "publish" -> {
+                return publish(cache, call);
             }
             case "invalidate_tag" -> {
                 return said.put("outcome", client.invalidateTag(call.get("tag").asText()));
@@ -101,13 +105,48 @@ public final class Conformance {
                         });
                         return show(found).set("value", MAPPER.valueToTree(found.value()));
                     }
-                    Answer<JsonNode> found = client.getOrLoad(cache, key, JSON, options, Conformance::load);
+                    Answer<JsonNode> found = client.getOrLoad(cache, key, codec(call), options, Conformance::load);
                     return show(found).set("value", found.value());
                 } catch (IllegalStateException e) {
                     return said.put("error", e.getMessage());
                 }
             }
         }
+    }
+
+    private ObjectNode publish(String cache, JsonNode call) throws IOException {
+        var publication = new Publication();
+        for (JsonNode item : call.path("put")) {
+            Key key = Key.of(values(item.get("key")));
+            Duration ttl = seconds(item.get("ttl"));
+            if (item.path("unencodable").asBoolean()) {
+                publication.put(key, new Object(), ttl);
+            } else if (item.path("codec").asText().equals("bytes")) {
+                publication.put(key, item.get("value").binaryValue(), BYTES, ttl);
+            } else if (item.has("codec")) {
+                publication.put(key, item.get("value"), codec(item), ttl);
+            } else {
+                publication.put(key, item.get("value"), ttl);
+            }
+        }
+        call.path("delete").forEach(key -> publication.delete(Key.of(values(key))));
+        if (call.path("clear").asBoolean()) {
+            publication.clear();
+        }
+        ObjectNode said = MAPPER.createObjectNode();
+        try {
+            Published done = client.publish(cache, publication);
+            said.put("applied", done.applied()).put("start", done.start().toEpochMilli());
+            return said.put("publisher", done.publisher()).put("sequence", done.sequence());
+        } catch (PublishException e) {
+            said.put("failed", e.getClass().getSimpleName().toLowerCase(Locale.ROOT));
+            said.put("problem", e.problem()).put("reason", e.detail());
+            return said.put("retry_after", e.retryAfter() == null ? null : (Long) e.retryAfter().toSeconds());
+        }
+    }
+
+    private static Codec<JsonNode> codec(JsonNode call) {
+        return call.path("codec").asText().equals("json") ? JSON : CBOR;
     }
 
     private static JsonNode load(Fill fill) throws IOException {

@@ -26,8 +26,7 @@ import org.postgresql.ds.PGSimpleDataSource;
 public final class Products {
     private static final Pattern PATH = Pattern.compile("/products/([0-9]{1,9})");
     private static final ObjectMapper MAPPER = new ObjectMapper();
-    private static final Codec<Product> CODEC =
-            Codec.json(MAPPER::writeValueAsBytes, bytes -> MAPPER.readValue(bytes, Product.class));
+    private static final Codec<Product> CODEC = Codec.cbor(Product.class);
 
     private final Client client = new Client();
     private final DataSource database;

@@ -6,9 +6,9 @@ use redis::Value;
 
 use crate::{
     continuity::{ServerIdentity, StreamState},
-    position::EntryId,
+    position::{EntryId, Place},
+    record::{Batch, Reading, Record},
     replication::MasterLink,
-    tail::{Entries, RawEntry},
 };
 
 /// A reply that isn't what the command answers.
@@ -16,37 +16,39 @@ use crate::{
 #[error("unexpected reply to {0}")]
 pub(crate) struct Unexpected(pub(crate) &'static str);
 
-/// Takes an `XREAD` reply apart: streams with their entries; nil means none.
-pub(crate) fn xread(value: Value) -> Result<Entries, Unexpected> {
+/// Takes the reply apart of an `XREAD` of `count` entries: streams with their entries; nil means none.
+pub(crate) fn xread(value: Value, count: usize) -> Result<Reading, Unexpected> {
     const BAD: Unexpected = Unexpected("XREAD");
-    match value {
-        Value::Nil => Ok(Vec::new()),
-        Value::Array(streams) => streams
-            .into_iter()
-            .map(|stream| {
-                let [name, list] = pair(stream).ok_or(BAD)?;
-                Ok((text(&name).ok_or(BAD)?, entries(list)?))
-            })
-            .collect(),
-        _ => Err(BAD),
+    let streams = match value {
+        Value::Nil => Vec::new(),
+        Value::Array(streams) => streams,
+        _ => return Err(BAD),
+    };
+    let mut reading = Reading { batches: Vec::with_capacity(streams.len()), at_end: true };
+    for stream in streams {
+        let [name, list] = pair(stream).ok_or(BAD)?;
+        let records = entries(list)?;
+        reading.at_end &= records.len() < count;
+        reading.batches.push(Batch { stream: text(&name).ok_or(BAD)?, records, through: None });
     }
+    Ok(reading)
 }
 
 /// Takes a list of entries apart, as `XREAD` nests and `XREVRANGE` answers it.
-pub(crate) fn entries(value: Value) -> Result<Vec<RawEntry>, Unexpected> {
+pub(crate) fn entries(value: Value) -> Result<Vec<Record>, Unexpected> {
     const BAD: Unexpected = Unexpected("a read of a stream");
     let Value::Array(list) = value else { return Err(BAD) };
     list.into_iter()
         .map(|entry| {
-            let [id, fields] = pair(entry).ok_or(BAD)?;
-            let id = text(&id).and_then(|id| id.parse().ok()).ok_or(BAD)?;
-            let Value::Array(fields) = fields else { return Err(BAD) };
-            let mut fields = fields.into_iter();
-            let mut pairs = Vec::with_capacity(fields.len() / 2);
-            while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-                pairs.push((bytes(name).ok_or(BAD)?, bytes(value).ok_or(BAD)?));
+            let [id, values] = pair(entry).ok_or(BAD)?;
+            let id: EntryId = text(&id).and_then(|id| id.parse().ok()).ok_or(BAD)?;
+            let Value::Array(values) = values else { return Err(BAD) };
+            let mut values = values.into_iter();
+            let mut fields = Vec::with_capacity(values.len() / 2);
+            while let (Some(name), Some(value)) = (values.next(), values.next()) {
+                fields.push((bytes(name).ok_or(BAD)?, bytes(value).ok_or(BAD)?));
             }
-            Ok((id, pairs))
+            Ok(Record { place: id.into(), written_ms: Some(id.ms), fields })
         })
         .collect()
 }
@@ -63,7 +65,9 @@ pub(crate) fn stream_state(value: Value) -> Result<StreamState, Unexpected> {
         _ => return Err(BAD),
     };
     let field = |name: &str| pairs.iter().find(|(n, _)| text(n).as_deref() == Some(name)).map(|(_, v)| v);
-    let id = |name| field(name).and_then(text).and_then(|id| id.parse().ok()).ok_or(BAD);
+    let id = |name| {
+        Ok(Place::from(field(name).and_then(text).and_then(|id| id.parse::<EntryId>().ok()).ok_or(BAD)?))
+    };
     let last = id("last-generated-id")?;
     let number = |name| match field(name) {
         Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| BAD),
@@ -72,23 +76,26 @@ pub(crate) fn stream_state(value: Value) -> Result<StreamState, Unexpected> {
     let before = match field("first-entry") {
         Some(Value::Array(entry)) => {
             let id: Option<EntryId> = entry.first().and_then(text).and_then(|id| id.parse().ok());
-            id.ok_or(BAD)?.before()
+            Place::from(id.ok_or(BAD)?).before()
         }
         // Nil, where there is none.
         _ => last,
     };
     let (added, length, removed) = (number("entries-added")?, number("length")?, id("max-deleted-entry-id")?);
-    Ok(StreamState { last, added, length, before, removed })
+    Ok(StreamState { last, added: Some(added), length, before, removed, incarnation: None })
 }
 
-/// Reads who the server is from the texts of `INFO server` and `INFO replication`.
-pub(crate) fn identity(server: &Value, replication: &Value) -> Result<ServerIdentity, Unexpected> {
+/// Reads who the server is from the texts of `INFO server` and `INFO replication`, and whether it is a master.
+///
+/// `run_id` is new with every start of a server, `master_replid` with every promotion and with every start without a
+/// replica's memory.
+pub(crate) fn identity(server: &Value, replication: &Value) -> Result<(ServerIdentity, bool), Unexpected> {
     const BAD: Unexpected = Unexpected("INFO");
-    Ok(ServerIdentity {
-        run_id: field(server, "run_id").ok_or(BAD)?,
-        replication_id: field(replication, "master_replid").ok_or(BAD)?,
-        role: field(replication, "role").ok_or(BAD)?,
-    })
+    let run_id = field(server, "run_id").ok_or(BAD)?;
+    let replication_id = field(replication, "master_replid").ok_or(BAD)?;
+    let role = field(replication, "role").ok_or(BAD)?;
+    let history = format!("{run_id} {replication_id} {role}");
+    Ok((ServerIdentity { history, connection: None }, role == "master"))
 }
 
 /// Reads a replica's link to its master from the text of `INFO replication`; `None` of a master.
@@ -104,6 +111,11 @@ pub(crate) fn master_link(replication: &Value) -> Result<Option<MasterLink>, Une
         silent: Duration::from_secs(number("master_last_io_seconds_ago").unwrap_or_default()),
         offset: number("slave_repl_offset").unwrap_or_default(),
     }))
+}
+
+/// Whether a server is a node of a Cluster, from the text of `INFO cluster`.
+pub(crate) fn is_of_cluster(cluster: &Value) -> bool {
+    field(cluster, "cluster_enabled").is_some_and(|enabled| enabled == "1")
 }
 
 /// The value of a line of `INFO`.
