@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::stat::await_stopped;
 use super::until;
 use crate::command::path;
 
@@ -138,23 +139,15 @@ impl Child {
         Ok(())
     }
 
-    /// Stops the process where it stands (SIGSTOP), as a frozen node would.
+    /// Stops the process where it stands (SIGSTOP), as a frozen node would, and waits until it does.
     pub fn pause(&mut self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        await_stopped(&self.name, i32::try_from(self.pid())?)
     }
 
     /// Lets a paused process go on (SIGCONT).
     pub fn resume(&mut self) -> Result<()> {
         self.signal(Signal::CONT)
-    }
-
-    /// Waits until the process is seen to be stopped after [`Child::pause`]: a busy one takes a moment.
-    pub fn await_paused(&self) -> Result<()> {
-        until(&format!("{} is stopped", self.name), Duration::from_secs(5), || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-            if state == Some('T') { Ok(()) } else { bail!("its state is {state:?}") }
-        })
     }
 
     /// All output so far.

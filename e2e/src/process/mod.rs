@@ -21,6 +21,7 @@ mod redis_cluster;
 mod rest;
 mod sentinel;
 mod sidecar;
+mod stat;
 
 pub use certificates::{Authority, Certificate};
 pub use child::Child;

@@ -10,6 +10,7 @@ use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::stat::{await_stopped, parent};
 use super::{Certificate, Child, Port, until};
 use crate::command::{output, program};
 
@@ -206,6 +207,7 @@ impl Postgres {
         self.child.pause()?;
         for pid in self.backends()? {
             signal(pid, Signal::STOP);
+            await_stopped("a backend", pid.as_raw_nonzero().get())?;
         }
         Ok(())
     }
@@ -257,14 +259,6 @@ impl Drop for Postgres {
 }
 
 /// The parent of a living process.
-fn parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the name, which may hold anything, come the state and the parent.
-    let mut rest = stat.rsplit_once(") ")?.1.split(' ');
-    let state = rest.next()?;
-    if state == "Z" { None } else { rest.next()?.parse().ok() }
-}
-
 /// Without effect on a process that has just ended.
 fn signal(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);

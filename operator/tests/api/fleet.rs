@@ -45,7 +45,6 @@ pub(super) fn listens(plane: &ControlPlane, leader: &Replica) -> Result<()> {
     until_told(plane, "Fresh", "True", "AllFresh", "2 sidecars")?;
 
     sidecars[1].process().pause()?;
-    sidecars[1].process().await_paused()?;
     until_told(plane, "Fresh", "True", "SomeUnanswered", "no answer within 2 s from web-2")?;
     ensure!(
         leader.metric("freshet_sidecars_asked_total{outcome=\"timeout\"}")? > 1.5,
