@@ -379,7 +379,7 @@ impl Cache {
             spec.key.as_ref().map(|key| key.iter().map(Form::declared).collect());
         let seen = spec.tables().map(|table| feed.seen(table)).collect();
         let lookups = spec.lookups.iter().map(Lookup::new).collect();
-        let shape = Shape { forms: declared.clone(), shown: declared.clone(), declared };
+        let shape = Shape { forms: declared.clone(), shown: declared.clone(), by_log: false, declared };
         Self {
             id,
             spec,
@@ -449,7 +449,12 @@ impl Cache {
 impl Lookup {
     fn new(spec: &ColumnSpec) -> Self {
         let form: Box<[Form]> = Box::new([Form::declared(spec)]);
-        let shape = Shape { forms: Some(form.clone()), shown: Some(form.clone()), declared: Some(form) };
+        let shape = Shape {
+            forms: Some(form.clone()),
+            shown: Some(form.clone()),
+            by_log: true,
+            declared: Some(form),
+        };
         Self { column: spec.column.clone(), shape: ArcSwap::from_pointee(shape) }
     }
 

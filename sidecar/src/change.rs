@@ -195,6 +195,8 @@ pub enum Origin {
     Beginning,
     /// An incremental snapshot, which goes on beside the log and replaces nothing of it.
     Incremental,
+    /// Somebody has told of it, who needn't know how the database's own events spell a key, nor their places in the log.
+    Published,
 }
 
 /// A table as events name it.

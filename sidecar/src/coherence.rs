@@ -85,8 +85,8 @@ struct Slot {
 struct Image {
     /// The newest version seen of any row of this slot.
     version: Option<RowVersion>,
-    /// When the last fill without a proven position was taken, by the wall clock.
-    filled_ms: u64,
+    /// When something was last known of it whose place in the log wasn't, by the wall clock: a fill, or a published change.
+    unplaced_ms: u64,
 }
 
 /// Why an image didn't become a value.
@@ -100,7 +100,7 @@ pub enum Refusal {
     NoPosition,
     /// Something newer is known of the row or its table, or may be.
     NotNewer,
-    /// It was committed before a fill whose position nobody knows, as far as clocks tell.
+    /// It was committed before a fill or a published change whose position nobody knows, as far as clocks tell.
     Outranked,
     /// Its key in the cache may be other rows', too.
     SharedKey,
@@ -340,7 +340,7 @@ impl History {
             return Err(Fenced);
         }
         if let Some(image) = self.images.get_mut(index(row)) {
-            image.filled_ms = image.filled_ms.max(read.wall_ms);
+            image.unplaced_ms = image.unplaced_ms.max(read.wall_ms);
         }
         let hold_off = last.ends(read.lag).filter(|end| *end > read.leased);
         let sees_all = |position| {
@@ -366,8 +366,8 @@ impl History {
     }
 
     /// Decides about a row's image: it may become the row's value if nothing newer is known of the row, nothing
-    /// as new of its whole cache, and it was committed later than the last fill of the row whose position
-    /// nobody knows, `clock_skew` granted.
+    /// as new of its whole cache, and it was committed later than the last fill or published change of the row whose
+    /// position nobody knows, `clock_skew` granted.
     ///
     /// Either way its version is remembered, and outlives the value. An image of the very version that is known
     /// is taken: it is the same event again, or the second half of a key change, whose delete of the old key
@@ -384,9 +384,10 @@ impl History {
         if !self.note(fence, row, version) && !planted(Bug::HydrateWithoutVersion) {
             return Err(Refusal::NotNewer);
         }
-        let filled_ms = self.images.get(index(row)).map_or(0, |known| known.filled_ms);
-        let outranked = commit_ms <= filled_ms.saturating_add(millis(clock_skew));
-        if filled_ms > 0 && outranked && !planted(Bug::CommitTimeIgnored) {
+        let of_row = self.images.get(index(row)).map_or(0, |known| known.unplaced_ms);
+        let unplaced_ms = of_row.max(fence.versions().unplaced_ms());
+        let outranked = commit_ms <= unplaced_ms.saturating_add(millis(clock_skew));
+        if unplaced_ms > 0 && outranked && !planted(Bug::CommitTimeIgnored) {
             return Err(Refusal::Outranked);
         }
         Ok(())
@@ -413,6 +414,15 @@ impl History {
         };
         known.version = Some(version);
         above && newest
+    }
+
+    /// Remembers that a row, or any row of its cache, has changed at a place in the log that nobody knows.
+    pub fn outrank(&mut self, fence: &Fence, row: Option<RowHash>, wall_ms: u64) {
+        match row.map(|row| self.images.get_mut(index(row))) {
+            Some(Some(image)) => image.unplaced_ms = image.unplaced_ms.max(wall_ms),
+            Some(None) => {}
+            None => fence.versions().outrank(wall_ms),
+        }
     }
 
     /// Forgets what is known of a hydrating cache as a whole, but for changes of all of it. What is known of its rows stays.

@@ -12,12 +12,12 @@ use serde_json::value::RawValue;
 
 use crate::{
     catalog::{Cache, Lookup, Shape, Table},
-    change::{Change, Columns, Op, Origin, RowChange, TableName, TableReason},
+    change::{Change, Columns, Fault, Op, Origin, RowChange, TableName, TableReason},
     coherence::Refusal,
     dependencies::Scope,
     envelope,
     image::{Image, UNAVAILABLE},
-    key::{Key, Scalar},
+    key::{Key, Scalar, Unaddressable},
     planted::{Bug, planted},
     position::RowVersion,
 };
@@ -74,6 +74,14 @@ pub enum Effect<'a> {
         /// Since when it lives, likewise; `None`: from now on.
         since_ms: Option<u64>,
     },
+    /// Somebody has told of a change whose place in the database's log nobody knows: what was committed before now, as far
+    /// as clocks tell, isn't hydrated any more.
+    Outrank {
+        /// Of this cache.
+        cache: &'a Arc<Cache>,
+        /// The row; `None`: any.
+        key: Option<Key>,
+    },
     /// All values and leases of the cache are void.
     VoidCache {
         /// This cache.
@@ -117,6 +125,9 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
             Change::Row(row) | Change::Tombstone(row) => row_effects(row, table, &mut effects),
             Change::Table { why, version, mark, .. } => {
                 effects.extend(void_table(table, *version));
+                if version.is_none() && is_told(*why) {
+                    effects.extend(table.rows.iter().filter_map(|cache| outrank(cache, None)));
+                }
                 rosters::table(*why, mark, table, &mut effects);
             }
             Change::Source { .. }
@@ -130,6 +141,15 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
         }
     }
     effects
+}
+
+/// Whether somebody else than the database's own log may have told of this.
+fn is_told(why: TableReason) -> bool {
+    use TableReason::{Changed, Described, Redefined, Truncated, Unreadable};
+    match why {
+        Truncated | Changed { .. } | Unreadable(Fault::Publication) => true,
+        Redefined | Described | Unreadable(_) => false,
+    }
 }
 
 /// Whether a planted bug lets this pass.
@@ -177,7 +197,7 @@ fn row_effects<'a>(row: &'a RowChange<'_>, table: &'a Table, effects: &mut Vec<E
     }
     let Table { scope, .. } = table;
     // Which row has changed is told only where a value may depend on that; how keys look, the first event tells.
-    let (by_row, unseen) = (scope.is_by_row(), scope.rows.with_shape(|shape| shape.forms.is_none()));
+    let (by_row, unseen) = (scope.is_by_row(), scope.rows.with_shape(|shape| !shape.is_of_log()));
     effects.push(Effect::VoidTable { scope, rows: !by_row && !planted(Bug::RowsUntold) });
     if by_row || unseen {
         row_in_cache(row, key, &scope.rows, effects);
@@ -202,21 +222,27 @@ fn row_in_cache<'a>(
     // A row that was there before may have had another key, which nothing here tells for sure: `before` holds
     // invented values outside the table's replica identity, and an event doesn't say what that is.
     let known = identifies || row.op == Op::Create || planted(Bug::BeforeTrusted);
-    if key_columns.is_empty() || !known {
+    let published = row.origin == Origin::Published;
+    let void_all = |effects: &mut Vec<Effect<'a>>| {
         effects.push(Effect::VoidCache { cache, version: row.version });
         effects.extend(rosters::unknown(cache));
-        return;
+        effects.extend(outrank(cache, None).filter(|_| published));
+    };
+    if key_columns.is_empty() || !known {
+        return void_all(effects);
     }
     let scalars: Vec<_> = key_columns.iter().map(|(_, scalar)| scalar).collect();
     // A binary log is MariaDB's or MySQL's.
     let collated = matches!(row.version, Some(RowVersion::Binlog { .. }));
     let known = cache.shape_of(key_columns.iter().map(|(name, _)| &**name));
-    let shape = match known.learn(&scalars, collated) {
-        Some(learned) => {
+    let learned = if published { known.hear(&scalars) } else { Ok(known.learn(&scalars, collated)) };
+    let shape = match learned {
+        Ok(Some(learned)) => {
             effects.push(Effect::Reshape { cache, lookup: None, shape: learned.clone() });
             Arc::new(learned)
         }
-        None => known,
+        Ok(None) => known,
+        Err(Unaddressable) => return void_all(effects),
     };
     let forms = shape.forms.as_deref().unwrap_or_default();
     let spell = |columns: &Columns<'_>| {
@@ -226,11 +252,7 @@ fn row_in_cache<'a>(
     let key = match spell(&key_columns) {
         Ok(Some(key)) => key,
         Ok(None) => return effects.extend(rosters::unknown(cache)),
-        Err(_) => {
-            effects.push(Effect::VoidCache { cache, version: row.version });
-            effects.extend(rosters::unknown(cache));
-            return;
-        }
+        Err(Unaddressable) => return void_all(effects),
     };
     // Without loss the other side of a key change is an event of its own; it is voided here as well because
     // that costs nothing.
@@ -244,6 +266,7 @@ fn row_in_cache<'a>(
     if !moved || !planted(Bug::KeyChangeOneSided) {
         effects.push(Effect::VoidRow { cache, key: key.clone() });
     }
+    effects.extend(outrank(cache, Some(key.clone())).filter(|_| published));
     if cache.spec.on_change == OnChange::Hydrate {
         // Of other columns than the event's key, several rows can have the same; and of two texts that blanks tell apart
         // each may be a row's.
@@ -274,6 +297,10 @@ fn row_in_cache<'a>(
             }
         }
     }
+}
+
+fn outrank(cache: &Arc<Cache>, key: Option<Key>) -> Option<Effect<'_>> {
+    (cache.spec.on_change == OnChange::Hydrate).then_some(Effect::Outrank { cache, key })
 }
 
 fn note<'a>(row: &RowChange<'_>, cache: &'a Arc<Cache>, key: Key) -> Option<Effect<'a>> {

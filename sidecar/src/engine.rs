@@ -402,6 +402,10 @@ impl<S: Shelf> Engine<S> {
                     audit.noted(Row { cache: cache.id, hash, key: &key }, version);
                 }
             }
+            Effect::Outrank { cache, key } => {
+                let row = key.map(|key| self.row(cache, &key));
+                core.history.outrank(&cache.fence, row, now.wall_ms);
+            }
             Effect::Enrol { cache, entry } => self.enrol(catalog, cache, entry),
             Effect::Refuse { cache, why } => refuse(cache, why),
             Effect::Hydrate { cache, key, image, names, version, commit_ms, since_ms } => {

@@ -248,7 +248,7 @@ impl Feed {
                 false
             }
             Origin::Snapshot { first, .. } => !self.in_snapshot.swap(true, Ordering::AcqRel) || first,
-            Origin::Beginning | Origin::Incremental => false,
+            Origin::Beginning | Origin::Incremental | Origin::Published => false,
         }
     }
 

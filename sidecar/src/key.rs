@@ -195,20 +195,7 @@ impl Key {
     ) -> Result<Option<Self>, Unaddressable> {
         let mut texts = Vec::with_capacity(1);
         for (scalar, form) in columns {
-            let mut text = match scalar {
-                Scalar::Text(text) => trim(text),
-                Scalar::Number(text) => Cow::Borrowed(text),
-                Scalar::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
-                Scalar::Null => return Ok(None),
-                Scalar::Compound => return Err(Unaddressable),
-            };
-            if form.kind == KeyType::Uuid {
-                text = Cow::Owned(text.to_ascii_lowercase());
-            }
-            // An Auto column's event text is canonical by definition: it is what events carry.
-            if form.kind != KeyType::Auto && form.check(&text).is_err() {
-                return Err(Unaddressable);
-            }
+            let Some(mut text) = form.spell(scalar)? else { return Ok(None) };
             form.fold(&mut text);
             texts.push(text);
         }
@@ -247,6 +234,29 @@ impl Form {
             Scalar::Null | Scalar::Compound => self.shown,
         };
         (shown != self.shown).then_some(Self { shown, ..self })
+    }
+
+    /// Whether an event of the database could carry this value, as far as is known.
+    #[must_use]
+    pub fn fits(self, scalar: &Scalar<'_>) -> bool {
+        matches!(self.spell(scalar.clone()), Ok(Some(text)) if self.check(&text).is_ok())
+    }
+
+    /// The text of an event's value, before its case is folded; `None` if no request could ask for it.
+    fn spell(self, scalar: Scalar<'_>) -> Result<Option<Cow<'_, str>>, Unaddressable> {
+        let text = match scalar {
+            Scalar::Text(text) => trim(text),
+            Scalar::Number(text) => Cow::Borrowed(text),
+            Scalar::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+            Scalar::Null => return Ok(None),
+            Scalar::Compound => return Err(Unaddressable),
+        };
+        let text = if self.kind == KeyType::Uuid { Cow::Owned(text.to_ascii_lowercase()) } else { text };
+        // An Auto column's event text is canonical by definition: it is what events carry.
+        if self.kind != KeyType::Auto && self.check(&text).is_err() {
+            return Err(Unaddressable);
+        }
+        Ok(Some(text))
     }
 
     fn check(self, text: &str) -> Result<(), KeyError> {

@@ -2,7 +2,7 @@
 
 use freshet_crds::KeyType;
 
-use crate::key::{Form, Scalar};
+use crate::key::{Form, Scalar, Unaddressable};
 
 /// What is known of a cache's keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Shape {
     pub forms: Option<Box<[Form]>>,
     /// What was declared of each column and events have shown; `None` before the first event where nothing was.
     pub(super) shown: Option<Box<[Form]>>,
+    /// Whether it was the database's own events that have.
+    pub(super) by_log: bool,
     /// The forms that the binding declares, which learning narrows but never widens.
     pub(super) declared: Option<Box<[Form]>>,
 }
@@ -28,7 +30,36 @@ impl Shape {
         if scalars.iter().any(|scalar| matches!(scalar, Scalar::Null)) {
             return None;
         }
-        let known = self.shown.as_deref().filter(|known| known.len() == scalars.len());
+        // What others have told of the keys counts until the database shows them.
+        let known = self.shown.as_deref().filter(|_| self.by_log);
+        let shape = self.with(known, scalars, collated)?;
+        Some(Self { by_log: true, ..shape })
+    }
+
+    /// Whether the database's own events have shown it.
+    #[must_use]
+    pub fn is_of_log(&self) -> bool {
+        self.by_log
+    }
+
+    /// What the columns of a published change teach, who may spell them as no event of the database would: only as long as
+    /// none has shown them.
+    ///
+    /// # Errors
+    ///
+    /// Of columns that no event of the database would spell so nobody can say which row is meant.
+    pub fn hear(&self, scalars: &[&Scalar<'_>]) -> Result<Option<Self>, Unaddressable> {
+        if !self.by_log {
+            return Ok(self.with(self.shown.as_deref(), scalars, false));
+        }
+        let forms = self.forms.as_deref().unwrap_or_default();
+        let fit = forms.len() == scalars.len() && forms.iter().zip(scalars).all(|(form, s)| form.fits(s));
+        if fit { Ok(None) } else { Err(Unaddressable) }
+    }
+
+    /// The shape with what these columns add to what was `known`; `None` if nothing.
+    fn with(&self, known: Option<&[Form]>, scalars: &[&Scalar<'_>], collated: bool) -> Option<Self> {
+        let known = known.filter(|known| known.len() == scalars.len());
         let before = |i: usize| match known {
             Some(known) => known[i],
             None => self.declared.as_ref().and_then(|d| d.get(i)).copied().unwrap_or(Form::AUTO),
@@ -46,6 +77,11 @@ impl Shape {
             let narrowed = form.kind == KeyType::Auto && form.shown.only_integers();
             if narrowed { Form { kind: KeyType::Integer, ..*form } } else { *form }
         });
-        Some(Self { forms: Some(forms.collect()), shown: Some(shown), declared: self.declared.clone() })
+        Some(Self {
+            forms: Some(forms.collect()),
+            shown: Some(shown),
+            by_log: self.by_log,
+            declared: self.declared.clone(),
+        })
     }
 }

@@ -138,6 +138,7 @@ impl Bench {
 }
 
 mod audited;
+mod changes;
 mod definitions;
 mod depends;
 mod hold_off;

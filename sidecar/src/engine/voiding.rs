@@ -24,9 +24,15 @@ impl<S: Shelf> Engine<S> {
         shape: Shape,
         now: Tick,
     ) {
+        let before = lookup.map_or_else(|| cache.shape(), Lookup::shape);
+        // What was read under the same forms is what it was.
+        let is_other = before.forms != shape.forms;
         match lookup {
             Some(lookup) => lookup.set_shape(shape),
             None => cache.set_shape(shape),
+        }
+        if !is_other {
+            return;
         }
         // Nothing was there before the first lease, and so there is nothing to void.
         if cache.attached.load(Ordering::Acquire) {

@@ -53,7 +53,7 @@ pub(super) fn change<'a>(
         after: None,
         version: None,
         commit_ms: None,
-        origin: Origin::Log,
+        origin: Origin::Published,
         is_old: false,
         mark: Mark::default(),
     })))

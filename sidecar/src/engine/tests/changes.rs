@@ -1,0 +1,74 @@
+//! Changes that others tell of, beside what the database's own events say.
+
+use super::Bench;
+use crate::{coherence::Refusal, key::Key, store::count};
+
+impl Bench {
+    /// Somebody tells of a change of `s.t`: of the row with this key, or of any.
+    fn told(&self, op: &str, key: Option<&str>) {
+        let key = key.map_or_else(String::new, |key| format!(",\"key\":{key}"));
+        let said = format!("{{\"freshet\":1,\"kind\":\"change\",\"table\":\"s.t\",\"op\":\"{op}\"{key}}}");
+        assert_eq!(self.apply("freshet", &said), None);
+    }
+}
+
+#[test]
+fn an_image_from_before_a_change_that_was_told_of_is_no_value() {
+    let mut bench = Bench::new("{name: rows, table: s.t, onChange: Hydrate}", "");
+    let mut lsn = 100;
+    for (op, key) in [("update", Some("{\"id\":7}")), ("update", None), ("truncate", None)] {
+        let (before, old) = (bench.now.wall_ms, lsn);
+        bench.change(7, old, before, "old");
+        assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"old\"}", "{op}");
+        bench.pass(5000);
+        bench.told(op, key);
+        assert_eq!(bench.get("rows/7"), "miss", "{op}");
+        bench.change(7, old, before, "old");
+        assert_eq!(bench.get("rows/7"), "miss", "{op}: it was written again");
+        bench.change(7, old + 1, before, "older than what was told of");
+        assert_eq!(bench.get("rows/7"), "miss", "{op}");
+        bench.pass(5000);
+        bench.change(7, old + 2, bench.now.wall_ms, "new");
+        assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"new\"}", "{op}");
+        lsn += 10;
+        bench.pass(5000);
+    }
+    bench.change(8, 1000, bench.now.wall_ms, "eight");
+    bench.told("update", Some("{\"id\":7}"));
+    assert_eq!(bench.get("rows/8"), "hit {\"id\":8,\"name\":\"eight\"}", "another row");
+    let (_, cache) = bench.cache("rows");
+    assert!(count(&cache.stats.refused[Refusal::Outranked as usize]) > 3);
+}
+
+#[test]
+fn keys_are_spelled_as_the_databases_own_events_spell_them() {
+    let mut bench = Bench::new("{name: rows, table: s.t}", "");
+    let (_, cache) = bench.cache("rows");
+    let seen = |path: &str| cache.with_shape(|shape| Key::from_path(path, shape.forms.as_deref()).is_ok());
+    bench.told("update", Some("{\"id\":7}"));
+    assert!(!seen("07"), "nobody else has told how keys look");
+    bench.told("update", Some("{\"id\":\"a\"}"));
+    assert!(seen("a"));
+    bench.event(7, "u", "\"lsn\":1");
+    assert!(!seen("a") && seen("7"), "the database knows better");
+    bench.pass(60_000);
+    bench.fill("rows/7", "seven");
+    bench.fill("rows/8", "eight");
+    bench.told("update", Some("{\"id\":\"7\"}"));
+    assert_eq!((bench.get("rows/7"), bench.get("rows/8")), ("miss".into(), "hit eight".into()), "one text");
+    for odd in ["{\"id\":\"a\"}", "{\"id\":\"07\"}", "{\"id\":7,\"more\":1}", "{\"id\":7.0}", "{\"id\":true}"]
+    {
+        bench.fill("rows/7", "seven");
+        bench.told("update", Some(odd));
+        assert_eq!(bench.get("rows/7"), "miss", "{odd}: nobody can say which row is meant");
+        assert!(!seen("a") && !seen("7/1") && seen("7"), "{odd} teaches nothing");
+    }
+}
+
+#[test]
+fn the_first_event_of_the_database_voids_nothing_where_keys_are_as_declared() {
+    let bench = Bench::new("{name: rows, table: s.t, key: [{column: id, type: Integer}]}", "");
+    bench.fill("rows/8", "eight");
+    bench.event(7, "u", "\"lsn\":1");
+    assert_eq!(bench.get("rows/8"), "hit eight");
+}
