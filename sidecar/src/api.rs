@@ -61,6 +61,7 @@ pub struct Api {
     limit: usize,
     slots: Arc<Semaphore>,
     room: body::Room,
+    outgoing: body::Room,
     streams: events::Streams,
 }
 
@@ -75,6 +76,7 @@ impl Api {
         connections: usize,
     ) -> Self {
         let limit = connections.min(MAX_CONNECTIONS);
+        let room = body::Room::new();
         Self {
             engine,
             upstreams,
@@ -82,7 +84,8 @@ impl Api {
             stats,
             limit,
             slots: Arc::new(Semaphore::new(limit)),
-            room: body::Room::new(),
+            outgoing: room.part(body::OUTGOING),
+            room,
             streams: events::Streams::of(limit),
         }
     }

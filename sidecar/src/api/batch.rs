@@ -12,7 +12,7 @@ use hyper::{
 use super::{
     Api, MAX_DEPENDENCIES,
     accept::{self, Converted},
-    body::ROOM,
+    body::{Held, ROOM},
     connection::{Patience, Phase},
     directives::ReadDirectives,
     fill::{Awaited, Place, Said, count_refused},
@@ -111,7 +111,7 @@ pub(super) async fn answer(
         // What was filled is told all the same.
         let copied = shown.iter_mut().filter(|shown| shown.copied() > 0);
         copied.for_each(|shown| *shown = Shown::Refused(problem.clone()));
-        None
+        Held::default()
     });
     let pieces = write(get.iter().zip(shown), &put);
     let mut reply = Response::new(Content::pieces(pieces, room));

@@ -17,6 +17,8 @@ use super::{
 
 /// Most bytes of bodies under way at once, over all connections; one larger body may be under way alone.
 pub(super) const ROOM: u32 = 16 << 20;
+/// Most of them that wait to be published: a source that hangs leaves the rest to others.
+pub(super) const OUTGOING: u32 = ROOM / 2;
 /// How long a body waits for room.
 pub(super) const WAIT: Duration = Duration::from_secs(5);
 /// How much of a body that isn't taken is read, and for how long: a client that is still sending would lose the
@@ -24,21 +26,33 @@ pub(super) const WAIT: Duration = Duration::from_secs(5);
 const BEARABLE: u64 = 16 << 20;
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Room for bodies under way, in bytes.
+/// Room for bodies under way, in bytes; or a part of it.
 #[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    all: Arc<Semaphore>,
+    part: Option<(Arc<Semaphore>, u32)>,
+}
+
+/// Room that is taken.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Vec<OwnedSemaphorePermit>);
 
 /// A body and the room it takes, for as long as it isn't stored.
 #[derive(Debug)]
 pub(super) struct Received {
     /// The bytes, in an allocation of just their length.
     pub(super) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Held,
 }
 
 impl Room {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM as usize)))
+        Self { all: Arc::new(Semaphore::new(ROOM as usize)), part: None }
+    }
+
+    /// At most so many bytes of the same room.
+    pub(super) fn part(&self, bytes: u32) -> Self {
+        Self { part: Some((Arc::new(Semaphore::new(bytes as usize)), bytes)), ..self.clone() }
     }
 
     /// Receives a body of at most `limit` bytes. Room is taken for all of it at once, so that bodies never wait for
@@ -58,7 +72,7 @@ impl Room {
         if announced > limit {
             return Err(too_large(limit));
         }
-        let room = self.take(most.min(limit), patience).await?;
+        let mut room = self.take(most.min(limit), patience).await?;
         patience.enter(Phase::Body);
         let mut all = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
         while let Some(frame) = body.frame().await {
@@ -76,26 +90,38 @@ impl Room {
             grow(&mut all, data.len(), limit);
             all.extend_from_slice(data);
         }
+        room.shrink(all.len());
         // What is stored is counted by its length, so that is what it has to occupy.
         Ok(Received { bytes: all.into_boxed_slice().into(), _room: room })
     }
 
     /// Room for so many bytes, if there is any in time. While a body waits, its client isn't to blame.
-    pub(super) async fn take(
-        &self,
-        bytes: u64,
-        patience: &Patience,
-    ) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        let Some(wanted) = u32::try_from(bytes.min(ROOM.into())).ok().filter(|n| *n > 0) else {
-            return Ok(None);
-        };
-        if let Ok(permit) = Arc::clone(&self.0).try_acquire_many_owned(wanted) {
-            return Ok(Some(permit));
+    pub(super) async fn take(&self, bytes: u64, patience: &Patience) -> Result<Held, Problem> {
+        let mut taken = Held::default();
+        let part = self.part.iter().map(|(part, most)| (part, *most));
+        for (room, most) in part.chain([(&self.all, ROOM)]) {
+            let Some(wanted) = u32::try_from(bytes.min(most.into())).ok().filter(|n| *n > 0) else {
+                continue;
+            };
+            if let Ok(permit) = Arc::clone(room).try_acquire_many_owned(wanted) {
+                taken.0.push(permit);
+                continue;
+            }
+            patience.enter(Phase::Working);
+            match timeout(WAIT, Arc::clone(room).acquire_many_owned(wanted)).await {
+                Ok(Ok(permit)) => taken.0.push(permit),
+                _ => return Err(no_room(most)),
+            }
         }
-        patience.enter(Phase::Working);
-        match timeout(WAIT, Arc::clone(&self.0).acquire_many_owned(wanted)).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
-            _ => Err(no_room()),
+        Ok(taken)
+    }
+}
+
+impl Held {
+    /// Gives back what isn't needed for so many bytes.
+    fn shrink(&mut self, bytes: usize) {
+        for permit in &mut self.0 {
+            drop(permit.split(permit.num_permits().saturating_sub(bytes)));
         }
     }
 }
@@ -137,13 +163,13 @@ pub(super) fn too_large(limit: u64) -> Problem {
     .with("limit", limit)
 }
 
-fn no_room() -> Problem {
+fn no_room(most: u32) -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "too-many-bodies",
         "Too many bodies at once",
         format!(
-            "bodies under way have at most {ROOM} bytes in all: nothing was done, go on without the cache"
+            "bodies under way have at most {most} bytes in all: nothing was done, go on without the cache"
         ),
     )
 }
@@ -192,7 +218,20 @@ mod tests {
         assert_eq!(capacity(received), 1000);
         let received = room.receive(chunked(vec![600, 600, 1]), 1 << 20, too_large, &patience).await.unwrap();
         assert_eq!((received.bytes.len(), capacity(received)), (1201, 1201));
-        assert_eq!(room.0.available_permits(), ROOM as usize, "all of it is given back");
+        assert_eq!(room.all.available_permits(), ROOM as usize, "all of it is given back");
+    }
+
+    #[tokio::test]
+    async fn a_part_is_never_more_of_it_and_what_turned_out_smaller_gives_back_the_rest() {
+        let (room, patience) = (Room::new(), Patience::new());
+        let part = room.part(1000);
+        let long = part.receive(chunked(vec![10]), 1000, too_large, &patience).await.unwrap();
+        assert_eq!(room.all.available_permits(), ROOM as usize - 10, "of unknown length");
+        let other = part.receive(Full::from(vec![0; 990]), 1000, too_large, &patience).await.unwrap();
+        assert_eq!(part.part.as_ref().unwrap().0.available_permits(), 0);
+        assert_eq!(room.all.available_permits(), ROOM as usize - 1000);
+        drop((long, other));
+        assert_eq!(part.part.as_ref().unwrap().0.available_permits(), 1000);
     }
 
     #[tokio::test]
@@ -223,7 +262,7 @@ mod tests {
         // More than all room goes alone.
         let huge =
             room.receive(Full::from(vec![0; ROOM as usize * 2]), limit, too_large, &patience).await.unwrap();
-        assert_eq!(room.0.available_permits(), 0);
+        assert_eq!(room.all.available_permits(), 0);
         drop(huge);
         let empty = room.receive(Full::<Bytes>::default(), limit, too_large, &patience).await.unwrap();
         assert!(empty.bytes.is_empty());

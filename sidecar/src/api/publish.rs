@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use super::{
     Api,
-    batch::{MAX_BATCH, Served},
+    batch::Served,
+    body::OUTGOING,
     connection::{Patience, Phase},
     directives::{self, is_media_type},
     fill::unsupported_type,
@@ -66,7 +67,7 @@ pub(super) async fn answer(
         ));
     }
     let refuse = |limit| too_large(format!("a request has at most {limit} bytes")).with("limit", limit);
-    let received = api.room.receive(request.body_mut(), MAX_BATCH, refuse, patience).await?;
+    let received = api.outgoing.receive(request.body_mut(), OUTGOING.into(), refuse, patience).await?;
     let says = Asked::parse(&received.bytes)?.says(&cache.spec.name, catalog.sidecar.max_value)?;
     patience.enter(Phase::Working);
     let until = Tick::now() + PATIENCE;

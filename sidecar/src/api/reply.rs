@@ -14,7 +14,8 @@ use hyper::{
     body::{Body, Frame, SizeHint},
     header::HeaderValue,
 };
-use tokio::sync::OwnedSemaphorePermit;
+
+use super::body::Held;
 
 /// An answer.
 pub(crate) type Reply = Response<Content>;
@@ -32,7 +33,7 @@ pub(crate) enum Content {
 /// A body in several places.
 pub(crate) struct Parts {
     left: VecDeque<Bytes>,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Held,
 }
 
 /// Pieces of a body; `None` at the end.
@@ -67,7 +68,7 @@ impl From<Bytes> for Content {
 
 impl Content {
     /// What is in several places, and holds this room until it has gone out.
-    pub(crate) fn pieces(pieces: Vec<Bytes>, room: Option<OwnedSemaphorePermit>) -> Self {
+    pub(crate) fn pieces(pieces: Vec<Bytes>, room: Held) -> Self {
         let left = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         Self::Parts(Parts { left, _room: room })
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::{
     Api, accept,
+    body::Held,
     directives::{self, ReadDirectives},
     problem::Problem,
     reply::{Content, Reply, value},
@@ -111,7 +112,7 @@ fn reply(ranked: &Ranked, n: usize, freshness: Freshness, request: &HeaderMap) -
         *reply.status_mut() = StatusCode::NOT_MODIFIED;
         reply
     } else {
-        let mut reply = Response::new(Content::pieces(pieces, None));
+        let mut reply = Response::new(Content::pieces(pieces, Held::default()));
         reply.headers_mut().insert(header::CONTENT_TYPE, value(content_type));
         reply
     };
