@@ -187,7 +187,7 @@ impl Desk {
     #[must_use]
     pub fn expect(&self, batch: &Batch) -> oneshot::Receiver<()> {
         let (told, applied) = oneshot::channel();
-        let publisher = publisher(&batch.envelopes[0].publisher).unwrap_or_default();
+        let publisher = publisher(&batch.envelopes()[0].publisher).unwrap_or_default();
         *self.own() = Some(publisher);
         let mut missing = self.missing();
         // Whoever waited for those doesn't any more.
@@ -283,7 +283,7 @@ mod tests {
         let clear = Says::Clear { cache: "c".into() };
         let batch = Outbox::default().number(vec![clear; 3], now, 0, Duration::ZERO).unwrap();
         let mut applied = desk.expect(&batch);
-        let own = publisher(&batch.envelopes[0].publisher).unwrap();
+        let own = publisher(&batch.envelopes()[0].publisher).unwrap();
         let note = |publisher, sequence| {
             let stamp = Stamp { start_ms: 5, publisher, sequence };
             desk.note(&Publication { cache: None, what: What::Clear, stamp, is_numbered: true });

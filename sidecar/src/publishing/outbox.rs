@@ -45,8 +45,9 @@ pub struct Outbox {
 /// Messages that are written together, in their order, with numbers that follow each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The messages; at least one.
-    pub envelopes: Arc<[Envelope]>,
+    all: Arc<[Envelope]>,
+    /// How many of them, from the first on, the source is known to have; never all.
+    done: usize,
 }
 
 /// What is to be done when nobody has anything to say.
@@ -109,14 +110,14 @@ impl Outbox {
             start_ms,
             says,
         });
-        Batch { envelopes: envelopes.collect() }
+        Batch { all: envelopes.collect(), done: 0 }
     }
 
     /// Notes that a batch was written.
     pub fn written(&mut self, batch: &Batch, now: Tick) {
         self.unknown = None;
         self.last = batch.last();
-        match batch.envelopes.last().map(|envelope| &envelope.says) {
+        match batch.envelopes().last().map(|envelope| &envelope.says) {
             Some(Says::Bye) => self.give_up(),
             Some(Says::Beat) => self.quiet(now),
             _ => self.quiet = Some((now, 0)),
@@ -125,7 +126,7 @@ impl Outbox {
 
     /// Notes that nobody knows whether a batch was written: it is to be written once more before anything else.
     pub fn unknown(&mut self, batch: Batch, now: Tick) {
-        if batch.envelopes.iter().any(|envelope| envelope.says == Says::Bye) {
+        if batch.envelopes().iter().any(|envelope| envelope.says == Says::Bye) {
             // Whoever hears it twice takes the second for a stranger's.
             self.give_up();
         } else {
@@ -135,7 +136,7 @@ impl Outbox {
 
     /// Notes that nothing of a notice was written: the next one has its number.
     pub fn unheard(&mut self, notice: &Batch, now: Tick) {
-        match notice.envelopes[0].says {
+        match notice.envelopes()[0].says {
             Says::Bye => self.give_up(),
             _ => self.quiet(now),
         }
@@ -178,24 +179,42 @@ impl Outbox {
 }
 
 impl Batch {
-    /// The numbers.
+    /// What is still to be written; at least one message.
     #[must_use]
-    pub fn sequences(&self) -> std::ops::RangeInclusive<u64> {
-        self.envelopes[0].sequence..=self.last()
+    pub fn envelopes(&self) -> &[Envelope] {
+        &self.all[self.done..]
     }
 
-    /// The bytes of its values.
+    /// How many messages the source is known to have, and of how many.
+    #[must_use]
+    pub fn progress(&self) -> (usize, usize) {
+        (self.done, self.all.len())
+    }
+
+    /// Notes that the source is known to have so many more, the first of those that are left, and not all of them: they aren't
+    /// to be written again.
+    pub fn advance(&mut self, count: usize) {
+        self.done += count;
+    }
+
+    /// The numbers of what is still to be written.
+    #[must_use]
+    pub fn sequences(&self) -> std::ops::RangeInclusive<u64> {
+        self.envelopes()[0].sequence..=self.last()
+    }
+
+    /// The bytes of the values that are still to be written.
     #[must_use]
     pub fn size(&self) -> usize {
         let of = |envelope: &Envelope| match &envelope.says {
             Says::Value { body, .. } => body.bytes().len(),
             Says::Delete { .. } | Says::Clear { .. } | Says::Beat | Says::Bye => 0,
         };
-        self.envelopes.iter().map(of).sum()
+        self.envelopes().iter().map(of).sum()
     }
 
     fn last(&self) -> u64 {
-        self.envelopes[self.envelopes.len() - 1].sequence
+        self.all[self.all.len() - 1].sequence
     }
 }
 

@@ -115,7 +115,7 @@ impl<O: Outlet> Publisher<O> {
             return Outcome::Unavailable(format!("what became of earlier messages isn't known yet: {error}"));
         }
         let mut says = says;
-        let batch = loop {
+        let mut batch = loop {
             let heard = self.feed.publishing.heard_ms();
             match self.outbox.number(says.clone(), Now::read(), heard, skew) {
                 Ok(batch) => break batch,
@@ -123,14 +123,14 @@ impl<O: Outlet> Publisher<O> {
             }
         };
         says.clear();
-        let first = &batch.envelopes[0];
+        let first = &batch.envelopes()[0];
         let (publisher, start_ms) = (first.publisher.to_string(), first.start_ms);
         let applied = self.feed.publishing.expect(&batch);
         let mut pause = PAUSES.0;
         let (mut was_in_doubt, mut is_fresh) = (false, false);
         loop {
             let had_writer = self.writer.is_some();
-            let tried = self.write(&batch).await;
+            let tried = self.write(&mut batch).await;
             let error = match tried {
                 Ok(()) => {
                     let sequence = *batch.sequences().end();
@@ -161,10 +161,10 @@ impl<O: Outlet> Publisher<O> {
         }
     }
 
-    /// Writes once more what may have been written; `Err`: it still isn't known.
+    /// Writes once more what may have been written; `Err`: of some of it, it still isn't known.
     async fn settle(&mut self) -> Result<(), WriteError> {
-        let Some(batch) = self.outbox.in_doubt() else { return Ok(()) };
-        match self.write(&batch).await {
+        let Some(mut batch) = self.outbox.in_doubt() else { return Ok(()) };
+        match self.write(&mut batch).await {
             Ok(()) => {
                 self.tell(None);
                 Ok(())
@@ -193,8 +193,8 @@ impl<O: Outlet> Publisher<O> {
             Due::Beat => Says::Beat,
             Due::Bye => Says::Bye,
         };
-        let Some(notice) = self.outbox.notice(says) else { return };
-        match self.write(&notice).await {
+        let Some(mut notice) = self.outbox.notice(says) else { return };
+        match self.write(&mut notice).await {
             Ok(()) => {}
             Err(WriteError::Unknown(_)) => self.outbox.unknown(notice, Tick::now()),
             Err(_) => self.outbox.unheard(&notice, Tick::now()),
@@ -204,22 +204,35 @@ impl<O: Outlet> Publisher<O> {
         }
     }
 
-    /// Tries once to write a batch.
-    async fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+    /// Tries once to write what is left of a batch; `Err`: of all of it. What the source is known to have now isn't left any more.
+    async fn write(&mut self, batch: &mut Batch) -> Result<(), WriteError> {
+        let mut done = 0;
+        let tried = self.attempt(batch, &mut done).await;
+        if let Err(error) = tried
+            && done < batch.envelopes().len()
+        {
+            batch.advance(done);
+            return Err(in_all(error, batch));
+        }
+        self.outbox.written(batch, Tick::now());
+        Ok(())
+    }
+
+    /// The attempt; `done` outlives its time.
+    async fn attempt(&mut self, batch: &Batch, done: &mut usize) -> Result<(), WriteError> {
         let mut writer = match self.writer.take().filter(Writer::is_open) {
             Some(writer) => writer,
             None => timeout(CONNECT, self.outlet.open())
                 .await
                 .unwrap_or_else(|_| Err(WriteError::Unavailable("no connection in time".to_owned())))?,
         };
-        let count = u32::try_from(batch.envelopes.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(batch.envelopes().len()).unwrap_or(u32::MAX);
         let size = u32::try_from(batch.size() >> 20).unwrap_or(u32::MAX);
         let limit = ANSWER + EACH * count + EACH_MIB.saturating_mul(size);
-        let written = timeout(limit, writer.write(&batch.envelopes)).await;
+        let written = timeout(limit, writer.write(batch.envelopes(), done)).await;
         written.unwrap_or_else(|_| Err(WriteError::Unknown("no answer in time".to_owned())))?;
         // What has failed is left: whatever comes late on it is nobody's.
         self.writer = Some(writer);
-        self.outbox.written(batch, Tick::now());
         Ok(())
     }
 
@@ -233,3 +246,17 @@ impl<O: Outlet> Publisher<O> {
         }
     }
 }
+
+/// What an error that is about the rest of a batch says of all of it.
+fn in_all(error: WriteError, batch: &Batch) -> WriteError {
+    match (batch.progress(), error) {
+        ((1.., _), WriteError::Unavailable(why)) => WriteError::Unknown(why),
+        ((done @ 1.., of), WriteError::Refused(why)) => {
+            WriteError::Partly(format!("it has the first {done} of {of}: {why}"))
+        }
+        (_, error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -88,8 +88,16 @@ pub(super) trait Writer: Send {
     /// Adds these messages, in their order, and answers when the source has said that it has them all. None of them may come
     /// to be there without those before it, where there is one order.
     ///
-    /// It may be dropped at any time: what became of them isn't known then.
-    fn write(&mut self, messages: &[Envelope]) -> impl Future<Output = Result<(), WriteError>> + Send;
+    /// Counts in `done` those that the source is known to have, from the first on, where it takes them one by one: they aren't
+    /// written again, so that what takes longer than an attempt may comes to its end. Where it takes all or none nothing is
+    /// counted. An error is about the rest.
+    ///
+    /// It may be dropped at any time: what became of those that aren't counted isn't known then.
+    fn write(
+        &mut self,
+        messages: &[Envelope],
+        done: &mut usize,
+    ) -> impl Future<Output = Result<(), WriteError>> + Send;
 }
 
 /// Why something wasn't written, or perhaps not. Its text carries no credential.
@@ -101,7 +109,7 @@ pub(super) enum WriteError {
     /// None of it was written, and the source will not take it.
     #[error("{0}")]
     Refused(String),
-    /// Part of it was written, and the source will not take the rest.
+    /// Part of it was written, or may have been, and the source will not take the rest.
     #[error("{0}")]
     Partly(String),
     /// Any of it may have been written, or come to be there yet.

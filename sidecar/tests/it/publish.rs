@@ -1,5 +1,6 @@
 //! What applications publish through their sidecars, over every transport that it can be written to.
 
+mod large;
 mod limits;
 mod notices;
 

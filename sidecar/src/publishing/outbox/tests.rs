@@ -19,8 +19,10 @@ fn clear() -> Vec<Says> {
 
 /// Who says a batch, when, and its numbers.
 fn signed(batch: &Batch) -> (Arc<str>, u64, Vec<u64>) {
-    let first = &batch.envelopes[0];
-    assert!(batch.envelopes.iter().all(|e| (&e.publisher, e.start_ms) == (&first.publisher, first.start_ms)));
+    let first = &batch.envelopes()[0];
+    assert!(
+        batch.envelopes().iter().all(|e| (&e.publisher, e.start_ms) == (&first.publisher, first.start_ms))
+    );
     (Arc::clone(&first.publisher), first.start_ms, batch.sequences().collect())
 }
 
@@ -64,7 +66,7 @@ fn a_start_wins_over_all_that_was_said_and_heard_before() {
     let mut start = |now, heard| {
         let batch = number(&mut outbox, 1, now, heard);
         outbox.written(&batch, Tick(now));
-        (batch.envelopes[0].start_ms, batch.envelopes[0].sequence)
+        (batch.envelopes()[0].start_ms, batch.envelopes()[0].sequence)
     };
     assert_eq!(start(5000, 0), (5000, 1));
     assert_eq!(start(5001, 5400), (5401, 2), "heard from one whose clock is ahead");
@@ -86,7 +88,7 @@ fn silence_is_told_of_for_a_while_and_then_it_is_over() {
     let mut outbox = Outbox::default();
     assert_eq!((outbox.due(), outbox.notice(Says::Beat)), (None, None));
     let batch = number(&mut outbox, 1, 0, 0);
-    let name = Arc::clone(&batch.envelopes[0].publisher);
+    let name = Arc::clone(&batch.envelopes()[0].publisher);
     outbox.written(&batch, Tick(0));
     let mut now = Tick(0);
     for sequence in 2..2 + u64::from(BEATS) {
@@ -120,4 +122,19 @@ fn a_beat_that_was_not_written_takes_no_number_and_a_bye_is_said_once() {
     let bye = outbox.notice(Says::Bye).unwrap();
     outbox.unknown(bye, Tick(4000));
     assert_eq!((outbox.due(), outbox.in_doubt()), (None, None));
+}
+
+#[test]
+fn what_is_left_of_a_batch_has_its_numbers() {
+    let mut outbox = Outbox::default();
+    let mut batch = number(&mut outbox, 3, 1000, 0);
+    batch.advance(1);
+    assert_eq!((batch.sequences(), batch.envelopes().len(), batch.progress()), (2..=3, 2, (1, 3)));
+    outbox.unknown(batch.clone(), Tick(1000));
+    let mut rest = outbox.in_doubt().unwrap();
+    assert_eq!(rest, batch);
+    rest.advance(1);
+    assert_eq!((rest.sequences(), rest.progress()), (3..=3, (2, 3)));
+    outbox.written(&rest, Tick(1001));
+    assert_eq!(signed(&number(&mut outbox, 1, 1002, 0)).2, [4]);
 }

@@ -1,4 +1,5 @@
-//! Adds what is published to the one topic, by key: with several partitions each has its part of a batch.
+//! Adds what is published to the one topic, by key: with several partitions each has its part of a batch, and a large part is
+//! added by several calls.
 
 use std::{
     collections::BTreeMap,
@@ -35,12 +36,26 @@ pub(in crate::source) struct Topic {
 /// what is said of them.
 const LATELY: Duration = Duration::from_secs(10);
 
+/// Most bytes of what is added by one call, unless one message alone has more: the broker takes all of it as one batch of
+/// records, and none above its `message.max.bytes` (1 MiB by default).
+const CALL: usize = 512 << 10;
+
 /// Connections that write.
 pub(in crate::source) struct Adding {
     client: Client<System>,
     name: Arc<str>,
     /// The topic as it was told last, and when.
     told: Option<(Told, Instant)>,
+}
+
+/// What is added to a partition at once.
+#[derive(Debug, PartialEq, Eq)]
+struct Call {
+    partition: i32,
+    /// The place of its first message among all.
+    first: usize,
+    size: usize,
+    records: Vec<NewRecord>,
 }
 
 impl Topic {
@@ -66,31 +81,23 @@ impl Writer for Adding {
         true
     }
 
-    async fn write(&mut self, messages: &[Envelope]) -> Result<(), WriteError> {
+    async fn write(&mut self, messages: &[Envelope], done: &mut usize) -> Result<(), WriteError> {
         let topic = self.topic().await?;
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp_ms = i64::try_from(millis(wall)).unwrap_or(i64::MAX);
-        let mut parts: BTreeMap<i32, Vec<NewRecord>> = BTreeMap::new();
-        for message in messages {
+        let records = messages.iter().map(|message| {
             let record = record(message, timestamp_ms);
-            parts.entry(partition(&topic, record.key.as_ref())).or_default().push(record);
-        }
-        let mut written = false;
-        for (number, records) in parts {
+            (partition(&topic, record.key.as_ref()), record)
+        });
+        let mut calls = calls(records).into_iter().peekable();
+        while let Some(call) = calls.next() {
+            let number = call.partition;
             let to = topic.topic_partitions().find(|to| to.partition.number == number);
-            let to = to.ok_or_else(|| WriteError::Unavailable(format!("no partition {number} is told of")));
-            let tried = match to {
-                Ok(to) => self.client.produce(&to, &records).await.map(drop).map_err(meaning),
-                Err(error) => Err(error),
-            };
-            tried.map_err(|error| match error {
-                WriteError::Refused(why) if written => {
-                    WriteError::Partly(format!("other partitions have their part of it: {why}"))
-                }
-                WriteError::Unavailable(why) if written => WriteError::Unknown(why),
-                error => error,
-            })?;
-            written = true;
+            let to =
+                to.ok_or_else(|| WriteError::Unavailable(format!("no partition {number} is told of")))?;
+            self.client.produce(&to, &call.records).await.map_err(meaning)?;
+            // All before the next one's first message is in those that were made.
+            *done = calls.peek().map_or(messages.len(), |next| next.first);
         }
         Ok(())
     }
@@ -122,6 +129,32 @@ fn partition(topic: &Told, key: Option<&Bytes>) -> i32 {
     key.zip(count).map_or(0, |(key, count)| partition_of(key, count))
 }
 
+/// What is added by which call: the order of each partition's records is kept, and calls are in the order of their first
+/// messages, so that what is there soon is all from the first on.
+fn calls(records: impl Iterator<Item = (i32, NewRecord)>) -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    // Each partition's last one.
+    let mut last = BTreeMap::new();
+    for (first, (partition, record)) in records.enumerate() {
+        let size = size(&record);
+        let found = last.get(&partition).and_then(|at: &usize| calls.get_mut(*at));
+        if let Some(call) = found.filter(|call| call.size + size <= CALL) {
+            call.size += size;
+            call.records.push(record);
+        } else {
+            last.insert(partition, calls.len());
+            calls.push(Call { partition, first, size, records: vec![record] });
+        }
+    }
+    calls
+}
+
+fn size(record: &NewRecord) -> usize {
+    let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = record.headers.iter().map(|(name, value)| name.len() + of(value));
+    of(&record.key) + of(&record.value) + headers.sum::<usize>()
+}
+
 fn record(message: &Envelope, timestamp_ms: i64) -> NewRecord {
     let parts = apart(message);
     let headers =
@@ -146,3 +179,6 @@ fn not_written(error: &KafkaError) -> WriteError {
         _ => WriteError::Unavailable(text),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Writer for Publishing {
         self.link.is_unbroken()
     }
 
-    async fn write(&mut self, messages: &[Envelope]) -> Result<(), WriteError> {
+    async fn write(&mut self, messages: &[Envelope], _done: &mut usize) -> Result<(), WriteError> {
         let payloads = messages.iter().map(|message| self.payload(message));
         // Before anything is sent.
         let payloads: Vec<_> = payloads.collect::<Result<_, _>>()?;

@@ -84,18 +84,13 @@ impl Writer for Adding {
         self.link.is_unbroken()
     }
 
-    async fn write(&mut self, messages: &[Envelope]) -> Result<(), WriteError> {
+    async fn write(&mut self, messages: &[Envelope], done: &mut usize) -> Result<(), WriteError> {
         let payloads = messages.iter().map(|message| self.payload(message));
         // Before anything is sent.
         let payloads: Vec<_> = payloads.collect::<Result<_, _>>()?;
-        for (sent, (message, payload)) in messages.iter().zip(payloads).enumerate() {
-            self.add(message, payload).await.map_err(|error| match error {
-                WriteError::Refused(why) if sent > 0 => {
-                    WriteError::Partly(format!("it has the first {sent} of {}: {why}", messages.len()))
-                }
-                WriteError::Unavailable(why) if sent > 0 => WriteError::Unknown(why),
-                error => error,
-            })?;
+        for (message, payload) in messages.iter().zip(payloads) {
+            self.add(message, payload).await?;
+            *done += 1;
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ impl Writer for Publishing {
         self.session.is_open()
     }
 
-    async fn write(&mut self, messages: &[Envelope]) -> Result<(), WriteError> {
+    async fn write(&mut self, messages: &[Envelope], _done: &mut usize) -> Result<(), WriteError> {
         let payload = |message| {
             let bytes = whole(message).ok_or_else(|| WriteError::Refused("a value isn't JSON".to_owned()))?;
             String::from_utf8(bytes)

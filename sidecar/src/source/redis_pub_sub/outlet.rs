@@ -37,7 +37,7 @@ impl Writer for Publishing {
         self.link.is_open()
     }
 
-    async fn write(&mut self, messages: &[Envelope]) -> Result<(), WriteError> {
+    async fn write(&mut self, messages: &[Envelope], _done: &mut usize) -> Result<(), WriteError> {
         let mut pipe = redis::pipe();
         // All or none: no number is heard without those before it. A replica takes messages as well, and hands them to nobody.
         pipe.atomic().cmd("ROLE");

@@ -35,7 +35,7 @@ impl Writer for Adding {
         self.link.is_open()
     }
 
-    async fn write(&mut self, messages: &[Envelope]) -> Result<(), WriteError> {
+    async fn write(&mut self, messages: &[Envelope], _done: &mut usize) -> Result<(), WriteError> {
         let mut pipe = redis::pipe();
         // All or none: no number is there without those before it.
         pipe.atomic();
