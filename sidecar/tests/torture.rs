@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use freshet_e2e::torture::faults::Fault;
-use freshet_e2e::torture::{self, Options};
+use freshet_e2e::torture::{self, Options, Source, Transport};
 
 /// Those that need no new start of a Debezium, which is most of what the others take.
-const FAULTS: [&str; 10] = [
+const FAULTS: &[&str] = &[
     "kill-sidecar",
     "pause-redis",
     "half-open",
@@ -19,16 +19,47 @@ const FAULTS: [&str; 10] = [
     "huge-transaction",
 ];
 
-#[test]
-fn nothing_stale_lost_or_backwards_comes_of_faults() {
-    // This seed draws a stream per table for Postgres, and one for all of MariaDB's.
-    let mut options = Options::new(env!("CARGO_BIN_EXE_freshet-sidecar").into(), 11, Duration::from_secs(30));
-    options.faults = FAULTS.iter().map(|name| Fault::named(name).unwrap()).collect();
+/// Where nothing is kept of what is said.
+const SAID: &[&str] =
+    &["partition", "pause-sidecar", "kill-server", "lost-message", "said-truncate", "said-key-swaps"];
+
+/// Where the database says it.
+const NOTIFIED: &[&str] =
+    &["cut", "kill-postgres", "said-truncate", "said-key-swaps", "said-huge-transaction"];
+
+/// Makes each of these faults once, at least.
+fn torture(seed: u64, transport: Transport, sources: &[Source], faults: &[&str]) {
+    let mut options =
+        Options::new(env!("CARGO_BIN_EXE_freshet-sidecar").into(), seed, Duration::from_secs(15));
+    options.transport = transport;
+    options.sources = sources.to_vec();
+    options.faults = faults.iter().map(|name| Fault::named(name).unwrap()).collect();
     options.huge = 2_000;
-    options.least = FAULTS.len();
+    options.least = faults.len();
     let report = torture::run(&options).unwrap();
     assert!(report.is_clean(), "{report}");
     println!("{report}");
     assert!(report.operations.transactions > 100 && report.operations.hits > 1000, "{report}");
-    assert!(report.audited > 1000 && report.faults.len() == FAULTS.len(), "{report}");
+    assert!(report.audited > 500 * sources.len() && report.faults.len() == faults.len(), "{report}");
+}
+
+#[test]
+fn nothing_stale_lost_or_backwards_comes_of_faults() {
+    // This seed draws a stream per table for Postgres, and one for all of MariaDB's.
+    torture(11, Transport::RedisStream, &[Source::Postgres, Source::MariaDb], FAULTS);
+}
+
+#[test]
+fn nor_over_channels_of_redis() {
+    torture(12, Transport::RedisPubSub, &[Source::Postgres], SAID);
+}
+
+#[test]
+fn nor_over_subjects_of_nats() {
+    torture(13, Transport::Nats, &[Source::Postgres], SAID);
+}
+
+#[test]
+fn nor_over_notifications_of_postgres() {
+    torture(14, Transport::PostgresNotify, &[Source::Postgres], NOTIFIED);
 }

@@ -53,6 +53,12 @@ enum Carrier {
     NatsJetStream,
     /// Topics of Kafka.
     Kafka,
+    /// Channels of Redis.
+    RedisPubSub,
+    /// Subjects of NATS.
+    Nats,
+    /// PostgreSQL's NOTIFY.
+    PostgresNotify,
 }
 
 /// Runs it, prints what it came to, and fails if there were violations.
@@ -69,6 +75,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Carrier::RedisStream => Transport::RedisStream,
         Carrier::NatsJetStream => Transport::NatsJetStream,
         Carrier::Kafka => Transport::Kafka,
+        Carrier::RedisPubSub => Transport::RedisPubSub,
+        Carrier::Nats => Transport::Nats,
+        Carrier::PostgresNotify => Transport::PostgresNotify,
     };
     if let Some(database) = args.only {
         options.sources = vec![match database {

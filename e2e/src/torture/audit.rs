@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use super::app::{Filled, Got, Place};
+use super::layout;
 use super::ledger::{Read, Rule, Value, Violation};
 use super::recovery::wall_ms;
 use super::shape::Cache;
@@ -15,8 +16,8 @@ use super::stage::Stage;
 use super::world::{PATIENCE, SIDECARS, World};
 use crate::process::until;
 
-/// How long fills may be held off after the last change: the binding's `readLag`, and some more.
-const HELD_OFF: Duration = Duration::from_millis(400);
+/// How much longer than the binding's `readLag` fills may be held off after the last change.
+const HELD_OFF: Duration = Duration::from_millis(100);
 
 /// Of a hundred values that were filled while all was quiet, so many have to be hits.
 const FILLED: usize = 95;
@@ -89,7 +90,7 @@ fn settle(world: &mut World) -> Result<()> {
         Ok(())
     })?;
     // A change's delivery and its visibility are apart for as long as the contract says, and that is time.
-    thread::sleep(HELD_OFF);
+    thread::sleep(layout::read_lag(world.transport) + HELD_OFF);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How the databases' streams are laid out: drawn from the seed, and said to the sidecars.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::carrier::Transport;
 use super::shape::{Cache, Source, Table};
@@ -16,12 +17,14 @@ pub(crate) fn draw(transport: Transport, sources: &[Source], random: &mut Random
 }
 
 /// A layout, for people.
-pub(crate) fn told(transport: Transport, source: Source, routing: Routing) -> String {
+pub(crate) fn told(transport: Transport, source: Source, routing: Option<Routing>) -> String {
     match (transport, routing) {
         (Transport::NatsJetStream, _) => format!("{source} in a stream of subjects"),
         (Transport::Kafka, _) => format!("{source} in one topic"),
-        (_, Routing::OneStream) => format!("{source} in one stream"),
-        (_, Routing::PerTable) => format!("{source} in a stream per table"),
+        (Transport::RedisPubSub | Transport::PostgresNotify, _) => format!("{source} on a channel"),
+        (Transport::Nats, _) => format!("{source} under a subject"),
+        (_, None | Some(Routing::OneStream)) => format!("{source} in one stream"),
+        (_, Some(Routing::PerTable)) => format!("{source} in a stream per table"),
     }
 }
 
@@ -29,6 +32,18 @@ pub(crate) fn told(transport: Transport, source: Source, routing: Routing) -> St
 pub(crate) fn binding(transport: Transport, link: SocketAddr, layout: &[(Source, Routing)]) -> String {
     // Without keys in its entries, it is the binding that says which columns they are.
     let key = if transport.has_keys() { "" } else { ", key: [{column: id}]" };
+    let hydrate = if transport.keeps() { ", onChange: Hydrate" } else { "" };
+    // Over channels and subjects nothing tells how far a database is: what is vouched for is that nothing that was said was
+    // missed, and that needs no bound.
+    let freshness = match transport {
+        Transport::RedisPubSub | Transport::Nats => String::new(),
+        _ => format!(
+            "  freshness: {{maxStaleness: {}ms, heartbeat: Database, readLag: {}ms, clockSkew: {}ms}}\n",
+            MAX_STALENESS.as_millis(),
+            read_lag(transport).as_millis(),
+            CLOCK_SKEW.as_millis()
+        ),
+    };
     let (mut sources, mut caches) = (Vec::new(), Vec::new());
     for (source, routing) in layout {
         let name = source.name();
@@ -37,7 +52,7 @@ pub(crate) fn binding(transport: Transport, link: SocketAddr, layout: &[(Source,
         for cache in Cache::ALL {
             let what = match cache {
                 Cache::Items => format!("table: {}{key}", Table::Item.name()),
-                Cache::Rows => format!("table: {}{key}, onChange: Hydrate", Table::Item.name()),
+                Cache::Rows => format!("table: {}{key}{hydrate}", Table::Item.name()),
                 Cache::Notes => format!("table: {}{key}", Table::Note.name()),
                 Cache::Scraps => format!("table: {}{key}", Table::Scrap.name()),
                 Cache::Sums => format!("dependsOn: [{}, {}]", Table::Note.name(), Table::Scrap.name()),
@@ -48,10 +63,17 @@ pub(crate) fn binding(transport: Transport, link: SocketAddr, layout: &[(Source,
     let (sources, caches) = (sources.concat(), caches.concat());
     format!(
         "apiVersion: freshet.dev/v1alpha1\nkind: CacheBinding\nmetadata: {{name: torture}}\nspec:\n  sources:\n{sources}  \
-         caches:\n{caches}  freshness: {{maxStaleness: {}ms, heartbeat: Database, readLag: 300ms, clockSkew: {}ms}}\n",
-        MAX_STALENESS.as_millis(),
-        CLOCK_SKEW.as_millis()
+         caches:\n{caches}{freshness}"
     )
+}
+
+/// How long a change's delivery and its visibility may be apart, by that binding.
+pub(crate) fn read_lag(transport: Transport) -> Duration {
+    match transport {
+        // The default.
+        Transport::RedisPubSub | Transport::Nats => Duration::from_secs(1),
+        _ => Duration::from_millis(300),
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod report;
 mod session;
 mod shape;
 mod stage;
+mod teller;
 mod world;
 mod writer;
 
@@ -36,6 +37,7 @@ use faults::Fault;
 use reader::Reader;
 use shape::WRITERS;
 use stage::Stage;
+use teller::Teller;
 use world::{BOUND, PATIENCE, SIDECARS, World};
 use writer::{Request, Writer};
 
@@ -89,20 +91,21 @@ impl Options {
 pub fn run(options: &Options) -> Result<Report> {
     let started = Instant::now();
     let random = Random::new(options.seed);
-    let faults: Vec<Fault> = options
-        .faults
-        .iter()
-        .copied()
-        .filter(|fault| fault.fits(&options.sources, options.transport))
-        .collect();
+    let transport = options.transport;
+    let sources: Vec<Source> =
+        options.sources.iter().copied().filter(|source| transport.carries(*source)).collect();
+    ensure!(!sources.is_empty(), "none of the databases goes over {}", transport.name());
+    let options = &Options { sources, ..options.clone() };
+    let faults: Vec<Fault> =
+        options.faults.iter().copied().filter(|fault| fault.fits(&options.sources, transport)).collect();
     ensure!(
         !faults.is_empty(),
         "none of the faults can be done to these databases over {}",
-        options.transport.name()
+        transport.name()
     );
     let tell = |what: &str| eprintln!("{:>10.1} s  {what}", started.elapsed().as_secs_f64());
-    let mut world = World::start(&options.sidecar, options.transport, &options.sources, &mut random.fork(1))?;
-    tell(&format!("databases, Debeziums, {} and sidecars run", world.carrier.told()));
+    let mut world = World::start(&options.sidecar, transport, &options.sources, &mut random.fork(1))?;
+    tell(&format!("databases, {} and sidecars run", world.carrier.told()));
     let stage = Arc::new(Stage::new(SIDECARS, Some(BOUND)));
     stage.report(writer::announce_probes(&stage));
     let (mut writers, mut asked) = (Vec::new(), HashMap::<Source, SyncSender<Request>>::new());
@@ -112,7 +115,10 @@ pub fn run(options: &Options) -> Result<Report> {
         for number in 0..WRITERS {
             let (ask, requests) = sync_channel(1);
             let random = random.fork(100 + 10 * index as u64 + u64::from(number));
-            let mut writer = Writer::new(Arc::clone(&stage), door, number, random, requests);
+            let teller = world
+                .saying(door.source)
+                .map(|saying| Teller::start(&stage, saying, format!("{}-{number}", door.source.name())));
+            let mut writer = Writer::new(Arc::clone(&stage), door, number, random, requests, teller);
             writer.begin().context("the first rows")?;
             if number == 0 {
                 asked.insert(door.source, ask);
@@ -124,7 +130,7 @@ pub fn run(options: &Options) -> Result<Report> {
     }
     tell("the first rows are written");
     world.await_pipeline(recovery::wall_ms())?;
-    tell("heartbeats come through");
+    tell("changes come through");
     world.await_fresh(&stage, PATIENCE).context("before anything was done")?;
     tell("every sidecar is fresh and takes fills; faults are counted from here");
     let readers: Vec<_> = (0..SIDECARS)

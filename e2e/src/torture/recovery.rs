@@ -94,7 +94,7 @@ impl World {
     /// Whether heartbeats are missing in a stream between this one and its end: each is one more than the one before it,
     /// or has come before.
     pub(crate) fn lacks_beats(&self, pipeline: &Pipeline, (entry, beat): &(Entry, Beat)) -> Result<bool> {
-        let later = self.carrier().after(&pipeline.beats(), &entry.mark)?;
+        let later = self.keeper()?.after(&pipeline.beats(), &entry.mark)?;
         let later = later.iter().filter_map(Entry::beat).map(|beat| beat.number);
         let numbers: Vec<u64> = [beat.number].into_iter().chain(later).collect();
         Ok(numbers.windows(2).any(|pair| pair[1] > pair[0] + 1))
@@ -106,7 +106,7 @@ impl World {
         let mut before = None;
         // There may be a whole huge transaction between two of them.
         for most in [200, 2000, 20_000, 20_000] {
-            let entries = self.carrier().newest(&stream, before.as_deref(), most)?;
+            let entries = self.keeper()?.newest(&stream, before.as_deref(), most)?;
             let Some(last) = entries.last() else { break };
             before = Some(last.mark.clone());
             let found = entries.into_iter().find_map(|entry| entry.beat().map(|beat| (entry, beat)));
@@ -173,7 +173,8 @@ impl World {
         };
         let mut about = Vec::new();
         for stream in pipeline.streams() {
-            let entries = self.carrier().newest(&stream, None, 3000).unwrap_or_default();
+            let entries = self.keeper().and_then(|carrier| carrier.newest(&stream, None, 3000));
+            let entries = entries.unwrap_or_default();
             about.extend(entries.iter().filter_map(|entry| entry.about(id)).take(8));
         }
         about

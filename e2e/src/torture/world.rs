@@ -7,7 +7,8 @@
 //! MariaDB ──log─► Debezium ─sink─►┘           └─link─► sidecar 2
 //! ```
 //!
-//! The carrier is a Redis with a replica, a NATS or a Kafka.
+//! The carrier is a Redis with a replica, a NATS or a Kafka. Where it keeps nothing there is no Debezium: whoever writes says
+//! what he has committed, or the database's triggers do.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,8 +16,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use freshet_crds::manifest;
 
-use super::carrier::{Carrier, Carries, Servers, Transport, Ways};
+use super::carrier::{Carrier, Carries, Keeps, Saying, Servers, Transport, Ways};
 use super::layout;
 use super::session::Door;
 use super::shape::{Source, Table};
@@ -63,6 +65,8 @@ pub(crate) struct World {
     pub(crate) postgres: Postgres,
     pub(crate) mariadb: MariaDb,
     pub(crate) carrier: Carrier,
+    pub(crate) transport: Transport,
+    sources: Vec<Source>,
     /// How often a Debezium had to be started again because it didn't come back by itself.
     pub(crate) revived: u32,
 }
@@ -76,7 +80,7 @@ impl World {
         random: &mut Random,
     ) -> Result<Self> {
         let (postgres, mariadb) = both(Postgres::start, MariaDb::start)?;
-        let (carrier, Ways { links, sinks }) = Carrier::start(transport, SIDECARS, sources)?;
+        let (carrier, Ways { links, sinks }) = Carrier::start(transport, SIDECARS, sources, &postgres)?;
         for source in sources {
             match source {
                 Source::Postgres => postgres.execute(&tables(*source))?,
@@ -85,29 +89,42 @@ impl World {
         }
         let layout = layout::draw(transport, sources, random);
         let pipelines = thread::scope(|scope| {
+            // Without a sink there is no Debezium.
             let starts: Vec<_> = layout
                 .iter()
                 .zip(sinks)
                 .map(|((source, routing), sink)| {
-                    let (postgres, mariadb, carrier) = (&postgres, &mariadb, carrier.any());
+                    let (postgres, mariadb) = (&postgres, &mariadb);
+                    let carrier = carrier.keeper();
                     let start = Start { source: *source, routing: *routing, transport, sink };
-                    scope.spawn(move || start.pipeline(postgres, mariadb, carrier))
+                    scope.spawn(move || start.pipeline(postgres, mariadb, carrier?))
                 })
                 .collect();
             let joined =
                 starts.into_iter().map(|start| start.join().map_err(|_| anyhow!("a start panicked"))?);
             joined.collect::<Result<Vec<_>>>()
         })?;
+        let binding = |link: &Proxy| layout::binding(transport, link.address(), &layout);
+        if transport == Transport::PostgresNotify {
+            let read = manifest::read(&binding(&links[0]))?.binding();
+            let binding = read.map_err(|invalid| anyhow!("the binding: {invalid:?}"))?;
+            postgres.execute(&freshet_debezium::triggers(&binding, None)?)?;
+        }
         let sidecars = links.iter().map(|link| {
-            let binding = layout::binding(transport, link.address(), &layout);
-            Sidecar::builder(executable, &binding).env("RUST_BACKTRACE", "1").start()
+            let builder = Sidecar::builder(executable, &binding(link)).env("RUST_BACKTRACE", "1");
+            let url = format!("postgres://postgres@{}/postgres", link.address());
+            let name = Source::Postgres.name();
+            let is_notified = transport == Transport::PostgresNotify;
+            let builder = if is_notified { builder.secret(name, "url", &url) } else { builder };
+            builder.start()
         });
         let sidecars = sidecars.collect::<Result<Vec<_>>>()?;
-        Ok(Self { sidecars, links, pipelines, postgres, mariadb, carrier, revived: 0 })
+        let sources = sources.to_vec();
+        Ok(Self { sidecars, links, pipelines, postgres, mariadb, carrier, transport, sources, revived: 0 })
     }
 
     pub(crate) fn sources(&self) -> Vec<Source> {
-        self.pipelines.iter().map(|pipeline| pipeline.source).collect()
+        self.sources.clone()
     }
 
     pub(crate) fn doors(&self) -> Vec<Door> {
@@ -121,6 +138,19 @@ impl World {
     /// What can be asked of the carrier, whichever it is.
     pub(crate) fn carrier(&self) -> &dyn Carries {
         self.carrier.any()
+    }
+
+    /// The same, of a carrier that keeps what it carries.
+    pub(crate) fn keeper(&self) -> Result<&dyn Keeps> {
+        self.carrier.keeper()
+    }
+
+    /// Where whoever writes to a database says what he has committed, if nobody else does.
+    pub(crate) fn saying(&self, source: Source) -> Option<Saying> {
+        match &self.carrier {
+            Carrier::Ether(ether) => ether.saying(source),
+            Carrier::Redis(_) | Carrier::JetStream(_) | Carrier::Kafka(_) => None,
+        }
     }
 
     /// The Redis servers, where they are the carrier.
@@ -205,7 +235,7 @@ struct Start {
 }
 
 impl Start {
-    fn pipeline(self, postgres: &Postgres, mariadb: &MariaDb, carrier: &dyn Carries) -> Result<Pipeline> {
+    fn pipeline(self, postgres: &Postgres, mariadb: &MariaDb, carrier: &dyn Keeps) -> Result<Pipeline> {
         let Self { source, routing, transport, sink } = self;
         let port = match source {
             Source::Postgres => postgres.port(),
@@ -285,6 +315,8 @@ impl Pipeline {
             Transport::RedisStream | Transport::Kafka => self.debezium.settings().stream(topic),
             // All topics are subjects of one stream.
             Transport::NatsJetStream => self.source.name().to_owned(),
+            // They have no pipeline.
+            Transport::RedisPubSub | Transport::Nats | Transport::PostgresNotify => String::new(),
         }
     }
 }

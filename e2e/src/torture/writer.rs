@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::ledger::{Outcome, Violation};
+use super::ledger::{Outcome, Rule, Violation};
 use super::plan::{self, Change, Values};
 use super::session::{Door, Session};
 use super::shape::{HUGE, Key, PROBE, Rows, Source, Subject, Table};
 use super::stage::{Stage, bump};
+use super::teller::{self, Teller};
 use crate::random::Random;
 
 /// The pause between two transactions of a writer, at most, in milliseconds.
@@ -29,6 +30,8 @@ pub(crate) enum Deed {
     Redefine,
     /// A transaction of so many rows.
     Huge(u32),
+    /// Writes, and what is said of it is lost.
+    Unsaid,
 }
 
 /// A [`Deed`] and where to tell that it is done.
@@ -44,6 +47,10 @@ pub(crate) struct Writer {
     session: Option<Session>,
     requests: Receiver<Request>,
     redefined: bool,
+    /// Says what was committed, where nobody else does.
+    teller: Option<Teller>,
+    /// Nobody hears what is said next.
+    unheard: bool,
 }
 
 impl Writer {
@@ -53,9 +60,21 @@ impl Writer {
         number: u32,
         random: Random,
         requests: Receiver<Request>,
+        teller: Option<Teller>,
     ) -> Self {
-        let (values, rows) = (Values::of(number), Rows::new());
-        Self { stage, door, number, random, values, rows, session: None, requests, redefined: false }
+        Self {
+            stage,
+            door,
+            number,
+            random,
+            values: Values::of(number),
+            rows: Rows::new(),
+            session: None,
+            requests,
+            redefined: false,
+            teller,
+            unheard: false,
+        }
     }
 
     /// Writes every row once, so that there is something to begin with.
@@ -97,6 +116,15 @@ impl Writer {
             Deed::Swaps => {
                 let changes = plan::swaps(self.number, &self.rows, &mut self.values);
                 self.commit(&changes)
+            }
+            Deed::Unsaid => {
+                let ids = Table::Item.ids(self.number);
+                let changes: Vec<_> =
+                    ids.into_iter().map(|id| Change::Put(Table::Item, id, self.values.next())).collect();
+                self.unheard = true;
+                let written = self.commit(&changes);
+                self.unheard = false;
+                written
             }
             Deed::Redefine => {
                 let how = if self.redefined { "DROP COLUMN extra" } else { "ADD COLUMN extra INT DEFAULT 7" };
@@ -160,6 +188,15 @@ impl Writer {
                 if self.resolve(&difference)? { Ok(()) } else { Err(error) }
             }
         };
+        if let (Ok(()), Some(teller)) = (&happened, &self.teller) {
+            let was_there = |table, id| self.rows.contains_key(&(table, id));
+            let truncated = changes.contains(&Change::Truncate);
+            let whole = (!further.is_empty()).then_some(Table::Scrap);
+            let says = teller::says(&difference, was_there, truncated, whole);
+            if let Err(error) = teller.tell(says, self.unheard) {
+                stage.report([Violation::new(Rule::World, stage.now(), format!("{error:#}"))]);
+            }
+        }
         let now = stage.now();
         let outcome = if happened.is_ok() { Outcome::Committed(now) } else { Outcome::Aborted };
         let violations = stage.ledger().settle(ticket, outcome, now);

@@ -3,6 +3,7 @@
 mod credentials;
 mod operations;
 mod program;
+mod publisher;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -28,6 +29,7 @@ pub use async_nats::jetstream::stream::{
 };
 pub use operations::{Heard, Stored, Subscription};
 pub use program::{VERSION, program};
+pub use publisher::Publisher;
 
 /// How long a server may take to answer after its start.
 const START: Duration = Duration::from_secs(10);

@@ -246,7 +246,7 @@ impl Nats {
 }
 
 /// Returns when the server has all that the client has said.
-async fn arrive(client: &Client) -> Result<()> {
+pub(super) async fn arrive(client: &Client) -> Result<()> {
     // It says it to ourselves, too, after all before it; a flush only hands it to the network.
     let inbox = client.new_inbox();
     let mut echo = client.subscribe(inbox.clone()).await?;
@@ -254,7 +254,7 @@ async fn arrive(client: &Client) -> Result<()> {
     echo.next().await.context("the connection has ended").map(drop)
 }
 
-fn bounded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) fn bounded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = RUNTIME.as_ref().map_err(|error| anyhow::anyhow!("no runtime: {error}"))?;
     runtime.block_on(async { timeout(CALL, work).await })?
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{Carries, Entry, Newest};
+use super::{Carries, Entry, Keeps, Newest};
 use crate::process::debezium::{Settings, Sink};
 use crate::process::nats::{Stored, StreamConfig};
 use crate::process::{Child, Nats};
@@ -59,6 +59,21 @@ impl Streams {
 }
 
 impl Carries for Streams {
+    fn first_word(&self) -> &'static [u8] {
+        // The server says who it is as soon as somebody comes.
+        &[]
+    }
+
+    fn process(&mut self) -> Option<&mut Child> {
+        Some(self.nats.process())
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.nats.restart()
+    }
+}
+
+impl Keeps for Streams {
     fn sink(&self) -> Sink<'_> {
         (&self.nats).into()
     }
@@ -68,11 +83,6 @@ impl Carries for Streams {
             .set("debezium.sink.nats-jetstream.url", &format!("nats://{sink}"))
             .set("debezium.sink.nats-jetstream.stream-name", source.name())
             .set("debezium.sink.nats-jetstream.create-stream", "false")
-    }
-
-    fn first_word(&self) -> &'static [u8] {
-        // The server says who it is as soon as somebody comes.
-        &[]
     }
 
     fn added(&self, stream: &str) -> Result<u64> {
@@ -86,14 +96,6 @@ impl Carries for Streams {
 
     fn newest(&self, stream: &str, before: Option<&str>, most: usize) -> Result<Vec<Entry>> {
         newest(&self.nats, stream, before, most)
-    }
-
-    fn process(&mut self) -> &mut Child {
-        self.nats.process()
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        self.nats.restart()
     }
 }
 

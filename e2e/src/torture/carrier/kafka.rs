@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::{Carries, Entry, Newest, Ways};
+use super::{Carries, Entry, Keeps, Newest, Ways};
 use crate::process::debezium::{Settings, Sink};
 use crate::process::kafka::Record;
 use crate::process::{Child, Kafka};
@@ -69,6 +69,20 @@ impl Topics {
 }
 
 impl Carries for Topics {
+    fn first_word(&self) -> &'static [u8] {
+        API_VERSIONS
+    }
+
+    fn process(&mut self) -> Option<&mut Child> {
+        Some(self.kafka.process())
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.kafka.restart()
+    }
+}
+
+impl Keeps for Topics {
     fn sink(&self) -> Sink<'_> {
         (&self.kafka).into()
     }
@@ -82,10 +96,6 @@ impl Carries for Topics {
             .set(&producer("reconnect.backoff.max.ms"), "500")
     }
 
-    fn first_word(&self) -> &'static [u8] {
-        API_VERSIONS
-    }
-
     fn added(&self, stream: &str) -> Result<u64> {
         Ok(u64::try_from(self.kafka.offsets(stream, PARTITION)?.1)?)
     }
@@ -97,14 +107,6 @@ impl Carries for Topics {
 
     fn newest(&self, stream: &str, before: Option<&str>, most: usize) -> Result<Vec<Entry>> {
         newest(&self.kafka, stream, before, most)
-    }
-
-    fn process(&mut self) -> &mut Child {
-        self.kafka.process()
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        self.kafka.restart()
     }
 }
 

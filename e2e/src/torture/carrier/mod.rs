@@ -4,21 +4,23 @@
 //! sidecar or a Debezium is cut off from it.
 
 mod entry;
+mod ether;
 mod jet_stream;
 mod kafka;
 mod redis;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::shape::Source;
 use crate::process::debezium::{Routing, Settings, Sink};
-use crate::process::{Child, Debezium, Proxy};
+use crate::process::{Child, Debezium, Nats, Postgres, Proxy, Redis};
 
 pub(crate) use entry::{Beat, Entry};
+pub(crate) use ether::{Ether, Saying, Voice};
 pub(crate) use jet_stream::Streams;
 pub(crate) use kafka::{PARTITION, Topics};
 pub(crate) use redis::Servers;
@@ -33,6 +35,12 @@ pub enum Transport {
     NatsJetStream,
     /// A topic with one partition of a Kafka for each database.
     Kafka,
+    /// A channel of a Redis for each database: whoever writes says what he has committed.
+    RedisPubSub,
+    /// A subject of a NATS for each database, likewise.
+    Nats,
+    /// A channel of PostgreSQL itself, on which its triggers say so.
+    PostgresNotify,
 }
 
 /// The server that carries everything.
@@ -40,6 +48,7 @@ pub(crate) enum Carrier {
     Redis(Servers),
     JetStream(Streams),
     Kafka(Topics),
+    Ether(Ether),
 }
 
 /// The proxies before a carrier.
@@ -52,14 +61,36 @@ pub(crate) struct Ways {
 
 /// What every carrier can be asked and told.
 pub(crate) trait Carries: Sync {
+    /// What a client has to say before it hears anything. Nothing, where the server speaks first.
+    fn first_word(&self) -> &'static [u8];
+
+    /// The process that sidecars read from, if it is one of its own.
+    fn process(&mut self) -> Option<&mut Child>;
+
+    /// Starts that process again, after it has ended, with what it keeps.
+    fn restart(&mut self) -> Result<()>;
+
+    /// Lets every process go on that was stopped.
+    fn resume(&mut self) {
+        // One that runs is resumed without effect; one that has ended is told by what comes next.
+        if let Some(process) = self.process() {
+            let _ = process.resume();
+        }
+    }
+
+    /// Proxies within it.
+    fn proxies(&self) -> Vec<&Proxy> {
+        Vec::new()
+    }
+}
+
+/// What a carrier can be asked and told that keeps what Debeziums write to it.
+pub(crate) trait Keeps: Carries {
     /// What a Debezium writes to.
     fn sink(&self) -> Sink<'_>;
 
     /// What a source's Debezium is told besides, so that it goes by the proxy at `sink`.
     fn settings(&self, settings: Settings, source: Source, sink: SocketAddr) -> Settings;
-
-    /// What a client has to say before it hears anything. Nothing, where the server speaks first.
-    fn first_word(&self) -> &'static [u8];
 
     /// How many entries were added to a stream over its life.
     fn added(&self, stream: &str) -> Result<u64>;
@@ -72,23 +103,6 @@ pub(crate) trait Carries: Sync {
 
     /// Removes entries from before this time, in milliseconds since 1970, where the server doesn't do that by itself.
     fn trim(&self, _stream: &str, _before_ms: u64) {}
-
-    /// The process that Debeziums write to and sidecars read from.
-    fn process(&mut self) -> &mut Child;
-
-    /// Starts that process again, after it has ended, with what it keeps.
-    fn restart(&mut self) -> Result<()>;
-
-    /// Lets every process go on that was stopped.
-    fn resume(&mut self) {
-        // One that runs is resumed without effect; one that has ended is told by what comes next.
-        let _ = self.process().resume();
-    }
-
-    /// Proxies within it.
-    fn proxies(&self) -> Vec<&Proxy> {
-        Vec::new()
-    }
 
     /// The file in which a Debezium keeps how tables looked, where its database needs that.
     fn history(&self, debezium: &Debezium) -> PathBuf {
@@ -107,7 +121,7 @@ pub(crate) trait Carries: Sync {
         match offsets {
             None => fs::remove_file(&file),
             Some(Offsets::File(bytes)) => fs::write(&file, bytes),
-            Some(Offsets::Hash(_)) => anyhow::bail!("offsets of another carrier"),
+            Some(Offsets::Hash(_)) => bail!("offsets of another carrier"),
         }
         .with_context(|| format!("changing {}", file.display()))
     }
@@ -133,14 +147,29 @@ impl Transport {
             Self::RedisStream => "redisStream",
             Self::NatsJetStream => "natsJetStream",
             Self::Kafka => "kafka",
+            Self::RedisPubSub => "redisPubSub",
+            Self::Nats => "nats",
+            Self::PostgresNotify => "postgresNotify",
         }
+    }
+
+    /// Whether it keeps what went over it, so that Debezium writes to it. Over any other it is said what is void, once.
+    #[must_use]
+    pub fn keeps(self) -> bool {
+        matches!(self, Self::RedisStream | Self::NatsJetStream | Self::Kafka)
+    }
+
+    /// Whether changes of this database can go over it.
+    #[must_use]
+    pub fn carries(self, source: Source) -> bool {
+        self != Self::PostgresNotify || source == Source::Postgres
     }
 
     /// How a source's streams are laid out over it, where there is no choice: NATS has all subjects of a stream in one
     /// order, and in Kafka heartbeats need one.
     pub(crate) fn routing(self, drawn: Routing) -> Routing {
         match self {
-            Self::RedisStream => drawn,
+            Self::RedisStream | Self::RedisPubSub | Self::Nats | Self::PostgresNotify => drawn,
             Self::NatsJetStream => Routing::PerTable,
             Self::Kafka => Routing::OneStream,
         }
@@ -159,6 +188,13 @@ impl Transport {
             }
             Self::NatsJetStream => format!("natsJetStream: {{url: 'nats://{link}', stream: {name}}}"),
             Self::Kafka => format!("kafka: {{brokers: ['{link}'], topic: {name}.cdc}}"),
+            Self::RedisPubSub => format!("redisPubSub: {{url: 'redis://{link}', channel: {name}}}"),
+            Self::Nats => format!("nats: {{url: 'nats://{link}', subject: {name}}}"),
+            Self::PostgresNotify => {
+                format!(
+                    "postgresNotify: {{urlFrom: {{secretKeyRef: {{name: {name}, key: url}}}}, channel: {name}}}"
+                )
+            }
         }
     }
 
@@ -169,13 +205,19 @@ impl Transport {
 
     /// Whether its entries carry the keys of rows.
     pub(crate) fn has_keys(self) -> bool {
-        self != Self::NatsJetStream
+        !matches!(self, Self::NatsJetStream | Self::Nats)
     }
 }
 
 impl Carrier {
     /// Starts it, and proxies before it for so many sidecars and for these databases' Debeziums.
-    pub(crate) fn start(transport: Transport, sidecars: usize, sources: &[Source]) -> Result<(Self, Ways)> {
+    pub(crate) fn start(
+        transport: Transport,
+        sidecars: usize,
+        sources: &[Source],
+        postgres: &Postgres,
+    ) -> Result<(Self, Ways)> {
+        let heard = |ether: Ether, address| Ok((Self::Ether(ether), Ways::to(address, sidecars, 0)?));
         match transport {
             Transport::RedisStream => {
                 let servers = Servers::start()?;
@@ -191,6 +233,19 @@ impl Carrier {
                 let (topics, ways) = Topics::start(sidecars, sources)?;
                 Ok((Self::Kafka(topics), ways))
             }
+            Transport::RedisPubSub => {
+                let redis = Redis::start()?;
+                let address = redis.socket_address();
+                heard(Ether::Redis(redis), address)
+            }
+            Transport::Nats => {
+                let nats = Nats::start()?;
+                let address = nats.address();
+                heard(Ether::Nats(nats), address)
+            }
+            Transport::PostgresNotify => {
+                heard(Ether::Postgres, SocketAddr::from((Ipv4Addr::LOCALHOST, postgres.port())))
+            }
         }
     }
 
@@ -200,6 +255,7 @@ impl Carrier {
             Self::Redis(servers) => servers,
             Self::JetStream(streams) => streams,
             Self::Kafka(topics) => topics,
+            Self::Ether(ether) => ether,
         }
     }
 
@@ -209,6 +265,17 @@ impl Carrier {
             Self::Redis(servers) => servers,
             Self::JetStream(streams) => streams,
             Self::Kafka(topics) => topics,
+            Self::Ether(ether) => ether,
+        }
+    }
+
+    /// What only those can be asked that keep what they carry.
+    pub(crate) fn keeper(&self) -> Result<&dyn Keeps> {
+        match self {
+            Self::Redis(servers) => Ok(servers),
+            Self::JetStream(streams) => Ok(streams),
+            Self::Kafka(topics) => Ok(topics),
+            Self::Ether(_) => bail!("{} keeps nothing", self.told()),
         }
     }
 
@@ -218,6 +285,7 @@ impl Carrier {
             Self::Redis(_) => "Redis",
             Self::JetStream(_) => "NATS",
             Self::Kafka(_) => "Kafka",
+            Self::Ether(ether) => ether.told(),
         }
     }
 }

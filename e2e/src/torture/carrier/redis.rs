@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Carries, Entry, Offsets};
+use super::{Carries, Entry, Keeps, Offsets};
 use crate::process::debezium::{Settings, Sink};
 use crate::process::{Child, Debezium, Proxy, Redis, until};
 use crate::torture::shape::Source;
@@ -64,6 +64,30 @@ impl Servers {
 }
 
 impl Carries for Servers {
+    fn first_word(&self) -> &'static [u8] {
+        b"PING\r\n"
+    }
+
+    fn process(&mut self) -> Option<&mut Child> {
+        Some(self.master_mut().process())
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.master_mut().restart()
+    }
+
+    fn resume(&mut self) {
+        for redis in &mut self.both {
+            let _ = redis.resume();
+        }
+    }
+
+    fn proxies(&self) -> Vec<&Proxy> {
+        vec![&self.replication]
+    }
+}
+
+impl Keeps for Servers {
     fn sink(&self) -> Sink<'_> {
         self.master().into()
     }
@@ -77,10 +101,6 @@ impl Carries for Servers {
             .set("debezium.source.offset.storage.redis.retry.initial.delay.ms", "200")
             .set("debezium.source.offset.storage.redis.retry.max.delay.ms", "500")
             .set("debezium.source.offset.storage.redis.key", &format!("offsets:{}", source.name()))
-    }
-
-    fn first_word(&self) -> &'static [u8] {
-        b"PING\r\n"
     }
 
     fn added(&self, stream: &str) -> Result<u64> {
@@ -105,24 +125,6 @@ impl Carries for Servers {
         // A stream that isn't there has nothing to trim.
         let words = ["XTRIM", stream, "MINID", "~", &before_ms.to_string()];
         let _ = self.master().command::<u64>(&words);
-    }
-
-    fn process(&mut self) -> &mut Child {
-        self.master_mut().process()
-    }
-
-    fn restart(&mut self) -> Result<()> {
-        self.master_mut().restart()
-    }
-
-    fn resume(&mut self) {
-        for redis in &mut self.both {
-            let _ = redis.resume();
-        }
-    }
-
-    fn proxies(&self) -> Vec<&Proxy> {
-        vec![&self.replication]
     }
 
     fn history(&self, debezium: &Debezium) -> PathBuf {

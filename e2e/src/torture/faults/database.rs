@@ -27,7 +27,7 @@ pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
     let seen = |act: &Act<'_>| -> Result<_> {
         let (_, beat) = act.world.newest_beat(&act.world.pipelines[index])?;
         // Where the database isn't heard, nothing else comes either.
-        let entries = if silence == Silence::ToServer { 0 } else { act.world.carrier().added(&items)? };
+        let entries = if silence == Silence::ToServer { 0 } else { act.world.keeper()?.added(&items)? };
         Ok((beat, entries))
     };
     let (before, committed) = (seen(act)?, act.stage.counts.operations().transactions);

@@ -131,12 +131,12 @@ pub(super) fn restart_without(act: &mut Act<'_>) -> Result<Done> {
         Ok(())
     };
     match carrier {
-        Carrier::Redis(_) => bail!("Redis keeps nothing in files here"),
+        Carrier::Redis(_) | Carrier::Ether(_) => bail!("nothing is in files here"),
         Carrier::JetStream(streams) => streams.restart_without(&mut meanwhile)?,
         Carrier::Kafka(topics) => topics.restart_without(&mut meanwhile)?,
     }
     for (stream, entry) in &forgotten {
-        let since = act.world.carrier().newest(stream, None, AROUND)?;
+        let since = act.world.keeper()?.newest(stream, None, AROUND)?;
         ensure!(!since.contains(entry), "{stream} has {entry:?}");
     }
     let told: Vec<String> =

@@ -5,6 +5,7 @@ mod kept;
 mod network;
 mod processes;
 mod streams;
+mod unsaid;
 mod upstream;
 
 use std::collections::HashMap;
@@ -89,6 +90,12 @@ const fn fault_over(
 const REDIS: &[Transport] = &[Transport::RedisStream];
 const JET_STREAM: &[Transport] = &[Transport::NatsJetStream];
 const KAFKA: &[Transport] = &[Transport::Kafka];
+/// Those that Debezium writes to.
+const KEEPING: &[Transport] = &[Transport::RedisStream, Transport::NatsJetStream, Transport::Kafka];
+/// Those that keep nothing.
+const ETHER: &[Transport] = &[Transport::RedisPubSub, Transport::Nats, Transport::PostgresNotify];
+/// Those of them with a server of their own.
+const SERVED: &[Transport] = &[Transport::RedisPubSub, Transport::Nats];
 /// Those that keep what they have in files.
 const IN_FILES: &[Transport] = &[Transport::NatsJetStream, Transport::Kafka];
 
@@ -97,12 +104,12 @@ pub const ALL: &[Fault] = &[
     fault("kill-sidecar", processes::kill_sidecar),
     fault_over(REDIS, "kill-redis", processes::kill_redis),
     fault_over(REDIS, "kill-replica", processes::kill_replica),
-    fault("kill-debezium", processes::kill_debezium),
+    fault_over(KEEPING, "kill-debezium", processes::kill_debezium),
     fault_of(Source::Postgres, "kill-postgres", processes::kill_postgres),
     fault_of(Source::MariaDb, "kill-mariadb", processes::kill_mariadb),
     fault("pause-sidecar", processes::pause_sidecar),
     fault_over(REDIS, "pause-redis", processes::pause_carrier),
-    fault("pause-debezium", processes::pause_debezium),
+    fault_over(KEEPING, "pause-debezium", processes::pause_debezium),
     fault_of(Source::Postgres, "pause-postgres", processes::pause_postgres),
     fault_of(Source::MariaDb, "pause-mariadb", processes::pause_mariadb),
     fault("cut", network::cut),
@@ -110,8 +117,8 @@ pub const ALL: &[Fault] = &[
     fault("partition", network::partition),
     fault("half-open", network::half_open),
     fault("delay", network::delay),
-    fault("log-partition", database::partition),
-    fault("log-half-open", database::half_open),
+    fault_over(KEEPING, "log-partition", database::partition),
+    fault_over(KEEPING, "log-half-open", database::half_open),
     fault_over(REDIS, "xtrim", streams::xtrim),
     fault_over(REDIS, "xdel", streams::xdel),
     fault_over(REDIS, "del", streams::del),
@@ -122,13 +129,13 @@ pub const ALL: &[Fault] = &[
     fault_over(REDIS, "failover", streams::failover),
     fault_over(REDIS, "failover-lost-tail", streams::failover_lost_tail),
     fault_over(REDIS, "silent-promotion", streams::silent_promotion),
-    fault("replay", upstream::replay),
-    fault_of(Source::Postgres, "slot-dropped", upstream::slot_dropped),
-    fault("re-snapshot", upstream::resnapshot),
-    fault("truncate", upstream::truncate),
-    fault("key-swaps", upstream::swaps),
-    fault("ddl", upstream::redefine),
-    fault("huge-transaction", upstream::huge),
+    fault_over(KEEPING, "replay", upstream::replay),
+    Fault { only: Some(Source::Postgres), ..fault_over(KEEPING, "slot-dropped", upstream::slot_dropped) },
+    fault_over(KEEPING, "re-snapshot", upstream::resnapshot),
+    fault_over(KEEPING, "truncate", upstream::truncate),
+    fault_over(KEEPING, "key-swaps", upstream::swaps),
+    fault_over(KEEPING, "ddl", upstream::redefine),
+    fault_over(KEEPING, "huge-transaction", upstream::huge),
     fault_over(JET_STREAM, "kill-nats", processes::kill_carrier),
     fault_over(JET_STREAM, "pause-nats", processes::pause_carrier),
     fault_over(JET_STREAM, "purge", kept::purge),
@@ -139,6 +146,13 @@ pub const ALL: &[Fault] = &[
     fault_over(KAFKA, "delete-records", kept::delete_records),
     fault_over(KAFKA, "delete-topic", kept::delete_topic),
     fault_over(IN_FILES, "restart-without", kept::restart_without),
+    fault_over(SERVED, "kill-server", processes::kill_ether),
+    fault_over(SERVED, "pause-server", processes::pause_carrier),
+    fault_over(SERVED, "lost-message", unsaid::lost),
+    fault_over(ETHER, "said-truncate", unsaid::truncate),
+    fault_over(ETHER, "said-key-swaps", unsaid::swaps),
+    fault_over(ETHER, "said-ddl", unsaid::redefine),
+    fault_over(ETHER, "said-huge-transaction", unsaid::huge),
 ];
 
 impl Fault {
@@ -174,6 +188,11 @@ impl Act<'_> {
         usize::try_from(self.random.below(self.world.pipelines.len() as u64)).unwrap_or(0)
     }
 
+    /// One of the databases.
+    fn any_source(&mut self) -> Source {
+        *self.random.pick(&self.world.sources())
+    }
+
     /// One of the sidecars.
     fn any_sidecar(&mut self) -> usize {
         usize::try_from(self.random.below(self.world.sidecars.len() as u64)).unwrap_or(0)
@@ -181,7 +200,7 @@ impl Act<'_> {
 
     /// Waits until so many more entries are in a stream, which writers see to.
     fn await_entries(&self, stream: &str, more: u64) -> Result<u64> {
-        let carrier = self.world.carrier();
+        let carrier = self.world.keeper()?;
         let before = carrier.added(stream)?;
         until(&format!("{more} more entries in {stream}"), PATIENCE, || {
             let now = carrier.added(stream)?;
@@ -205,7 +224,7 @@ impl Act<'_> {
             often.into_iter().chain([pipeline.commits(), pipeline.beats()]).collect();
         streams.dedup();
         let stream = self.random.pick(&streams).clone();
-        until(&format!("{stream} is there"), PATIENCE, || self.world.carrier().added(&stream))?;
+        until(&format!("{stream} is there"), PATIENCE, || self.world.keeper()?.added(&stream))?;
         Ok(stream)
     }
 
@@ -243,6 +262,8 @@ mod tests {
             (Transport::RedisStream, "xtrim", "purge"),
             (Transport::NatsJetStream, "purge", "kill-kafka"),
             (Transport::Kafka, "kill-kafka", "xtrim"),
+            (Transport::RedisPubSub, "lost-message", "replay"),
+            (Transport::PostgresNotify, "said-truncate", "lost-message"),
         ] {
             let names = fitting(transport);
             assert!(names.contains(&has) && names.contains(&"cut") && !names.contains(&lacks), "{names:?}");

@@ -64,10 +64,23 @@ impl Wire {
     fn expect_after_loss_of_connection(self) -> Expect {
         if matches!(self, Self::Log(_)) { Expect::Any } else { Expect::Kept }
     }
+
+    /// The same, of connections that are certainly gone: what was said before the next one nobody has heard.
+    fn expect_of_the_next_connection(self, act: &Act<'_>) -> Expect {
+        match (act.world.keeper(), self) {
+            (Err(_), Self::Links) => Expect::Lost(act.world.sources()),
+            _ => self.expect_after_loss_of_connection(),
+        }
+    }
 }
 
 fn any_wire(act: &mut Act<'_>, logs: bool) -> Wire {
-    match act.random.below(if logs { 6 } else { 5 }) {
+    let wires = match (act.world.keeper(), logs) {
+        (Err(_), _) => 4,
+        (Ok(_), false) => 5,
+        (Ok(_), true) => 6,
+    };
+    match act.random.below(wires) {
         0 | 1 => Wire::Link(act.any_sidecar()),
         2 | 3 => Wire::Links,
         4 => Wire::Sink(act.any_pipeline()),
@@ -81,7 +94,7 @@ pub(super) fn cut(act: &mut Act<'_>) -> Result<Done> {
     ensure!(cut > 0, "no connections from {}", wire.told(act));
     Ok(healed(
         format!("{}: {cut} connections closed", wire.told(act)),
-        wire.expect_after_loss_of_connection(),
+        wire.expect_of_the_next_connection(act),
     )
     .apart(wire.is_apart()))
 }
@@ -110,7 +123,7 @@ pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
     wire.proxies(act).iter().for_each(|proxy| proxy.pass());
     ensure!(cut > 0, "no connections from {}", wire.told(act));
     let effect = format!("{}: {cut} connections closed, refused for {} ms", wire.told(act), time.as_millis());
-    Ok(healed(effect, wire.expect_after_loss_of_connection()).apart(wire.is_apart()))
+    Ok(healed(effect, wire.expect_of_the_next_connection(act)).apart(wire.is_apart()))
 }
 
 /// Not between a database and its Debezium: that takes longer, and is a fault of its own.
@@ -126,7 +139,8 @@ pub(super) fn half_open(act: &mut Act<'_>) -> Result<Done> {
         ensure!(passed >= before + wire.proxies(act).len() as u64, "{} have", passed - before);
         Ok(passed - before)
     })?;
-    Ok(healed(format!("{}: {dead} half-open, {anew} made anew", wire.told(act)), Expect::Kept)
+    let expect = wire.expect_of_the_next_connection(act);
+    Ok(healed(format!("{}: {dead} half-open, {anew} made anew", wire.told(act)), expect)
         .apart(wire.is_apart()))
 }
 

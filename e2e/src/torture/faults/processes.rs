@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Act, Done, Expect, healed};
 use crate::process::Child;
-use crate::torture::carrier::Carries as _;
+use crate::torture::carrier::{Carries as _, Keeps as _};
 use crate::torture::world::{Pipeline, World};
 
 /// How long a killed part stays away, and a stopped one stopped, in milliseconds.
@@ -60,21 +60,34 @@ pub(super) fn kill_redis(act: &mut Act<'_>) -> Result<Done> {
 pub(super) fn kill_carrier(act: &mut Act<'_>) -> Result<Done> {
     let streams: Vec<String> = act.world.pipelines.iter().flat_map(Pipeline::streams).collect();
     let entries = |act: &Act<'_>| -> Result<Vec<u64>> {
-        streams.iter().map(|stream| act.world.carrier().added(stream)).collect()
+        streams.iter().map(|stream| act.world.keeper()?.added(stream)).collect()
     };
-    let carrier = act.world.carrier.any_mut();
-    let before = carrier.process().pid();
     let had = entries(act)?;
-    let carrier = act.world.carrier.any_mut();
-    carrier.process().kill()?;
-    ensure!(carrier.process().exited()?.is_some(), "it lives");
-    act.last(AWAY.0, AWAY.1);
-    let carrier = act.world.carrier.any_mut();
-    carrier.restart()?;
-    let after = carrier.process().pid();
+    let killed = restart_carrier(act)?;
     let has = entries(act)?;
     ensure!(has.iter().zip(&had).all(|(has, had)| has >= had), "{has:?} entries are left of {had:?}");
-    Ok(healed(format!("process {before}, then {after}; {has:?} entries, after {had:?}"), Expect::Kept))
+    Ok(healed(format!("{killed}; {has:?} entries, after {had:?}"), Expect::Kept))
+}
+
+/// What was said meanwhile nobody has heard.
+pub(super) fn kill_ether(act: &mut Act<'_>) -> Result<Done> {
+    let killed = restart_carrier(act)?;
+    Ok(healed(killed, Expect::Lost(act.world.sources())))
+}
+
+fn restart_carrier(act: &mut Act<'_>) -> Result<String> {
+    let process = carrier(act.world)?;
+    let before = process.pid();
+    process.kill()?;
+    ensure!(process.exited()?.is_some(), "it lives");
+    act.last(AWAY.0, AWAY.1);
+    act.world.carrier.any_mut().restart()?;
+    let after = carrier(act.world)?.pid();
+    Ok(format!("process {before}, then {after}"))
+}
+
+fn carrier(world: &mut World) -> Result<&mut Child> {
+    world.carrier.any_mut().process().context("it has no process of its own")
 }
 
 pub(super) fn kill_debezium(act: &mut Act<'_>) -> Result<Done> {
@@ -108,20 +121,20 @@ pub(super) fn kill_mariadb(act: &mut Act<'_>) -> Result<Done> {
 
 pub(super) fn pause_sidecar(act: &mut Act<'_>) -> Result<Done> {
     let number = act.any_sidecar();
-    Ok(pause(act, move |world| world.sidecars[number].process())?.apart(true))
+    Ok(pause(act, move |world| Ok(world.sidecars[number].process()))?.apart(true))
 }
 
 pub(super) fn pause_carrier(act: &mut Act<'_>) -> Result<Done> {
-    pause(act, |world| world.carrier.any_mut().process())
+    pause(act, carrier)
 }
 
 pub(super) fn pause_debezium(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
-    pause(act, |world| world.pipelines[index].debezium.process())
+    pause(act, |world| Ok(world.pipelines[index].debezium.process()))
 }
 
 pub(super) fn pause_mariadb(act: &mut Act<'_>) -> Result<Done> {
-    pause(act, |world| world.mariadb.process())
+    pause(act, |world| Ok(world.mariadb.process()))
 }
 
 pub(super) fn pause_postgres(act: &mut Act<'_>) -> Result<Done> {
@@ -131,10 +144,10 @@ pub(super) fn pause_postgres(act: &mut Act<'_>) -> Result<Done> {
     Ok(healed(format!("stopped for {}", ms(time)), Expect::Kept))
 }
 
-fn pause(act: &mut Act<'_>, process: impl Fn(&mut World) -> &mut Child) -> Result<Done> {
-    process(act.world).pause()?;
+fn pause(act: &mut Act<'_>, process: impl Fn(&mut World) -> Result<&mut Child>) -> Result<Done> {
+    process(act.world)?.pause()?;
     let time = act.last(STOPPED.0, STOPPED.1);
-    process(act.world).resume()?;
+    process(act.world)?.resume()?;
     Ok(healed(format!("stopped for {}", ms(time)), Expect::Kept))
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::kept::{LOST, unread};
 use super::{Act, Done, Expect, healed};
 use crate::process::until;
-use crate::torture::carrier::Carries as _;
+use crate::torture::carrier::Keeps as _;
 use crate::torture::recovery::{NOTICED, wall_ms};
 use crate::torture::world::PATIENCE;
 

@@ -26,7 +26,7 @@ pub(super) fn replay(act: &mut Act<'_>) -> Result<Done> {
             .postgres
             .query(&format!("SELECT pg_copy_logical_replication_slot('{slot}', '{BOOKMARK}')"))?;
     }
-    let kept = act.world.carrier().offsets(&act.world.pipelines[index].debezium)?;
+    let kept = act.world.keeper()?.offsets(&act.world.pipelines[index].debezium)?;
     act.await_entries(&stream, 40)?;
     act.world.pipelines[index].debezium.kill()?;
     let last = last_mark(act, &stream)?;
@@ -38,7 +38,7 @@ pub(super) fn replay(act: &mut Act<'_>) -> Result<Done> {
             .query(&format!("SELECT pg_copy_logical_replication_slot('{BOOKMARK}', '{slot}')"))?;
         drop_slot(act, BOOKMARK)?;
     }
-    act.world.carrier().remember(&act.world.pipelines[index].debezium, Some(&kept))?;
+    act.world.keeper()?.remember(&act.world.pipelines[index].debezium, Some(&kept))?;
     act.world.restart_debezium(index)?;
     let again = until("a change comes again", PATIENCE, || {
         let again =
@@ -62,9 +62,9 @@ pub(super) fn resnapshot(act: &mut Act<'_>) -> Result<Done> {
     let index = act.any_pipeline();
     let pipeline = &act.world.pipelines[index];
     let (source, slot) = (pipeline.source, pipeline.debezium.settings().slot());
-    let history = act.world.carrier().history(&pipeline.debezium);
+    let history = act.world.keeper()?.history(&pipeline.debezium);
     snapshot_after(act, index, |act| {
-        act.world.carrier().remember(&act.world.pipelines[index].debezium, None)?;
+        act.world.keeper()?.remember(&act.world.pipelines[index].debezium, None)?;
         match source {
             Source::Postgres => drop_slot(act, &slot),
             Source::MariaDb => std::fs::remove_file(&history).context("the history of the tables"),
@@ -153,7 +153,7 @@ fn drop_slot(act: &Act<'_>, slot: &str) -> Result<()> {
 }
 
 fn last_mark(act: &Act<'_>, stream: &str) -> Result<String> {
-    let newest = act.world.carrier().newest(stream, None, 1)?;
+    let newest = act.world.keeper()?.newest(stream, None, 1)?;
     Ok(newest.into_iter().next().context("an empty stream")?.mark)
 }
 
@@ -172,13 +172,13 @@ impl Event {
 
 /// The entries after this one.
 fn since(act: &Act<'_>, stream: &str, mark: &str) -> Result<Vec<Event>> {
-    let entries = act.world.carrier().after(stream, mark)?;
+    let entries = act.world.keeper()?.after(stream, mark)?;
     Ok(entries.iter().filter_map(Event::of).collect())
 }
 
 /// The newest entries, oldest first.
 fn newest(act: &Act<'_>, stream: &str) -> Result<Vec<Event>> {
-    let entries = act.world.carrier().newest(stream, None, 500)?;
+    let entries = act.world.keeper()?.newest(stream, None, 500)?;
     Ok(entries.iter().rev().filter_map(Event::of).collect())
 }
 
