@@ -267,7 +267,7 @@ impl Binding {
         for cache in &spec.caches {
             match &cache.upstream {
                 Some(upstream) => upstreams.extend(faults.upstream(cache, upstream)),
-                None => caches.extend(faults.cache(cache, &spec.sources)),
+                None => caches.extend(faults.cache(cache, &spec.sources, spec.freshness.is_some())),
             }
         }
         let told = freshness.bound.as_ref().is_some_and(|bound| bound.heartbeat == Heartbeat::Database);

@@ -49,6 +49,7 @@ use crate::{Audit, Cache, CacheBindingStatus, Sidecar, Source, View};
     validation = Rule::new(crate::source::warm_rule()).message(crate::refusals::WARM_NEEDS_STREAM),
     validation = Rule::new(crate::source::kept_rule()).message(crate::refusals::WARM_NEEDS_RECORDS),
     validation = Rule::new(crate::source::images_rule()).message(crate::refusals::HYDRATE_NEEDS_IMAGES),
+    validation = Rule::new(crate::source::heartbeats_rule()).message(crate::refusals::BOUND_NEEDS_HEARTBEATS),
     validation = Rule::new(crate::source::published_rule()).message(crate::refusals::PUBLISHED_NEEDS_STREAM),
     validation = Rule::new(crate::source::key_rule()).message(crate::refusals::NATS_NEEDS_KEY),
     // With `warmStart` there is `onChange: Hydrate`, and with that a table, as the caches' own rules have it.

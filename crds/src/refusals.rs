@@ -57,6 +57,7 @@ pub(crate) const WARM_NEEDS_STREAM: &str =
     "warmStart needs one stream or topic for all tables (not topicPrefix): only one has the exact order";
 pub(crate) const WARM_NEEDS_RECORDS: &str = "warmStart needs a source that keeps what was sent: redisPubSub, nats and postgresNotify send everything only once";
 pub(crate) const HYDRATE_NEEDS_IMAGES: &str = "onChange: Hydrate needs a source that brings whole rows: by redisPubSub and postgresNotify comes only which rows have changed";
+pub(crate) const BOUND_NEEDS_HEARTBEATS: &str = "freshness needs heartbeats, and by redisPubSub none come: of tables nothing would ever be vouched for; leave freshness out, or take a source that Debezium or the database itself feeds";
 pub(crate) const PUBLISHED_NEEDS_STREAM: &str = "a cache that is published needs one stream or topic (not topicPrefix): what applications publish is of no table";
 pub(crate) const DEADLINE_IS_OF_SYNCED: &str =
     "startDeadline goes with startGate: Synced: nothing else is waited for";

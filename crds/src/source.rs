@@ -85,6 +85,11 @@ impl Source {
         self.redis_pub_sub.is_some() || self.postgres_notify.is_some()
     }
 
+    /// Whether nothing comes by it that tells how far the database is.
+    pub(crate) fn is_without_heartbeats(&self) -> bool {
+        self.redis_pub_sub.is_some()
+    }
+
     /// Whether its events carry no key.
     pub(crate) fn is_without_keys(&self) -> bool {
         self.nats_jet_stream.is_some() || self.nats.is_some()
@@ -188,6 +193,12 @@ pub(crate) fn kept_rule() -> String {
 /// The CRD's rule of where rows come by: what [`Source::is_without_images`] says.
 pub(crate) fn images_rule() -> String {
     never("c.onChange == 'Hydrate'", "(has(s.redisPubSub) || has(s.postgresNotify))")
+}
+
+/// The CRD's rule of where heartbeats come by: what [`Source::is_without_heartbeats`] says.
+pub(crate) fn heartbeats_rule() -> String {
+    let of_tables = "!has(c.upstream) && !(has(c.published) && c.published)";
+    format!("!has(self.freshness) || {}", never(of_tables, "has(s.redisPubSub)"))
 }
 
 /// The CRD's rule of where applications publish to.

@@ -77,7 +77,7 @@ impl Faults {
     }
 
     /// What a cache asks of its source.
-    fn cache_fits(&mut self, path: &str, cache: &Cache, source: &Source) {
+    fn cache_fits(&mut self, path: &str, cache: &Cache, source: &Source, is_bound: bool) {
         let is_per_table = source.topic_prefix().is_some();
         if cache.table.is_some() && cache.key.is_none() && source.is_without_keys() {
             self.add(format!("{path}.key"), refusals::NATS_NEEDS_KEY);
@@ -91,12 +91,15 @@ impl Faults {
         if cache.on_change == OnChange::Hydrate && source.is_without_images() {
             self.add(format!("{path}.onChange"), refusals::HYDRATE_NEEDS_IMAGES);
         }
+        if is_bound && !cache.published && source.is_without_heartbeats() {
+            self.add(format!("{path}.source"), refusals::BOUND_NEEDS_HEARTBEATS);
+        }
         if cache.published && is_per_table {
             self.add(format!("{path}.published"), refusals::PUBLISHED_NEEDS_STREAM);
         }
     }
 
-    pub(super) fn cache(&mut self, cache: &Cache, sources: &[Source]) -> Option<CacheSpec> {
+    pub(super) fn cache(&mut self, cache: &Cache, sources: &[Source], is_bound: bool) -> Option<CacheSpec> {
         let path = format!("spec.caches[{}]", cache.name);
         self.cache_name(&path, &cache.name);
         let source = match &cache.source {
@@ -128,7 +131,7 @@ impl Faults {
             }
         }
         if let Some(from) = from {
-            self.cache_fits(&path, cache, from);
+            self.cache_fits(&path, cache, from, is_bound);
         }
         let has_tables = cache.tables().next().is_some();
         if !has_tables && !cache.published {
