@@ -21,7 +21,7 @@ use crate::{
     audit::{Audit, Row},
     catalog::{Cache, Catalog},
     change::{
-        Change, SourceReason,
+        Change, Fault, SourceReason,
         TableReason::{self, Changed, Described, Redefined, Truncated},
     },
     clock::{Now, Tick},
@@ -313,6 +313,11 @@ impl<S: Shelf> Engine<S> {
                 if let Change::Table { why: Changed { oversized: true }, .. } = change {
                     bump(&feed.stats.oversized);
                 }
+            }
+            Change::Source { why: SourceReason::Unreadable(Fault::Publication), .. } => {
+                bump(&feed.stats.unreadable);
+                let of_feed = |cache: &&Arc<Cache>| std::ptr::eq(Arc::as_ptr(&cache.feed), feed);
+                self.doubt_images(catalog.caches.values().filter(of_feed), now.wall_ms);
             }
             Change::Source { why: SourceReason::Unreadable(_), .. }
             | Change::Table { why: TableReason::Unreadable(_), .. }

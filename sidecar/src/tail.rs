@@ -314,8 +314,7 @@ impl<S: Shelf> Tail<S> {
                 self.continuity.check(server, states())?;
                 self.prove(whole_at);
                 if self.loses_silently && self.publishers.silenced(now.tick) {
-                    self.announce(Break::MessagesMissed, false, now.tick);
-                    self.engine.doubt_publications(&plan.caches, Stamp::default(), now);
+                    self.miss(plan, Stamp::default(), None, now);
                 }
             }
             self.continuity.check_unread(states())
@@ -383,16 +382,12 @@ impl<S: Shelf> Tail<S> {
                             if self.loses_silently
                                 || matches!(said.what, What::Change(_) | What::Beat | What::Bye) =>
                         {
-                            self.announce(Break::MessagesMissed, false, now.tick);
-                            self.engine.doubt_publications(&plan.caches, said.stamp, now);
+                            self.miss(plan, said.stamp, written_ms, now);
                         }
                         Heard::Joined => {
                             self.engine.doubt_publications(&plan.caches, said.stamp, now);
                         }
-                        Heard::Missed => {
-                            self.announce(Break::MessagesMissed, false, now.tick);
-                            self.engine.doubt_publications(&plan.caches, said.stamp, now);
-                        }
+                        Heard::Missed => self.miss(plan, said.stamp, written_ms, now),
                     }
                 }
                 if keeps_books {
@@ -460,6 +455,14 @@ impl<S: Shelf> Tail<S> {
     pub(crate) fn held(&self) -> Vec<(crate::bounds::Memory, usize)> {
         let unsettled = (crate::bounds::Memory::Unsettled, self.unsettled.len());
         self.accounts.held().into_iter().chain([unsettled]).collect()
+    }
+
+    /// Notes that something was said, before what has this stamp and was written then, that nobody here has heard: values, or
+    /// that rows have changed.
+    fn miss(&mut self, plan: &Plan, stamp: Stamp, written_ms: Option<u64>, now: Now) {
+        self.announce(Break::MessagesMissed, false, now.tick);
+        self.engine.doubt_publications(&plan.caches, stamp, now);
+        self.engine.doubt_images(&plan.caches, written_ms.unwrap_or(now.wall_ms));
     }
 
     fn announce(&mut self, why: Break, detach: bool, now: Tick) {

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 use hyper::{StatusCode, body::Body};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -42,7 +42,7 @@ pub(crate) struct Held(Vec<OwnedSemaphorePermit>);
 pub(super) struct Received {
     /// The bytes, in an allocation of just their length.
     pub(super) bytes: Bytes,
-    _room: Held,
+    pub(super) room: Held,
 }
 
 impl Room {
@@ -92,12 +92,13 @@ impl Room {
         }
         room.shrink(all.len());
         // What is stored is counted by its length, so that is what it has to occupy.
-        Ok(Received { bytes: all.into_boxed_slice().into(), _room: room })
+        Ok(Received { bytes: all.into_boxed_slice().into(), room })
     }
 
     /// Room for so many bytes, if there is any in time. While a body waits, its client isn't to blame.
     pub(super) async fn take(&self, bytes: u64, patience: &Patience) -> Result<Held, Problem> {
         let mut taken = Held::default();
+        let until = Instant::now() + WAIT;
         let part = self.part.iter().map(|(part, most)| (part, *most));
         for (room, most) in part.chain([(&self.all, ROOM)]) {
             let Some(wanted) = u32::try_from(bytes.min(most.into())).ok().filter(|n| *n > 0) else {
@@ -108,7 +109,7 @@ impl Room {
                 continue;
             }
             patience.enter(Phase::Working);
-            match timeout(WAIT, Arc::clone(room).acquire_many_owned(wanted)).await {
+            match timeout_at(until, Arc::clone(room).acquire_many_owned(wanted)).await {
                 Ok(Ok(permit)) => taken.0.push(permit),
                 _ => return Err(no_room(most)),
             }

@@ -69,17 +69,18 @@ pub(super) async fn answer(
     let refuse = |limit| too_large(format!("a request has at most {limit} bytes")).with("limit", limit);
     let received = api.outgoing.receive(request.body_mut(), OUTGOING.into(), refuse, patience).await?;
     let says = Asked::parse(&received.bytes)?.says(&cache.spec.name, catalog.sidecar.max_value)?;
+    // It has copies of all that it says.
+    drop(received.bytes);
     patience.enter(Phase::Working);
     let until = Tick::now() + PATIENCE;
     let (reply, outcome) = oneshot::channel();
-    let order = Order { says, skew: catalog.freshness.clock_skew, until, reply };
+    let order =
+        Order { says, skew: catalog.freshness.clock_skew, until, reply, room: Box::new(received.room) };
     cache.feed.publishing.put(order).map_err(|_| unavailable("too many requests wait already"))?;
-    // The room is held until then: what was received is in the order.
     // Nobody waits for ever, whatever has become of whoever was to write it.
     let outcome = tokio::time::timeout(PATIENCE * 6, outcome).await;
     let outcome = outcome.ok().and_then(Result::ok);
     let outcome = outcome.unwrap_or_else(|| Outcome::Unknown("whoever wrote it is gone".to_owned()));
-    drop(received);
     match outcome {
         Outcome::Written(receipt) => Ok(written(receipt, until).await),
         Outcome::Unavailable(why) => Err(unavailable(&why)),

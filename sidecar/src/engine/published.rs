@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use freshet_crds::OnChange;
 
 use super::{Core, Engine, bounds, refuse};
 use crate::{
@@ -56,6 +57,15 @@ impl<S: Shelf> Engine<S> {
             self.void_cache(&mut core, cache, Some(version), now.tick);
         }
         self.tell(&mut core, Cause::Published);
+    }
+
+    /// Takes no image any more that was committed before then, as far as clocks tell: somebody may have told of a change
+    /// of its row, and nobody here has heard that.
+    pub fn doubt_images<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, at_ms: u64) {
+        let mut core = self.core();
+        for cache in caches.into_iter().filter(|cache| cache.spec.on_change == OnChange::Hydrate) {
+            core.history.outrank(&cache.fence, None, at_ms);
+        }
     }
 
     fn publish_to(

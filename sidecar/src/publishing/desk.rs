@@ -1,6 +1,7 @@
 //! Where requests to publish wait for whoever writes to the source, and where it is noticed that what was written has come back.
 
 use std::{
+    any::Any,
     collections::BTreeSet,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -47,6 +48,8 @@ pub struct Order {
     pub until: Tick,
     /// Who waits for the outcome. If nobody does any more, nothing is begun.
     pub reply: oneshot::Sender<Outcome>,
+    /// What it takes of any room, given back when it has been served: whoever waits may go before that.
+    pub room: Box<dyn Any + Send + Sync>,
 }
 
 /// What became of a request.
@@ -261,7 +264,7 @@ mod tests {
 
     fn order() -> Order {
         let (reply, _) = tokio::sync::oneshot::channel();
-        Order { says: vec![Says::Beat], skew: Duration::ZERO, until: Tick(0), reply }
+        Order { says: vec![Says::Beat], skew: Duration::ZERO, until: Tick(0), reply, room: Box::new(()) }
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl<O: Outlet> Publisher<O> {
 
     /// Does what a request asks for, and answers it.
     async fn serve(&mut self, order: Order) {
-        let Order { says, skew, until, reply } = order;
+        let Order { says, skew, until, reply, room: _room } = order;
         if reply.is_closed() {
             return;
         }
@@ -252,7 +252,7 @@ fn in_all(error: WriteError, batch: &Batch) -> WriteError {
     match (batch.progress(), error) {
         ((1.., _), WriteError::Unavailable(why)) => WriteError::Unknown(why),
         ((done @ 1.., of), WriteError::Refused(why)) => {
-            WriteError::Partly(format!("it has the first {done} of {of}: {why}"))
+            WriteError::Partly(format!("it has at least the first {done} of {of}: {why}"))
         }
         (_, error) => error,
     }

@@ -1,7 +1,7 @@
 //! Changes that others tell of, beside what the database's own events say.
 
 use super::Bench;
-use crate::{coherence::Refusal, key::Key, store::count};
+use crate::{coherence::Refusal, continuity::Break, key::Key, store::count};
 
 impl Bench {
     /// Somebody tells of a change of `s.t`: of the row with this key, or of any.
@@ -38,6 +38,25 @@ fn an_image_from_before_a_change_that_was_told_of_is_no_value() {
     assert_eq!(bench.get("rows/8"), "hit {\"id\":8,\"name\":\"eight\"}", "another row");
     let (_, cache) = bench.cache("rows");
     assert!(count(&cache.stats.refused[Refusal::Outranked as usize]) > 3);
+}
+
+#[test]
+fn nor_one_from_before_something_that_may_have_been_such_a_change() {
+    let mut bench = Bench::new("{name: rows, table: s.t, onChange: Hydrate}", "");
+    bench.change(7, 100, bench.now.wall_ms, "old");
+    bench.pass(5000);
+    let broken = bench.apply("freshet", "{\"freshet\":2,\"kind\":\"change\"}");
+    assert_eq!(broken, Some(Break::Unreadable), "it is of another version, and may be about anything");
+    let catalog = bench.engine.catalog().unwrap();
+    bench.engine.break_epoch(&catalog.feeds[0].0, Break::Unreadable, false, bench.now.tick);
+    bench.change(7, 101, bench.now.wall_ms - 4000, "older than what nobody could read");
+    assert_eq!(bench.get("rows/7"), "miss");
+    bench.pass(5000);
+    bench.change(7, 102, bench.now.wall_ms, "new");
+    assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"new\"}");
+    bench.engine.doubt_images(catalog.caches.values(), bench.now.wall_ms + 3000);
+    bench.change(7, 103, bench.now.wall_ms + 3500, "older than a lost message, as far as clocks tell");
+    assert_eq!(bench.get("rows/7"), "miss");
 }
 
 #[test]
