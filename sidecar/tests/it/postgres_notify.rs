@@ -397,7 +397,7 @@ fn a_pooler_is_told_and_never_believed() {
     let pooler = Pooler::start(postgres.port()).unwrap();
     let mut app = App { sidecar: sidecar(pooler.address(), "") };
     app.until_reason("LISTEN needs a session of its own");
-    assert!(app.get("/v1/products/1").starts_with("stale"));
+    assert!(app.get_now("/v1/products/1").starts_with("stale"));
     assert_eq!(app.entries().unwrap(), 0);
 }
 

@@ -52,7 +52,7 @@ fn a_replica_is_followed_and_stays_fresh_by_its_master_s_pings() {
     let (mut hits, mut reads) = (0, 0);
     while begin.elapsed() < Duration::from_secs(6) {
         reads += 1;
-        hits += u32::from(stage.shop.get("/v1/products/7") == "hit x");
+        hits += u32::from(stage.shop.get_now("/v1/products/7") == "hit x");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(hits * 10 >= reads * 9, "{hits} of {reads}");
@@ -71,7 +71,7 @@ fn a_replica_that_has_lost_its_master_proves_nothing_until_it_has_caught_up() {
     stage.shop.until_reason("the replica has no link to its master");
     change(&stage.master, 7);
     assert_eq!(stage.replica_says("role"), "slave");
-    assert_eq!(stage.shop.get("/v1/products/7"), "stale lagging");
+    assert_eq!(stage.shop.get_now("/v1/products/7"), "stale lagging");
     stage.between.pass();
     stage.shop.until_get("/v1/products/7", "miss");
     stage.shop.until_get("/v1/products/9", "hit y");
