@@ -186,7 +186,7 @@ fn a_stream_of_nats_is_written_to_by_what_is_generated() {
     let name = Generated::said(made, "add");
     let subjects = Generated::said(made, "--subjects").split(',').map(str::to_owned).collect();
     assert_eq!(name, "Changes");
-    nats.create_stream_with(StreamConfig { name: name.to_owned(), subjects, ..StreamConfig::default() })
+    nats.create_stream_with(&StreamConfig { name: name.to_owned(), subjects, ..StreamConfig::default() })
         .unwrap();
     let url = format!("nats://debezium:hush-hush@{}", nats.address());
     let environment = [("DEBEZIUM_PASSWORD", "s3cret"), ("NATS_URL", &url)];

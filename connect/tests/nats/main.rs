@@ -216,7 +216,7 @@ async fn a_stream_is_looked_at() {
         let subjects = vec![format!("{name}.>")];
         let mut config = StreamConfig { name: name.to_owned(), subjects, ..StreamConfig::default() };
         change(&mut config);
-        tokio::task::block_in_place(|| nats.create_stream_with(config)).unwrap();
+        tokio::task::block_in_place(|| nats.create_stream_with(&config)).unwrap();
     };
     let whole = Kept { until_consumed: false, forgetful: false, per_subject: None };
     make("whole", |_| {});

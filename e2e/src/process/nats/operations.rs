@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::{self, stream::RawMessageErrorKind};
+use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::{self, ErrorCode, stream::RawMessageErrorKind};
 use async_nats::{Client, HeaderMap, Subscriber};
 use futures::StreamExt as _;
 use tokio::runtime::Runtime;
@@ -13,6 +15,8 @@ use tokio::time::timeout;
 
 use super::{CALL, Nats, StreamConfig, StreamInfo};
 
+/// The pause before what failed is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Messages whose storing is awaited together.
 const AT_ONCE: usize = 1000;
 /// Messages, and their bytes, that are published on one connection: where somebody is slow the server makes publishers wait.
@@ -133,14 +137,24 @@ impl Nats {
     /// server has them by default.
     pub fn create_stream(&self, name: &str, subjects: &[&str]) -> Result<()> {
         let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
-        self.create_stream_with(StreamConfig { name: name.to_owned(), subjects, ..StreamConfig::default() })
+        self.create_stream_with(&StreamConfig { name: name.to_owned(), subjects, ..StreamConfig::default() })
     }
 
     /// Makes a stream with these settings.
-    pub fn create_stream_with(&self, config: StreamConfig) -> Result<()> {
+    pub fn create_stream_with(&self, config: &StreamConfig) -> Result<()> {
         self.jetstream(&format!("making the stream {}", config.name), async |jetstream| {
-            jetstream.create_stream(config).await?;
-            Ok(())
+            loop {
+                let Err(error) = jetstream.create_stream(config).await else { return Ok(()) };
+                let code = match error.kind() {
+                    CreateStreamErrorKind::JetStream(error) => error.error_code(),
+                    _ => return Err(error.into()),
+                };
+                // The files of one that had the name until just now may not all be gone.
+                if code != ErrorCode::STREAM_CREATE {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
         })
     }
 

@@ -38,7 +38,7 @@ impl Streams {
     /// Makes a database's stream.
     pub(crate) fn make(&self, source: Source) -> Result<()> {
         let name = source.name();
-        self.nats.create_stream_with(StreamConfig {
+        self.nats.create_stream_with(&StreamConfig {
             name: name.to_owned(),
             // Changes of definitions, everything else, and Debezium's own heartbeats.
             subjects: vec![name.to_owned(), format!("{name}.>"), format!("__debezium-heartbeat.{name}")],

@@ -42,7 +42,7 @@ async fn a_stream_is_reached_and_what_it_lacks_is_told() {
         change(&mut config);
         tokio::task::block_in_place(|| {
             nats.delete_stream("D").ok();
-            nats.create_stream_with(config).unwrap();
+            nats.create_stream_with(&config).unwrap();
         });
     };
     let look = async |uses| probe(&of(&nats.url(), uses), "default").await;
