@@ -16,6 +16,10 @@ pub(crate) enum Bug {
     FloorIgnored,
     /// When a fill was taken doesn't count against images.
     CommitTimeIgnored,
+    /// That somebody has told of a change doesn't count against images.
+    ToldIgnored,
+    /// Any position proves that a read has seen what somebody has told of.
+    ToldProven,
     /// Images with defaults in the place of NULL are hydrated.
     NullDefaultHydrated,
     /// Images with a placeholder for a large value are hydrated.

@@ -73,6 +73,10 @@
 //!   change that was read counts when its transaction has ended, and, if a heartbeat before it hasn't come, when the next has.
 //! - **recovery**: when all faults have ended, a snapshot makes every view whole.
 //!
+//! In one of eleven runs somebody tells of changes that are committed, before Debezium does: what a value of the row, or of the
+//! table, doesn't show of them counts as applied from then on, and no later event of Debezium's brings it back (**fenced**,
+//! **hold-off**, **not the newest image**).
+//!
 //! What arrives out of order within a batch of entries is excused from **stale** until it arrives: no more can be known of it.
 
 mod account;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    database::{Database, Record, Table},
+    database::{Database, Event, Op, Record, Table},
     kinds::Kind,
     loaders::Loader,
     redis::Says,
@@ -79,8 +79,20 @@ pub(crate) struct Judge {
     /// Changes that Redis never got, of which nobody is known to know.
     pub(crate) missing: Vec<usize>,
     pub(crate) loaders: BTreeMap<(Kind, u8), Loader>,
+    /// What others have told of and was heard.
+    pub(super) told: Vec<Told>,
     /// The newest heartbeat of the database that was heard: which record of its log it is.
     pub(crate) beat: Option<usize>,
+}
+
+/// What somebody has told of: all changes before this one, of a row or of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    table: Table,
+    key: Option<u8>,
+    events: usize,
+    /// When it was heard: the time and the moment.
+    at: (u64, u64),
 }
 
 impl Judge {
@@ -161,6 +173,9 @@ impl Judge {
             }
             Says::End(commit) => {
                 self.ended.insert(commit);
+            }
+            Says::Told { table, key, events } => {
+                self.told.push(Told { table, key, events, at: (now, moment) });
             }
             Says::Nothing => {}
         }
@@ -263,8 +278,25 @@ impl Judge {
         self.placed.retain(|(k, _), _| *k != kind);
     }
 
+    /// When it was heard first that others tell of a change, as far as a cache of this kind has to remember: of whole
+    /// tables another definition needn't.
+    pub(super) fn told_of(&self, kind: Kind, number: usize, event: &Event) -> Option<(u64, u64)> {
+        let defined = self.definitions.get(&kind).copied().unwrap_or_default();
+        let of_all = matches!(event.op, Op::Truncate | Op::Redefine);
+        let is_it = |told: &&Told| {
+            told.events > number
+                && told.table == event.table
+                && match told.key {
+                    Some(key) => key == event.key && !of_all,
+                    None => told.at.1 > defined,
+                }
+        };
+        self.told.iter().find(is_it).map(|told| told.at)
+    }
+
     /// Another process has begun.
     pub(crate) fn restart(&mut self) {
+        self.told.clear();
         self.epoch = self.moment;
         self.beats = [false; 2];
         self.shown.clear();

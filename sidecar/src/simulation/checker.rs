@@ -44,7 +44,13 @@ impl Judge {
         let late = unseen(world, filled, filled.kind, filled.key)
             .filter(|event| !self.fates[*event].is_known_only_to_be_lost())
             .find(|event| self.fates[*event].delivered.is_some_and(|(_, moment)| moment > filled.leased));
-        late.map_or(Ok(()), |event| {
+        let told = || {
+            unseen(world, filled, filled.kind, filled.key).find(|event| {
+                let told = self.told_of(filled.kind, *event, &world.db.events[*event]);
+                told.is_some_and(|(_, moment)| moment > filled.leased)
+            })
+        };
+        late.or_else(told).map_or(Ok(()), |event| {
             let what = format!("{} {}: a fill was taken", filled.kind.name(), filled.key);
             Err(Violation::new(
                 "fenced",
@@ -120,6 +126,11 @@ impl Judge {
         positions(world, &superseding, hit.position.as_deref(), wish)
             .map_err(|(rule, text)| broken(rule, format!("{what} {text}")))?;
         for event in superseding {
+            if let Some((at, moment)) = self.told_of(kind, event, &world.db.events[event]) {
+                delivered(world, source, at, moment, hit).map_err(|rule| {
+                    broken(rule, format!("{what} {body} misses {}, told of", tell(world, event)))
+                })?;
+            }
             match self.fates[event].delivered {
                 // An image from before it may be sent once more, and be the newest there is in Redis.
                 Some(_) if source.is_none() && self.fates[event].is_unheard(world) => Ok(()),

@@ -1,9 +1,11 @@
 //! What happens in the database, in Debezium and in Redis.
 
+use std::sync::Arc;
+
 use super::{
     database::{Edit, KEYS, Record, Table},
     debezium::Settings,
-    redis::{Entry, Redis},
+    redis::{Entry, Redis, Says},
     step::Step,
     world::World,
 };
@@ -98,6 +100,7 @@ impl World {
                 self.debezium.garbage(kind, table(t), &mut self.redis, now);
                 self.tally.count("garbage");
             }
+            Step::Tell { table: t, key } => self.told(table(t), key),
             Step::Save => self.redis.save(),
             Step::SetClock { ahead } => {
                 self.redis.set_clock(ahead);
@@ -108,6 +111,19 @@ impl World {
                 self.lose(&gone);
             }
         }
+    }
+
+    /// Somebody tells of all changes of a row, or of a table, that are committed.
+    fn told(&mut self, table: Table, key: Option<u8>) {
+        let key = key.filter(|_| table.has_key());
+        let named = key.map_or_else(String::new, |key| format!(",\"key\":{{\"id\":{key}}}"));
+        let name = table.name();
+        let said =
+            format!("{{\"freshet\":1,\"kind\":\"change\",\"table\":\"s.{name}\",\"op\":\"update\"{named}}}");
+        let fields = Arc::new(vec![(b"freshet".to_vec(), said.into_bytes())]);
+        let says = Says::Told { table, key, events: self.db.events.len() };
+        self.redis.add(&self.debezium.table_stream(table), fields, says, self.now);
+        self.tally.count("told");
     }
 
     /// Debezium goes back so many records, and may write in another format from then on.

@@ -22,6 +22,8 @@ pub(crate) enum Says {
     SnapshotRow,
     /// A snapshot has read this table.
     Scanned(super::database::Table),
+    /// Somebody who has seen so many changes tells of this row, or of any of this table.
+    Told { table: super::database::Table, key: Option<u8>, events: usize },
     /// Something that can't be read and may concern this table, or any.
     Garbage(Option<super::database::Table>),
     /// Nothing about any row.

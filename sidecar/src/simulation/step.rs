@@ -108,6 +108,12 @@ pub(crate) enum Step {
     },
     OwnBeat,
 
+    /// Somebody tells of a row, or of a table, before Debezium does.
+    Tell {
+        table: u8,
+        key: Option<u8>,
+    },
+
     // Redis.
     Trim {
         stream: u8,

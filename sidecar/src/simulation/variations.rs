@@ -17,7 +17,26 @@ pub(super) fn varied(seed: u64, steps: impl Iterator<Item = Step>) -> Vec<Step> 
     let richer = steps.map(|step| if seed.is_multiple_of(3) { richer(step, &mut rich) } else { step });
     let through = richer.map(|step| if reads_through(seed) { through(step, &mut rest) } else { step });
     let (ranks, mut views) = (Setting::of(seed).ranks, Random::new(seed ^ 0x85eb_ca6b));
-    through.map(|step| if ranks { ranked(step, &mut views) } else { step }).collect()
+    let read = through.map(|step| if ranks { ranked(step, &mut views) } else { step });
+    let (tells, mut tales) = (seed % 11 == 6 && !ranks, Random::new(seed ^ 0x9e37_79b9));
+    read.map(|step| if tells { told(step, &mut tales) } else { step }).collect()
+}
+
+/// Others tell of changes, of few rows that change often, and Debezium is slow.
+fn told(step: Step, dice: &mut Random) -> Step {
+    let key = dice.small(2);
+    let of = (!dice.one_in(4)).then_some(key);
+    match step {
+        Step::Put { table, noted, big, visible, .. } => {
+            Step::Put { table: table.min(1), key, noted, big, visible }
+        }
+        Step::Send { .. } if dice.one_in(3) => Step::Tell { table: dice.small(2), key: of },
+        Step::Send { .. } => Step::Send { records: 1 + dice.small(3) },
+        Step::Flow { .. } if dice.one_in(2) => Step::Pump,
+        Step::Wait { .. } | Step::Beat if dice.one_in(2) => Step::Tell { table: dice.small(2), key: of },
+        Step::OwnBeat | Step::Ask if dice.one_in(4) => Step::SendAgain { records: 1 + dice.small(4) },
+        other => other,
+    }
 }
 
 /// Requests of a REST service instead of some others.
