@@ -11,10 +11,12 @@ use crate::command::{BUILD, output_within, program};
 /// Builds a package's program of the same name, and returns its path. `how` adds what else Cargo is told. Cargo decides
 /// what is to be done anew; when nothing is, it takes a moment.
 pub fn build(package: &str, how: impl FnOnce(&mut Command)) -> Result<PathBuf> {
-    program_of(package, "--bin", package, how)
+    program_of(&["--package", package], "--bin", package, how)
 }
 
-fn program_of(package: &str, kind: &str, name: &str, how: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+/// `of` says whose features the dependencies get: one package's, as it ships, or all packages' together, as `cargo test
+/// --workspace` has built them.
+fn program_of(of: &[&str], kind: &str, name: &str, how: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(checkout()).stderr(Stdio::inherit());
     // What a Cargo that runs us says of us. Build scripts look at it, and would do everything anew for each other caller.
@@ -23,7 +25,7 @@ fn program_of(package: &str, kind: &str, name: &str, how: impl FnOnce(&mut Comma
             cargo.env_remove(name);
         }
     }
-    cargo.args(["build", "--package", package, kind, name]);
+    cargo.arg("build").args(of).args([kind, name]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     how(&mut cargo);
     let messages = output_within(&mut cargo, BUILD)?;
@@ -32,7 +34,7 @@ fn program_of(package: &str, kind: &str, name: &str, how: impl FnOnce(&mut Comma
         let is_it = message["target"]["name"] == name;
         is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
     });
-    executables.next_back().with_context(|| format!("cargo built no program {name} of {package}"))
+    executables.next_back().with_context(|| format!("cargo built no program {name}"))
 }
 
 /// Builds a package's program as images have it: the `e2e` profile.
@@ -42,14 +44,14 @@ pub fn build_for_e2e(package: &str) -> Result<PathBuf> {
     })
 }
 
-/// Builds an example of a package as tests are built.
-pub fn build_example_for_tests(package: &str, example: &str) -> Result<PathBuf> {
-    program_of(package, "--example", example, |_| ())
+/// Builds an example as tests are built.
+pub fn build_example_for_tests(example: &str) -> Result<PathBuf> {
+    program_of(&["--workspace"], "--example", example, |_| ())
 }
 
 /// Builds an example of a package as images have it.
 pub fn build_example(package: &str, example: &str) -> Result<PathBuf> {
-    program_of(package, "--example", example, |cargo| {
+    program_of(&["--package", package], "--example", example, |cargo| {
         cargo.args(["--profile", "e2e"]);
     })
 }

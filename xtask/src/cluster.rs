@@ -85,13 +85,11 @@ pub(crate) fn e2e(root: &Path, filter: &[String]) -> Result<()> {
         tests(root, "leftovers", filter).inspect_err(|_| {
             // The test may have been ended in the middle of a run that it made.
             take_stop();
-            let swept = std::env::current_exe().map_err(anyhow::Error::from).and_then(|xtask| {
-                let mut sweep = program(xtask);
-                // All of them: the one that belongs to nobody, too, is the test's.
-                sweep.args(["cluster", "sweep", "--detached"]);
-                show(sweep.env("FRESHET_CACHE", artefact::folder_for_killed_runs()))
-            });
-            if let Err(error) = swept {
+            // The tests' Cargo may have put another xtask where this one was; this is the program that runs.
+            let mut sweep = program(format!("/proc/{}/exe", std::process::id()));
+            // All of them: the one that belongs to nobody, too, is the test's.
+            sweep.args(["cluster", "sweep", "--detached"]);
+            if let Err(error) = show(sweep.env("FRESHET_CACHE", artefact::folder_for_killed_runs())) {
                 eprintln!("removing what the tests of leftovers left: {error:#}");
             }
         })?;
@@ -127,7 +125,7 @@ pub(crate) fn e2e(root: &Path, filter: &[String]) -> Result<()> {
 fn tests(root: &Path, name: &str, filter: &[String]) -> Result<()> {
     step(&format!("tests of {name}"), || {
         let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(root).args(["test", "--package", "freshet-e2e", "--test", name, "--"]).args(filter);
+        cargo.current_dir(root).args(["test", "--workspace", "--test", name, "--"]).args(filter);
         show(&mut cargo).with_context(|| format!("the tests of {name} failed"))
     })
 }

@@ -51,11 +51,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     })?;
     steps.cargo("unit and process tests", &["test", "--workspace", "--quiet"], &[])?;
     steps.step("fuzzing", |root| fuzz::run(root, &[], fuzz::Mode::Bounded))?;
-    steps.cargo(
-        "operator on a real API server",
-        &["test", "--package", "freshet-operator", "--test", "api"],
-        &[],
-    )?;
+    steps.cargo("operator on a real API server", &["test", "--workspace", "--test", "api"], &[])?;
     steps.step("end to end", |root| cluster::e2e(root, &[]))?;
     steps.report();
     Ok(())

@@ -80,7 +80,7 @@ impl Language {
             Self::Java => {
                 java("client", &["classes", "test-classes", "lib/*"], "dev.freshet.client.Conformance")?
             }
-            Self::Rust => Build::of(build_example_for_tests("freshet-client", "conformance")?),
+            Self::Rust => Build::of(build_example_for_tests("conformance")?),
         })
     }
 
@@ -96,7 +96,7 @@ impl Language {
             Self::Node => node("example/products.ts")?,
             Self::Go => Build::of(go()?.join("example")),
             Self::Java => java("example", &["classes", "lib/*"], "dev.freshet.example.Products")?,
-            Self::Rust => Build::of(build_example_for_tests("freshet-client", "products")?),
+            Self::Rust => Build::of(build_example_for_tests("products")?),
         })
     }
 }
