@@ -224,8 +224,6 @@ impl<'a> Director<'a> {
         match &done.expect {
             Expect::Any => {}
             Expect::Kept if seen.revived && self.options.transport.gives_up() => {}
-            // Whatever happened to a connection, nothing tells what was said meanwhile.
-            Expect::Kept if !self.options.transport.keeps() => {}
             Expect::Lost(sources) => {
                 let same =
                     after.same_as(&seen.before).into_iter().filter(|(_, source)| sources.contains(source));

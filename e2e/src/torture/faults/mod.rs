@@ -209,6 +209,12 @@ impl Act<'_> {
         })
     }
 
+    /// What a fault may do that lets nothing go of what is kept. Where nothing is, whatever happens to a connection, nothing
+    /// tells what was said meanwhile.
+    fn kept(&self) -> Expect {
+        if self.world.transport.keeps() { Expect::Kept } else { Expect::Any }
+    }
+
     /// Has the first writer of a source do something.
     fn ask(&self, source: Source, deed: Deed) -> Result<()> {
         let (done, result) = sync_channel(1);

@@ -61,15 +61,15 @@ impl Wire {
     }
 
     /// A Debezium that connects anew may skip what it hasn't sent (3.6.1 does, after some restarts).
-    fn expect_after_loss_of_connection(self) -> Expect {
-        if matches!(self, Self::Log(_)) { Expect::Any } else { Expect::Kept }
+    fn expect_after_loss_of_connection(self, act: &Act<'_>) -> Expect {
+        if matches!(self, Self::Log(_)) { Expect::Any } else { act.kept() }
     }
 
     /// The same, of connections that are certainly gone: what was said before the next one nobody has heard.
     fn expect_of_the_next_connection(self, act: &Act<'_>) -> Expect {
         match (act.world.keeper(), self) {
             (Err(_), Self::Links) => Expect::Lost(act.world.sources()),
-            _ => self.expect_after_loss_of_connection(),
+            _ => self.expect_after_loss_of_connection(act),
         }
     }
 }
@@ -113,7 +113,7 @@ pub(super) fn stall(act: &mut Act<'_>) -> Result<Done> {
     });
     wire.proxies(act).iter().for_each(|proxy| proxy.pass());
     let effect = format!("{}: {} blocks held for {} ms", wire.told(act), held?, time.as_millis());
-    Ok(healed(effect, wire.expect_after_loss_of_connection()).apart(wire.is_apart()))
+    Ok(healed(effect, wire.expect_after_loss_of_connection(act)).apart(wire.is_apart()))
 }
 
 pub(super) fn partition(act: &mut Act<'_>) -> Result<Done> {
@@ -152,7 +152,7 @@ pub(super) fn delay(act: &mut Act<'_>) -> Result<Done> {
     let time = act.last(1000, 3000);
     wire.proxies(act).iter().for_each(|proxy| proxy.pass());
     ensure!(seen? >= by, "nothing was delayed");
-    Ok(healed(format!("{}: by {by:?} for {} ms", wire.told(act), time.as_millis()), Expect::Kept)
+    Ok(healed(format!("{}: by {by:?} for {} ms", wire.told(act), time.as_millis()), act.kept())
         .apart(wire.is_apart()))
 }
 

@@ -141,14 +141,14 @@ pub(super) fn pause_postgres(act: &mut Act<'_>) -> Result<Done> {
     act.world.postgres.pause()?;
     let time = act.last(STOPPED.0, STOPPED.1);
     act.world.postgres.resume()?;
-    Ok(healed(format!("stopped for {}", ms(time)), Expect::Kept))
+    Ok(healed(format!("stopped for {}", ms(time)), act.kept()))
 }
 
 fn pause(act: &mut Act<'_>, process: impl Fn(&mut World) -> Result<&mut Child>) -> Result<Done> {
     process(act.world)?.pause()?;
     let time = act.last(STOPPED.0, STOPPED.1);
     process(act.world)?.resume()?;
-    Ok(healed(format!("stopped for {}", ms(time)), Expect::Kept))
+    Ok(healed(format!("stopped for {}", ms(time)), act.kept()))
 }
 
 fn ms(time: Duration) -> String {
