@@ -4,7 +4,12 @@
 //! that Debezium's Redis sink would have written; where there is one stream, its name may be left out. The file is read
 //! from its first line on, and what is added to it later is read as well.
 
-use std::{os::unix::fs::MetadataExt as _, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use freshet_crds::binding::{FileSpec, StreamLayout};
 use serde::Deserialize;
@@ -75,7 +80,8 @@ impl Transport for File {
 impl Reader for Open {
     async fn survey(&mut self, streams: &[Stream<'_>], count: usize) -> Result<(Survey, Reading), ReadError> {
         let reading = self.read(streams, count, MOMENT).await?;
-        self.be_whole().await?;
+        let newest = self.lines.lock().await.newest();
+        self.be_whole(newest).await?;
         let last = reading.batches.first().and_then(|batch| batch.through);
         let state = last.filter(|_| streams.iter().any(|stream| stream.place.is_some())).map(|last| {
             StreamState { last, length: last.number().unwrap_or_default(), ..StreamState::default() }
@@ -98,6 +104,7 @@ impl Reader for Open {
         self.be_at(place).await?;
         let mut lines = self.lines.lock().await;
         lines.be_readable().map_err(ReadError::failed)?;
+        let (from, newest) = (lines.number(), lines.newest());
         let (mut records, until) = (Vec::new(), Instant::now() + wait);
         let mut at_end = false;
         while records.len() < count {
@@ -126,7 +133,17 @@ impl Reader for Open {
             let place = Place::Number(lines.number());
             records.push((stream, Record { place, written_ms: None, fields }));
         }
-        let through = Some(lines.number()).filter(|number| *number > 0).map(Place::Number);
+        let (through, is_sound) = (lines.sound(), lines.be_readable());
+        let came = lines.number() > from;
+        drop(lines);
+        if came {
+            // Behind a place where other lines are now than were read, nobody knows what has come.
+            self.be_whole(newest).await?;
+        }
+        if records.is_empty() {
+            is_sound.map_err(ReadError::failed)?;
+        }
+        let through = Some(through).filter(|number| *number > 0).map(Place::Number);
         let batch = |stream: &Stream<'_>| Batch {
             stream: stream.name.to_owned(),
             records: records.iter().filter(|(of, _)| of == stream.name).map(|(_, r)| r.clone()).collect(),
@@ -160,16 +177,25 @@ impl Open {
         Ok((stream.ok_or("it has no `stream`")?, line.fields))
     }
 
-    /// Whether the file is still the one that was opened, with all that was read of it.
-    async fn be_whole(&self) -> Result<(), ReadError> {
-        let Some(path) = &self.path else { return Ok(()) };
+    /// Whether the file is still the one that was opened, and has what was read last where it was. One that was cut and has
+    /// grown again has something else there.
+    async fn be_whole(&self, (at, newest): (u64, Vec<u8>)) -> Result<(), ReadError> {
+        let Some(path) = self.path.clone() else { return Ok(()) };
+        let looked = tokio::task::spawn_blocking(move || {
+            let file = std::fs::File::open(path)?;
+            let mut is = vec![0; newest.len()];
+            let there = file.read_exact_at(&mut is, at);
+            io::Result::Ok((history(&file.metadata()?), there.is_ok() && is == newest))
+        });
+        let looked = looked.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        let path = self.path.as_deref().unwrap_or_default();
         let lost = |why, text: &str| ReadError::Lost { why, text: format!("{path} {text}") };
-        let about = tokio::fs::metadata(path).await.map_err(|_| lost(Break::StreamGone, "is gone"))?;
-        if history(&about) != self.history {
+        let (history, has_it) = looked.map_err(|_| lost(Break::StreamGone, "is gone"))?;
+        if history != self.history {
             return Err(lost(Break::StreamGone, "is another file now"));
         }
-        if about.len() < self.lines.lock().await.bytes() {
-            return Err(lost(Break::IdWentBack, "is shorter than what was read of it"));
+        if !has_it {
+            return Err(lost(Break::IdWentBack, "no longer has what was read of it"));
         }
         Ok(())
     }

@@ -1,6 +1,11 @@
 //! A file of recorded entries as a source, without any server.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use freshet_e2e::process::{Sidecar, http};
 
@@ -72,6 +77,24 @@ fn another_file_in_its_place_and_one_that_was_cut_begin_anew() {
 }
 
 #[test]
+fn a_file_that_was_cut_and_has_grown_again_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("entries.jsonl");
+    let row = |n| line("shop.cdc", n, "c", &format!("{{\"id\":{n}}}"));
+    add(&path, &[row(1), row(2)].concat());
+    let mut app = follow(&path, "stream: shop.cdc");
+    app.until_get("/v1/rows/2", "hit {\"id\":2}");
+    let epoch = app.epoch();
+    // It is longer than what was read, and lines begin where they did.
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(row(1).len() as u64).unwrap();
+    add(&path, &[row(3), row(4)].concat());
+    app.until_fresh_after(epoch);
+    app.until_get("/v1/rows/3", "hit {\"id\":3}");
+    assert_eq!((app.get("/v1/rows/2"), app.breaks()), ("miss".into(), vec!["id-went-back".to_owned()]));
+}
+
+#[test]
 fn a_line_that_is_none_is_told_with_its_number() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("entries.jsonl");
@@ -80,6 +103,14 @@ fn a_line_that_is_none_is_told_with_its_number() {
     add(&path, "{\"fields\": []}\n\nwhat?\n");
     app.until_reason("line 3 is no entry");
     assert_eq!(http::get(&app.sidecar.admin(), "/readyz").unwrap().status, 503);
+    // However often it is looked at again, nothing is read behind it.
+    add(&path, &line("shop.cdc", 7, "c", "{\"id\":7}"));
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(2) {
+        app.until_reason("line 3 is no entry");
+        assert!(app.get_now("/v1/rows/7").starts_with("stale"), "{}", app.get_now("/v1/rows/7"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) struct Lines {
     grows: bool,
     /// The beginning of a line whose end wasn't there yet.
     line: Vec<u8>,
+    /// The last line that was read, with its end.
+    last: Vec<u8>,
     /// Lines read.
     number: u64,
     /// Bytes of them.
@@ -49,6 +51,7 @@ impl Lines {
             input: Box::new(BufReader::new(file)),
             grows: true,
             line: Vec::new(),
+            last: Vec::new(),
             number: 0,
             bytes: 0,
             spoilt: None,
@@ -57,12 +60,17 @@ impl Lines {
 
     pub(super) fn of_standard_input() -> Self {
         let input = Box::new(BufReader::new(tokio::io::stdin()));
-        Self { input, grows: false, line: Vec::new(), number: 0, bytes: 0, spoilt: None }
+        Self { input, grows: false, line: Vec::new(), last: Vec::new(), number: 0, bytes: 0, spoilt: None }
     }
 
     /// How many lines were read.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The last line up to which all were entries.
+    pub(super) fn sound(&self) -> u64 {
+        self.number - u64::from(self.spoilt.is_some())
     }
 
     /// Notes that the last line is no entry.
@@ -75,9 +83,9 @@ impl Lines {
         self.spoilt.clone().map_or(Ok(()), Err)
     }
 
-    /// How many bytes they had.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+    /// What was read last, and where it begins: the last line, and what there was of the next.
+    pub(super) fn newest(&self) -> (u64, Vec<u8>) {
+        (self.bytes - self.last.len() as u64, [&*self.last, &*self.line].concat())
     }
 
     /// The next line without its end.
@@ -93,8 +101,8 @@ impl Lines {
             if is_whole || is_last {
                 self.number += 1;
                 self.bytes += self.line.len() as u64;
-                let line = std::mem::take(&mut self.line);
-                return Ok(Next::Line(line.trim_ascii().to_vec()));
+                self.last = std::mem::take(&mut self.line);
+                return Ok(Next::Line(self.last.trim_ascii().to_vec()));
             }
             if Instant::now() >= until {
                 return Ok(Next::End);
