@@ -28,6 +28,17 @@ const SAID: &[&str] =
 const NOTIFIED: &[&str] =
     &["cut", "kill-postgres", "said-truncate", "said-key-swaps", "said-huge-transaction"];
 
+/// Where entries are recorded in a file.
+const RECORDED: &[&str] = &[
+    "kill-sidecar",
+    "pause-sidecar",
+    "file-cut",
+    "file-replaced",
+    "file-gone",
+    "recorder-stopped",
+    "truncate",
+];
+
 /// Makes each of these faults once, at least.
 fn torture(seed: u64, transport: Transport, sources: &[Source], faults: &[&str]) -> Result<()> {
     let mut options =
@@ -64,4 +75,10 @@ fn nor_over_subjects_of_nats() -> Result<()> {
 #[test]
 fn nor_over_notifications_of_postgres() -> Result<()> {
     torture(14, Transport::PostgresNotify, &[Source::Postgres], NOTIFIED)
+}
+
+#[test]
+fn nor_over_a_file() -> Result<()> {
+    // This seed draws a stream per table.
+    torture(17, Transport::File, &[Source::Postgres], RECORDED)
 }

@@ -59,6 +59,8 @@ enum Carrier {
     Nats,
     /// PostgreSQL's NOTIFY.
     PostgresNotify,
+    /// Files in which Redis' streams are recorded.
+    File,
 }
 
 /// Runs it, prints what it came to, and fails if there were violations.
@@ -78,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Carrier::RedisPubSub => Transport::RedisPubSub,
         Carrier::Nats => Transport::Nats,
         Carrier::PostgresNotify => Transport::PostgresNotify,
+        Carrier::File => Transport::File,
     };
     if let Some(database) = args.only {
         options.sources = vec![match database {

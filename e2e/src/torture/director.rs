@@ -68,10 +68,8 @@ impl<'a> Director<'a> {
         writers: HashMap<Source, SyncSender<Request>>,
         random: Random,
     ) -> Self {
-        let layout = world.sources().into_iter().map(|source| {
-            let pipeline = world.pipelines.iter().find(|pipeline| pipeline.source == source);
-            layout::told(options.transport, source, pipeline.map(|pipeline| pipeline.routing))
-        });
+        let layout = world.layout.iter();
+        let layout = layout.map(|(source, routing)| layout::told(options.transport, *source, *routing));
         let report = Report {
             seed: options.seed,
             transport: options.transport.name(),

@@ -1,6 +1,7 @@
 //! How the databases' streams are laid out: drawn from the seed, and said to the sidecars.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::carrier::Transport;
@@ -17,19 +18,26 @@ pub(crate) fn draw(transport: Transport, sources: &[Source], random: &mut Random
 }
 
 /// A layout, for people.
-pub(crate) fn told(transport: Transport, source: Source, routing: Option<Routing>) -> String {
+pub(crate) fn told(transport: Transport, source: Source, routing: Routing) -> String {
     match (transport, routing) {
         (Transport::NatsJetStream, _) => format!("{source} in a stream of subjects"),
         (Transport::Kafka, _) => format!("{source} in one topic"),
         (Transport::RedisPubSub | Transport::PostgresNotify, _) => format!("{source} on a channel"),
         (Transport::Nats, _) => format!("{source} under a subject"),
-        (_, None | Some(Routing::OneStream)) => format!("{source} in one stream"),
-        (_, Some(Routing::PerTable)) => format!("{source} in a stream per table"),
+        (Transport::File, Routing::OneStream) => format!("{source} in a file of one stream"),
+        (Transport::File, Routing::PerTable) => format!("{source} in a file of a stream per table"),
+        (_, Routing::OneStream) => format!("{source} in one stream"),
+        (_, Routing::PerTable) => format!("{source} in a stream per table"),
     }
 }
 
-/// The binding of a sidecar whose way to the transport begins at `link`.
-pub(crate) fn binding(transport: Transport, link: SocketAddr, layout: &[(Source, Routing)]) -> String {
+/// The binding of a sidecar whose way to the transport begins at `link`, or is in this folder.
+pub(crate) fn binding(
+    transport: Transport,
+    link: SocketAddr,
+    folder: &Path,
+    layout: &[(Source, Routing)],
+) -> String {
     // Without keys in its entries, it is the binding that says which columns they are.
     let key = if transport.has_keys() { "" } else { ", key: [{column: id}]" };
     let hydrate = if transport.keeps() { ", onChange: Hydrate" } else { "" };
@@ -47,7 +55,7 @@ pub(crate) fn binding(transport: Transport, link: SocketAddr, layout: &[(Source,
     let (mut sources, mut caches) = (Vec::new(), Vec::new());
     for (source, routing) in layout {
         let name = source.name();
-        let read = transport.binding(link, *source, *routing);
+        let read = transport.binding(link, folder, *source, *routing);
         sources.push(format!("  - {{name: {name}, {read}}}\n"));
         for cache in Cache::ALL {
             let what = match cache {

@@ -7,7 +7,7 @@
 //! MariaDB ──log─► Debezium ─sink─►┘           └─link─► sidecar 2
 //! ```
 //!
-//! The carrier is a Redis with a replica, a NATS or a Kafka. Where it keeps nothing there is no Debezium: whoever writes says
+//! The carrier is a Redis with a replica, a NATS or a Kafka, or files in which a Redis' streams are recorded. Where it keeps nothing there is no Debezium: whoever writes says
 //! what he has committed, or the database's triggers do.
 
 use std::net::SocketAddr;
@@ -66,7 +66,8 @@ pub(crate) struct World {
     pub(crate) mariadb: MariaDb,
     pub(crate) carrier: Carrier,
     pub(crate) transport: Transport,
-    sources: Vec<Source>,
+    /// How the streams of each source are laid out for the sidecars.
+    pub(crate) layout: Vec<(Source, Routing)>,
     /// How often a Debezium had to be started again because it didn't come back by itself.
     pub(crate) revived: u32,
 }
@@ -79,15 +80,15 @@ impl World {
         sources: &[Source],
         random: &mut Random,
     ) -> Result<Self> {
+        let layout = layout::draw(transport, sources, random);
         let (postgres, mariadb) = both(Postgres::start, MariaDb::start)?;
-        let (carrier, Ways { links, sinks }) = Carrier::start(transport, SIDECARS, sources, &postgres)?;
+        let (carrier, Ways { links, sinks }) = Carrier::start(transport, SIDECARS, &layout, &postgres)?;
         for source in sources {
             match source {
                 Source::Postgres => postgres.execute(&tables(*source))?,
                 Source::MariaDb => mariadb.execute(&tables(*source))?,
             }
         }
-        let layout = layout::draw(transport, sources, random);
         let pipelines = thread::scope(|scope| {
             // Without a sink there is no Debezium.
             let starts: Vec<_> = layout
@@ -96,7 +97,8 @@ impl World {
                 .map(|((source, routing), sink)| {
                     let (postgres, mariadb) = (&postgres, &mariadb);
                     let carrier = carrier.keeper();
-                    let start = Start { source: *source, routing: *routing, transport, sink };
+                    let routing = transport.sink_routing(*routing);
+                    let start = Start { source: *source, routing, transport, sink };
                     scope.spawn(move || start.pipeline(postgres, mariadb, carrier?))
                 })
                 .collect();
@@ -104,7 +106,7 @@ impl World {
                 starts.into_iter().map(|start| start.join().map_err(|_| anyhow!("a start panicked"))?);
             joined.collect::<Result<Vec<_>>>()
         })?;
-        let binding = |link: &Proxy| layout::binding(transport, link.address(), &layout);
+        let binding = |link: &Proxy| layout::binding(transport, link.address(), carrier.folder(), &layout);
         if transport == Transport::PostgresNotify {
             let read = manifest::read(&binding(&links[0]))?.binding();
             let binding = read.map_err(|invalid| anyhow!("the binding: {invalid:?}"))?;
@@ -119,12 +121,11 @@ impl World {
             builder.start()
         });
         let sidecars = sidecars.collect::<Result<Vec<_>>>()?;
-        let sources = sources.to_vec();
-        Ok(Self { sidecars, links, pipelines, postgres, mariadb, carrier, transport, sources, revived: 0 })
+        Ok(Self { sidecars, links, pipelines, postgres, mariadb, carrier, transport, layout, revived: 0 })
     }
 
     pub(crate) fn sources(&self) -> Vec<Source> {
-        self.sources.clone()
+        self.layout.iter().map(|(source, _)| *source).collect()
     }
 
     pub(crate) fn doors(&self) -> Vec<Door> {
@@ -149,7 +150,7 @@ impl World {
     pub(crate) fn saying(&self, source: Source) -> Option<Saying> {
         match &self.carrier {
             Carrier::Ether(ether) => ether.saying(source),
-            Carrier::Redis(_) | Carrier::JetStream(_) | Carrier::Kafka(_) => None,
+            _ => None,
         }
     }
 
@@ -312,7 +313,9 @@ impl Pipeline {
     /// The stream with the topic of this name, without its prefix.
     fn named(&self, topic: &str) -> String {
         match self.transport {
-            Transport::RedisStream | Transport::Kafka => self.debezium.settings().stream(topic),
+            Transport::RedisStream | Transport::Kafka | Transport::File => {
+                self.debezium.settings().stream(topic)
+            }
             // All topics are subjects of one stream.
             Transport::NatsJetStream => self.source.name().to_owned(),
             // They have no pipeline.

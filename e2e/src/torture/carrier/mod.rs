@@ -5,13 +5,14 @@
 
 mod entry;
 mod ether;
+mod file;
 mod jet_stream;
 mod kafka;
 mod redis;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -21,6 +22,7 @@ use crate::process::{Child, Debezium, Nats, Postgres, Proxy, Redis};
 
 pub(crate) use entry::{Beat, Entry};
 pub(crate) use ether::{Ether, Saying, Voice};
+pub(crate) use file::{Files, Still};
 pub(crate) use jet_stream::Streams;
 pub(crate) use kafka::{PARTITION, Topics};
 pub(crate) use redis::Servers;
@@ -41,6 +43,8 @@ pub enum Transport {
     Nats,
     /// A channel of PostgreSQL itself, on which its triggers say so.
     PostgresNotify,
+    /// A file of entries for each database: a recorder writes down what Debezium has written to Redis.
+    File,
 }
 
 /// The server that carries everything.
@@ -49,6 +53,7 @@ pub(crate) enum Carrier {
     JetStream(Streams),
     Kafka(Topics),
     Ether(Ether),
+    Files(Files),
 }
 
 /// The proxies before a carrier.
@@ -150,13 +155,14 @@ impl Transport {
             Self::RedisPubSub => "redisPubSub",
             Self::Nats => "nats",
             Self::PostgresNotify => "postgresNotify",
+            Self::File => "file",
         }
     }
 
     /// Whether it keeps what went over it, so that Debezium writes to it. Over any other it is said what is void, once.
     #[must_use]
     pub fn keeps(self) -> bool {
-        matches!(self, Self::RedisStream | Self::NatsJetStream | Self::Kafka)
+        matches!(self, Self::RedisStream | Self::NatsJetStream | Self::Kafka | Self::File)
     }
 
     /// Whether changes of this database can go over it.
@@ -169,23 +175,27 @@ impl Transport {
     /// order, and in Kafka heartbeats need one.
     pub(crate) fn routing(self, drawn: Routing) -> Routing {
         match self {
-            Self::RedisStream | Self::RedisPubSub | Self::Nats | Self::PostgresNotify => drawn,
             Self::NatsJetStream => Routing::PerTable,
             Self::Kafka => Routing::OneStream,
+            _ => drawn,
         }
     }
 
-    /// What a binding says of it, for a sidecar whose proxy is at `link`.
-    pub(crate) fn binding(self, link: SocketAddr, source: Source, routing: Routing) -> String {
+    /// How Debezium is told to lay them out. What is to be recorded has one order.
+    pub(crate) fn sink_routing(self, routing: Routing) -> Routing {
+        if self == Self::File { Routing::OneStream } else { routing }
+    }
+
+    /// What a binding says of it, for a sidecar whose proxy is at `link`. Files are in `folder`.
+    pub(crate) fn binding(self, link: SocketAddr, folder: &Path, source: Source, routing: Routing) -> String {
         let name = source.name();
+        let streams = match routing {
+            Routing::OneStream => format!("stream: {name}.cdc"),
+            Routing::PerTable => format!("topicPrefix: {name}"),
+        };
         match self {
-            Self::RedisStream => {
-                let streams = match routing {
-                    Routing::OneStream => format!("stream: {name}.cdc"),
-                    Routing::PerTable => format!("topicPrefix: {name}"),
-                };
-                format!("redisStream: {{url: 'redis://{link}', {streams}}}")
-            }
+            Self::RedisStream => format!("redisStream: {{url: 'redis://{link}', {streams}}}"),
+            Self::File => format!("file: {{path: '{}', {streams}}}", file::file(folder, source).display()),
             Self::NatsJetStream => format!("natsJetStream: {{url: 'nats://{link}', stream: {name}}}"),
             Self::Kafka => format!("kafka: {{brokers: ['{link}'], topic: {name}.cdc}}"),
             Self::RedisPubSub => format!("redisPubSub: {{url: 'redis://{link}', channel: {name}}}"),
@@ -200,7 +210,7 @@ impl Transport {
 
     /// Whether Debezium's sink of it ends with an error after a while without a server, instead of waiting.
     pub(crate) fn gives_up(self) -> bool {
-        self != Self::RedisStream
+        !matches!(self, Self::RedisStream | Self::File)
     }
 
     /// Whether its entries carry the keys of rows.
@@ -214,9 +224,10 @@ impl Carrier {
     pub(crate) fn start(
         transport: Transport,
         sidecars: usize,
-        sources: &[Source],
+        layout: &[(Source, Routing)],
         postgres: &Postgres,
     ) -> Result<(Self, Ways)> {
+        let sources: Vec<Source> = layout.iter().map(|(source, _)| *source).collect();
         let heard = |ether: Ether, address| Ok((Self::Ether(ether), Ways::to(address, sidecars, 0)?));
         match transport {
             Transport::RedisStream => {
@@ -225,13 +236,19 @@ impl Carrier {
                 Ok((Self::Redis(servers), ways))
             }
             Transport::NatsJetStream => {
-                let streams = Streams::start(sources)?;
+                let streams = Streams::start(&sources)?;
                 let ways = Ways::to(streams.nats().address(), sidecars, sources.len())?;
                 Ok((Self::JetStream(streams), ways))
             }
             Transport::Kafka => {
-                let (topics, ways) = Topics::start(sidecars, sources)?;
+                let (topics, ways) = Topics::start(sidecars, &sources)?;
                 Ok((Self::Kafka(topics), ways))
+            }
+            Transport::File => {
+                let files = Files::start(layout)?;
+                // Nothing is between a sidecar and its file.
+                let ways = Ways::to(files.servers().master().socket_address(), sidecars, sources.len())?;
+                Ok((Self::Files(files), ways))
             }
             Transport::RedisPubSub => {
                 let redis = Redis::start()?;
@@ -256,6 +273,7 @@ impl Carrier {
             Self::JetStream(streams) => streams,
             Self::Kafka(topics) => topics,
             Self::Ether(ether) => ether,
+            Self::Files(files) => files.servers(),
         }
     }
 
@@ -266,6 +284,7 @@ impl Carrier {
             Self::JetStream(streams) => streams,
             Self::Kafka(topics) => topics,
             Self::Ether(ether) => ether,
+            Self::Files(files) => files.servers_mut(),
         }
     }
 
@@ -275,6 +294,7 @@ impl Carrier {
             Self::Redis(servers) => Ok(servers),
             Self::JetStream(streams) => Ok(streams),
             Self::Kafka(topics) => Ok(topics),
+            Self::Files(files) => Ok(files.servers()),
             Self::Ether(_) => bail!("{} keeps nothing", self.told()),
         }
     }
@@ -282,10 +302,19 @@ impl Carrier {
     /// What people call it.
     pub(crate) fn told(&self) -> &'static str {
         match self {
-            Self::Redis(_) => "Redis",
+            // It is what Debezium writes to, whatever is recorded of it.
+            Self::Redis(_) | Self::Files(_) => "Redis",
             Self::JetStream(_) => "NATS",
             Self::Kafka(_) => "Kafka",
             Self::Ether(ether) => ether.told(),
+        }
+    }
+
+    /// Where its files are, if it has any.
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Files(files) => files.folder(),
+            _ => Path::new(""),
         }
     }
 }

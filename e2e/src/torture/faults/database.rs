@@ -101,7 +101,7 @@ fn told(silence: Silence) -> &'static str {
 
 /// Waits until every sidecar says that this source is lagging, as soon as the contract has it, and takes nothing from
 /// its caches for fresh.
-fn await_lagging(act: &Act<'_>, index: usize) -> Result<()> {
+pub(super) fn await_lagging(act: &Act<'_>, index: usize) -> Result<()> {
     let source = act.world.pipelines[index].source;
     until("every sidecar says that it is lagging", BOUND + ASKING, || {
         for (number, sidecar) in act.world.sidecars.iter().enumerate() {

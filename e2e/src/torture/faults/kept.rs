@@ -131,7 +131,7 @@ pub(super) fn restart_without(act: &mut Act<'_>) -> Result<Done> {
         Ok(())
     };
     match carrier {
-        Carrier::Redis(_) | Carrier::Ether(_) => bail!("nothing is in files here"),
+        Carrier::Redis(_) | Carrier::Ether(_) | Carrier::Files(_) => bail!("nothing is in files here"),
         Carrier::JetStream(streams) => streams.restart_without(&mut meanwhile)?,
         Carrier::Kafka(topics) => topics.restart_without(&mut meanwhile)?,
     }

@@ -1,6 +1,7 @@
 //! What is done to the world: each fault is made, checked to have taken effect, and healed.
 
 mod database;
+mod files;
 mod kept;
 mod network;
 mod processes;
@@ -91,7 +92,9 @@ const REDIS: &[Transport] = &[Transport::RedisStream];
 const JET_STREAM: &[Transport] = &[Transport::NatsJetStream];
 const KAFKA: &[Transport] = &[Transport::Kafka];
 /// Those that Debezium writes to.
-const KEEPING: &[Transport] = &[Transport::RedisStream, Transport::NatsJetStream, Transport::Kafka];
+const KEEPING: &[Transport] =
+    &[Transport::RedisStream, Transport::NatsJetStream, Transport::Kafka, Transport::File];
+const FILE: &[Transport] = &[Transport::File];
 /// Those that keep nothing.
 const ETHER: &[Transport] = &[Transport::RedisPubSub, Transport::Nats, Transport::PostgresNotify];
 /// Those of them with a server of their own.
@@ -146,6 +149,10 @@ pub const ALL: &[Fault] = &[
     fault_over(KAFKA, "delete-records", kept::delete_records),
     fault_over(KAFKA, "delete-topic", kept::delete_topic),
     fault_over(IN_FILES, "restart-without", kept::restart_without),
+    fault_over(FILE, "file-cut", files::cut),
+    fault_over(FILE, "file-replaced", files::replaced),
+    fault_over(FILE, "file-gone", files::gone),
+    fault_over(FILE, "recorder-stopped", files::stopped),
     fault_over(SERVED, "kill-server", processes::kill_ether),
     fault_over(SERVED, "pause-server", processes::pause_carrier),
     fault_over(SERVED, "lost-message", unsaid::lost),
@@ -270,6 +277,7 @@ mod tests {
             (Transport::Kafka, "kill-kafka", "xtrim"),
             (Transport::RedisPubSub, "lost-message", "replay"),
             (Transport::PostgresNotify, "said-truncate", "lost-message"),
+            (Transport::File, "file-cut", "xtrim"),
         ] {
             let names = fitting(transport);
             assert!(names.contains(&has) && names.contains(&"cut") && !names.contains(&lacks), "{names:?}");

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 
 use super::{Act, Done, Expect, healed};
 use crate::process::{Proxy, until};
+use crate::torture::carrier::Transport;
 use crate::torture::shape::Source;
 use crate::torture::world::PATIENCE;
 
@@ -80,7 +81,9 @@ fn any_wire(act: &mut Act<'_>, logs: bool) -> Wire {
         (Ok(_), false) => 5,
         (Ok(_), true) => 6,
     };
-    match act.random.below(wires) {
+    // Between a file and who reads it there is none.
+    let first = if act.world.transport == Transport::File { 4 } else { 0 };
+    match act.random.between(first, wires - 1) {
         0 | 1 => Wire::Link(act.any_sidecar()),
         2 | 3 => Wire::Links,
         4 => Wire::Sink(act.any_pipeline()),
