@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::Options;
 use super::app::{Got, Place};
 use super::audit::audit;
+use super::carrier::Carrier;
 use super::faults::{Act, Done, Expect, Fault};
 use super::layout;
 use super::ledger::{Rule, Violation, told};
@@ -112,6 +113,7 @@ impl<'a> Director<'a> {
                 self.audit()?;
             }
             self.trim();
+            self.renew()?;
         }
         self.audit()?;
         let operations = self.stage.counts.operations();
@@ -326,6 +328,19 @@ impl<'a> Director<'a> {
                 }
             }
         }
+    }
+
+    /// Has large files begun anew, as whoever records would, and waits until that is over.
+    fn renew(&mut self) -> Result<()> {
+        let Carrier::Files(files) = &self.world.carrier else { return Ok(()) };
+        let before = self.world.epochs();
+        let renewed = files.renew()?;
+        if !renewed.is_empty() {
+            self.stage.set_fault(true);
+            self.await_epochs(&before, &renewed);
+            self.world.await_fresh(self.stage, PATIENCE).context("after a file was begun anew")?;
+        }
+        Ok(())
     }
 
     fn fail(&self, what: String) {

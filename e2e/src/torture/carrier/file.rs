@@ -1,5 +1,6 @@
 //! A file of entries for each database. Debeziums write to Redis, and a recorder for each writes down what is there.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -13,6 +14,9 @@ use recorder::{Recorder, Streams};
 pub(crate) use recorder::Still;
 
 mod recorder;
+
+/// From so many bytes on a file is begun anew between two faults: a sidecar that starts reads all of it.
+const LARGE: u64 = 4 << 20;
 
 /// The files, and what they are written from.
 pub(crate) struct Files {
@@ -54,6 +58,21 @@ impl Files {
     /// The same, to be changed.
     pub(super) fn servers_mut(&mut self) -> &mut Servers {
         &mut self.servers
+    }
+
+    /// Begins files anew that are so large that reading them from the first line on takes long; whose those were.
+    pub(crate) fn renew(&self) -> Result<Vec<Source>> {
+        let mut renewed = Vec::new();
+        for (source, recorder) in &self.recorders {
+            if fs::metadata(file(self.folder.path(), *source))?.len() > LARGE {
+                let held = recorder.still(false)?;
+                let other = held.path.with_extension("new");
+                fs::write(&other, "")?;
+                fs::rename(&other, held.path)?;
+                renewed.push(*source);
+            }
+        }
+        Ok(renewed)
     }
 
     /// Has a database's recorder stand still, between two lines or in the midst of one, until what is returned is dropped.
