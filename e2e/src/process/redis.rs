@@ -16,6 +16,9 @@ const START: Duration = Duration::from_secs(10);
 /// How long one call of the test's client may take, so that a paused Redis is an error and not a hang.
 const CALL: Duration = Duration::from_secs(5);
 
+/// How much one call writes at most, about, in bytes: on a busy machine, to a disk, it has to be done in time.
+const WRITTEN_AT_ONCE: usize = 8 << 20;
+
 /// How a [`Redis`] is to be started. Without further words: no password, no persistence.
 #[derive(Debug, Default)]
 pub struct RedisBuilder {
@@ -235,19 +238,29 @@ impl Redis {
     /// Adds the same entry of one field to a stream so many times.
     pub fn xadd_many(&self, stream: &str, name: &str, value: &str, count: usize) -> Result<()> {
         let add = "for i = 1, ARGV[3] do redis.call('XADD', KEYS[1], '*', ARGV[1], ARGV[2]) end return 1";
-        self.command::<u64>(&["EVAL", add, "1", stream, name, value, &count.to_string()]).map(drop)
+        in_blocks(count, name.len() + value.len(), |count| {
+            self.command::<u64>(&["EVAL", add, "1", stream, name, value, &count.to_string()]).map(drop)
+        })
     }
 
     /// Publishes the same message to a channel so many times.
     pub fn publish_many(&self, channel: &str, message: &str, count: usize) -> Result<()> {
         let publish = "for i = 1, ARGV[3] do redis.call('PUBLISH', ARGV[1], ARGV[2]) end return 1";
-        self.command::<u64>(&["EVAL", publish, "0", channel, message, &count.to_string()]).map(drop)
+        in_blocks(count, message.len(), |count| {
+            self.command::<u64>(&["EVAL", publish, "0", channel, message, &count.to_string()]).map(drop)
+        })
     }
 
     fn await_ready(&mut self) -> Result<()> {
         let (port, password) = (&self.ports.plain, self.how.password.as_deref());
         self.child.await_ready(START, || Ok(cmd("PING").exec(&mut connect(port, password)?)?))
     }
+}
+
+/// Writes something of this size so many times, in as many calls as that takes.
+fn in_blocks(count: usize, size: usize, write: impl Fn(usize) -> Result<()>) -> Result<()> {
+    let block = (WRITTEN_AT_ONCE / size.max(1)).max(1);
+    (0..count).step_by(block).try_for_each(|from| write(block.min(count - from)))
 }
 
 pub(super) fn connect(port: &Port, password: Option<&str>) -> Result<Connection> {
