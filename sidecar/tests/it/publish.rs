@@ -23,8 +23,13 @@ use serde_json::{Value, json};
 use crate::{
     shop::{App, SOON, outcome},
     transports::{
-        broker::Server, jet_stream::JetStream, kafka::OneTopic, nats::Subject,
-        postgres_notify::PostgresNotify, redis_pub_sub::RedisPubSub, redis_stream::RedisStream,
+        broker::{Server, Source},
+        jet_stream::JetStream,
+        kafka::OneTopic,
+        nats::Subject,
+        postgres_notify::PostgresNotify,
+        redis_pub_sub::RedisPubSub,
+        redis_stream::RedisStream,
     },
 };
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{CACHES, Told as _, problem};
 use crate::{
     shop::App,
-    transports::{broker::Server as _, kafka::OneTopic},
+    transports::{broker::Source as _, kafka::OneTopic},
 };
 
 /// How long what takes several attempts may take on a busy machine.

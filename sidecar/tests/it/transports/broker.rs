@@ -1,21 +1,25 @@
-//! What a story needs of a transport's server.
+//! What a story needs of a transport, and of its server if it has one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use freshet_e2e::process::Proxy;
 use serde_json::Value;
 
-/// A transport's real server, behind a proxy.
-pub(crate) trait Server {
+/// What a sidecar can follow.
+pub(crate) trait Source {
     /// What it is called where all are compared: the source's kind, and how it is divided.
     const NAME: &'static str;
-    /// Whether places mean the same after a restart of the server that has lost nothing.
-    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool;
 
     fn open() -> Self;
 
     /// The source's kind with its fields, as a binding has it.
     fn source(&self) -> String;
+}
+
+/// One with a real server, behind a proxy.
+pub(crate) trait Server: Source {
+    /// Whether places mean the same after a restart of the server that has lost nothing.
+    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool;
 
     fn proxy(&self) -> &Proxy;
 
@@ -29,7 +33,7 @@ pub(crate) trait Server {
 }
 
 /// One that has what Debezium writes.
-pub(crate) trait Broker: Server {
+pub(crate) trait Broker: Source {
     /// Writes what Debezium writes there about a table of the schema `inventory`.
     fn write(&self, table: &str, key: &str, value: Option<&str>);
 
@@ -44,7 +48,7 @@ pub(crate) trait Broker: Server {
 }
 
 /// One that has what applications publish.
-pub(crate) trait Bus: Server {
+pub(crate) trait Bus: Source {
     /// Whether what is published while a sidecar isn't connected is there when it comes back.
     const KEEPS: bool;
     /// How much one message may carry, about, in bytes.

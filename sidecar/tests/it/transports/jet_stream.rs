@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     Story,
-    broker::{Broker, Bus, Server, value},
+    broker::{Broker, Bus, Server, Source, value},
 };
 
 const STREAM: &str = "shop";
@@ -15,9 +15,8 @@ pub(crate) struct JetStream {
     proxy: Proxy,
 }
 
-impl Server for JetStream {
+impl Source for JetStream {
     const NAME: &'static str = "natsJetStream";
-    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = true;
 
     fn open() -> Self {
         let nats = Nats::builder().jetstream().start().unwrap();
@@ -32,6 +31,10 @@ impl Server for JetStream {
             self.proxy.address()
         )
     }
+}
+
+impl Server for JetStream {
+    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = true;
 
     fn proxy(&self) -> &Proxy {
         &self.proxy

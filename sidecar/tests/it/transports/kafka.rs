@@ -14,7 +14,7 @@ mod cluster;
 
 use super::{
     CACHES, Story,
-    broker::{Broker, Bus, Server, value},
+    broker::{Broker, Bus, Server, Source, value},
 };
 use crate::shop::{App, SOON, executable, manifest_over};
 
@@ -65,9 +65,8 @@ fn message(key: &str, value: Option<&str>) -> Message {
     Message { key, value: value.map(Into::into), headers: Vec::new() }
 }
 
-impl<const TABLES: bool> Server for Topics<TABLES> {
+impl<const TABLES: bool> Source for Topics<TABLES> {
     const NAME: &'static str = if TABLES { "kafka, topicPrefix" } else { "kafka, topic" };
-    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = true;
 
     fn open() -> Self {
         let topics = Self::empty();
@@ -81,6 +80,10 @@ impl<const TABLES: bool> Server for Topics<TABLES> {
         let layout = if TABLES { "topicPrefix: shop" } else { "topic: shop.cdc" };
         format!("kafka: {{brokers: ['{}'], {layout}}}", self.proxy.address())
     }
+}
+
+impl<const TABLES: bool> Server for Topics<TABLES> {
+    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = true;
 
     fn proxy(&self) -> &Proxy {
         &self.proxy
@@ -147,7 +150,7 @@ impl Bus for OneTopic {
 /// An envelope as Kafka has it: the value by itself, and all else in headers.
 fn published(envelope: &Value) -> Message {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).into_bytes();
-    let names = ["freshet", "kind", "cache", "start", "ttl", "publisher", "sequence"];
+    let names = ["freshet", "kind", "cache", "table", "op", "start", "ttl", "publisher", "sequence"];
     let headers = names.into_iter().filter_map(|name| {
         let header = if name == "freshet" { name.to_owned() } else { format!("freshet-{name}") };
         Some((header, Some(text(envelope.get(name)?))))

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     CAUGHT_UP,
-    broker::{Bus, Server, value},
+    broker::{Bus, Server, Source, value},
 };
 use crate::shop::{App, executable, manifest_over};
 
@@ -41,9 +41,8 @@ impl Subject {
     }
 }
 
-impl Server for Subject {
+impl Source for Subject {
     const NAME: &'static str = "nats";
-    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn open() -> Self {
         Self::of(Nats::builder())
@@ -52,6 +51,10 @@ impl Server for Subject {
     fn source(&self) -> String {
         format!("nats: {{url: 'nats://{}', subject: {}}}", self.proxy.address(), self.filter)
     }
+}
+
+impl Server for Subject {
+    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn proxy(&self) -> &Proxy {
         &self.proxy

@@ -3,7 +3,7 @@
 use freshet_e2e::process::{Postgres, Proxy};
 use serde_json::Value;
 
-use super::broker::{Bus, Server};
+use super::broker::{Bus, Server, Source};
 
 const CHANNEL: &str = "shop bus";
 
@@ -12,9 +12,8 @@ pub(crate) struct PostgresNotify {
     proxy: Proxy,
 }
 
-impl Server for PostgresNotify {
+impl Source for PostgresNotify {
     const NAME: &'static str = "postgresNotify";
-    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn open() -> Self {
         let postgres = Postgres::start().unwrap();
@@ -27,6 +26,10 @@ impl Server for PostgresNotify {
         let address = self.proxy.address();
         format!("postgresNotify: {{url: 'postgres://{address}/postgres', channel: '{CHANNEL}'}}")
     }
+}
+
+impl Server for PostgresNotify {
+    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn proxy(&self) -> &Proxy {
         &self.proxy

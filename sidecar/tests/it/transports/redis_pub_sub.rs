@@ -4,7 +4,7 @@ use freshet_e2e::process::{Proxy, Redis, RedisCluster, Sidecar};
 use serde_json::Value;
 
 use super::{
-    broker::{Bus, Server},
+    broker::{Bus, Server, Source},
     publications,
 };
 use crate::{
@@ -19,9 +19,8 @@ pub(crate) struct RedisPubSub {
     proxy: Proxy,
 }
 
-impl Server for RedisPubSub {
+impl Source for RedisPubSub {
     const NAME: &'static str = "redisPubSub";
-    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn open() -> Self {
         let redis = Redis::start().unwrap();
@@ -32,6 +31,10 @@ impl Server for RedisPubSub {
     fn source(&self) -> String {
         format!("redisPubSub: {{url: 'redis://{}', channel: '{CHANNEL}'}}", self.proxy.address())
     }
+}
+
+impl Server for RedisPubSub {
+    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn proxy(&self) -> &Proxy {
         &self.proxy

@@ -3,7 +3,7 @@
 use freshet_e2e::process::{Proxy, Redis};
 use serde_json::Value;
 
-use super::broker::{Broker, Bus, Server};
+use super::broker::{Broker, Bus, Server, Source};
 
 const STREAM: &str = "shop.cdc";
 
@@ -12,10 +12,8 @@ pub(crate) struct RedisStream {
     proxy: Proxy,
 }
 
-impl Server for RedisStream {
+impl Source for RedisStream {
     const NAME: &'static str = "redisStream";
-    /// Redis may have lost what it was told last, and nothing in a stream tells.
-    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn open() -> Self {
         let redis = Redis::builder().append_only().start().unwrap();
@@ -26,6 +24,11 @@ impl Server for RedisStream {
     fn source(&self) -> String {
         format!("redisStream: {{url: 'redis://{}', stream: {STREAM}}}", self.proxy.address())
     }
+}
+
+impl Server for RedisStream {
+    /// Redis may have lost what it was told last, and nothing in a stream tells.
+    const KEEPS_ITS_PLACE_OVER_RESTARTS: bool = false;
 
     fn proxy(&self) -> &Proxy {
         &self.proxy

@@ -1,7 +1,11 @@
 //! What every transport did is what `docs/reference/transports.md` says: a table for each story, whose columns are
-//! transports and whose rows are chapters. `FRESHET_BLESS=1` writes what is done now.
+//! transports and whose rows are chapters, with a dash for what can't happen there. `FRESHET_BLESS=1` writes what is done
+//! now.
 
 use std::sync::{Mutex, PoisonError};
+
+/// What became of a chapter that this transport's story doesn't have.
+const NOTHING: &str = "–";
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/transports.md");
 
@@ -34,6 +38,9 @@ fn with(page: &str, story: &str, transport: &str, told: &[(&str, &str)]) -> Stri
     rows.remove(1);
     let name = format!("`{transport}`");
     let column = rows[0].iter().position(|cell| *cell == name).expect("the transport has a column");
+    for row in rows.iter_mut().skip(1) {
+        NOTHING.clone_into(&mut row[column]);
+    }
     for (chapter, became) in told {
         let row = rows.iter().position(|row| row[0] == *chapter).unwrap_or_else(|| {
             let mut row = vec![String::new(); rows[0].len()];
@@ -56,4 +63,6 @@ fn a_column_is_compared_cell_by_cell() {
     assert_eq!(with(page, "x", "a", &[("kill", "kept")]), page);
     let other = with(page, "x", "b", &[("kill", "kept"), ("burst", "all")]);
     assert_eq!(other, page.replace("void |", "kept |\n| burst |  | all |"));
+    // What isn't told of can't happen.
+    assert_eq!(with(page, "x", "b", &[]), page.replace("void |", "– |"));
 }

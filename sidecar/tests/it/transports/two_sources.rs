@@ -4,7 +4,7 @@ use anyhow::ensure;
 use freshet_e2e::process::Sidecar;
 
 use super::{
-    broker::{Broker, Bus, Server, value},
+    broker::{Broker, Bus, Server, Source, value},
     jet_stream::JetStream,
     publications,
     redis_pub_sub::RedisPubSub,
