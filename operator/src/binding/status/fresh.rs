@@ -83,13 +83,13 @@ fn advice(trouble: &Trouble) -> &'static str {
             "no heartbeat has come since they connected; does Debezium write the declared ones?"
         }
         Trouble::Source(State::Lagging, _) => {
-            "changes or heartbeats come too late; look at Debezium, and at the load of Redis and of the pods"
+            "changes or heartbeats come too late; look at Debezium, and at the load of the source's server and of the pods"
         }
         Trouble::Source(State::Gapped, _) => {
-            "changes may have been missed, and the streams can't be followed anew yet; is Redis there, as a master?"
+            "changes may have been missed, and the source can't be followed anew yet; is its server there, and no replica?"
         }
         Trouble::Source(State::Disconnected, _) => {
-            "no connection to Redis; check it, and network policies from the pods' namespace"
+            "no connection to its server; check that, and network policies from the pods' namespace; /status of a pod says why"
         }
     }
 }

@@ -99,10 +99,10 @@ fn its_sentence_names_pods_and_sources_and_says_what_to_look_at() {
     let pods = [good, cut, Standing::Says(&lagging), cut, cut, cut, cut, silent, gone];
     assert_eq!(
         fresh(&pods).1,
-        "source stock is Disconnected in 5 of 9 sidecars (web-2, web-4, web-5 and 2 more): no connection to Redis; \
-         check it, and network policies from the pods' namespace; source cdc is Lagging in 1 of 9 sidecars (web-3): \
-         changes or heartbeats come too late; look at Debezium, and at the load of Redis and of the pods; 2 of 9 \
-         sidecars don't answer the operator (no connection from web-9, no answer within 2 s from web-8): does a \
+        "source stock is Disconnected in 5 of 9 sidecars (web-2, web-4, web-5 and 2 more): no connection to its \
+         server; check that, and network policies from the pods' namespace; /status of a pod says why; source cdc is \
+         Lagging in 1 of 9 sidecars (web-3): changes or heartbeats come too late; look at Debezium, and at the load \
+         of the source's server and of the pods; 2 of 9 sidecars don't answer the operator (no connection from web-9, no answer within 2 s from web-8): does a \
          NetworkPolicy keep its namespace from their port freshet-admin?"
     );
     assert_eq!(fresh(&[good, good]).1, "2 of 2 sidecars vouch for their values");
