@@ -253,8 +253,9 @@ fn a_nats_with_tls_and_signed_credentials_is_written_to_by_what_is_generated() {
         ("NATS_SEED", &seed),
         ("JAVA_TOOL_OPTIONS", &java),
     ];
-    let started = AsWritten::start(&generated.file, &environment);
-    let _debezium = started.unwrap_or_else(|error| panic!("{error:#}: {}", nats.log()));
+    // The sink gives up after 2 s, which a cold JVM on a busy machine may need for TLS: a supervisor starts it again.
+    let _debezium = until("it is let in", SOON, || AsWritten::start(&generated.file, &environment))
+        .unwrap_or_else(|error| panic!("{error:#}: {}", nats.log()));
     let read = || -> Result<Vec<Value>> {
         let messages = nats.messages("Changes")?.into_iter();
         Ok(messages.filter_map(|message| serde_json::from_slice(&message.payload).ok()).collect())
