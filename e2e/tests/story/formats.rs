@@ -7,7 +7,7 @@ use freshet_e2e::cluster::checkout;
 use freshet_e2e::process::until;
 use freshet_e2e::shop::{PIPELINE, ROLLOUT, SOON};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, replaced};
 
 #[test]
 fn compact_entries_with_schemas_in_streams_per_table_are_followed() {
@@ -76,9 +76,4 @@ fn second_debezium() -> String {
         .lines()
         .filter(|line| !line.contains("heartbeat.action.query") && !line.contains("debezium.transforms"));
     kept.collect::<Vec<_>>().join("\n")
-}
-
-fn replaced(text: &str, from: &str, to: &str) -> String {
-    assert!(text.contains(from), "{from:?} is not in:\n{text}");
-    text.replace(from, to)
 }

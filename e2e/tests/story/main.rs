@@ -11,4 +11,5 @@ mod formats;
 mod job;
 mod operator;
 mod rows;
+mod sources;
 mod stage;

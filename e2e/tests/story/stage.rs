@@ -201,3 +201,9 @@ fn before(cluster: &Cluster) -> Result<Value> {
     make_namespace(cluster, "before")?;
     create(cluster, "before", &plain_pod("plain"))
 }
+
+/// The text with each `from`, of which there has to be one, as `to`.
+pub(crate) fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from:?} is not in:\n{text}");
+    text.replace(from, to)
+}
