@@ -36,6 +36,9 @@ const GO: (u32, u32) = (1, 21);
 /// from a wheel.
 const CLIENTS: &[&str] = &["default-jdk-headless"];
 
+/// What stands between in tests.
+const POOLERS: &[&str] = &["pgbouncer"];
+
 /// Packages whose program tells that they, or something that does the same, are there. The others are asked of dpkg.
 const PROGRAMS: &[(&str, &str)] = &[
     ("containerd", "containerd"),
@@ -51,6 +54,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("maven", "mvn"),
     ("mmdebstrap", "mmdebstrap"),
     ("mount", "mount"),
+    ("pgbouncer", "pgbouncer"),
     ("python3", "python3"),
     ("redis-server", "redis-server"),
     ("runc", "runc"),
@@ -71,7 +75,7 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let mut packages = cluster::PACKAGES.to_vec();
     packages.extend(own_daemon.then_some(cluster::DAEMON_PACKAGES).into_iter().flatten());
     if purpose == Purpose::Tests {
-        packages.extend(process::PACKAGES.iter().chain(fuzz::PACKAGES).chain(CLIENTS));
+        packages.extend(process::PACKAGES.iter().chain(fuzz::PACKAGES).chain(CLIENTS).chain(POOLERS));
     }
     provide(&mut packages)?;
     // Before anything is built that would be built in vain.

@@ -1,4 +1,4 @@
-//! Real Redis, NATS, Kafka, Postgres, MariaDB, Debezium Server and the sidecar as child processes on loopback, and a proxy.
+//! Real Redis, NATS, Kafka, Postgres, PgBouncer, MariaDB, Debezium Server and the sidecar as child processes on loopback, and a proxy.
 //!
 //! Everything here is synchronous: a test is a story told in order. Each value owns its process, its ports and its
 //! temporary folder, and dropping it kills the one and removes the others. A child also dies with the process that
@@ -13,6 +13,7 @@ pub mod http;
 pub mod kafka;
 pub mod mariadb;
 pub mod nats;
+mod pg_bouncer;
 mod port;
 mod postgres;
 mod proxy;
@@ -30,6 +31,7 @@ pub use debezium::Debezium;
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use nats::Nats;
+pub use pg_bouncer::{Lent, PgBouncer};
 pub use port::Port;
 pub use postgres::Postgres;
 pub use proxy::{Counts, Proxy, Silence};

@@ -18,7 +18,7 @@ use crate::command::{output, program};
 const START: Duration = Duration::from_secs(30);
 
 /// Postgres refuses to run as root; Debian's packages make this user for it.
-const USER: &str = "postgres";
+pub(super) const USER: &str = "postgres";
 
 /// A running Postgres with `wal_level=logical`, UTF-8 and time zone UTC on a free port of 127.0.0.1.
 ///
@@ -258,7 +258,6 @@ impl Drop for Postgres {
     }
 }
 
-/// The parent of a living process.
 /// Without effect on a process that has just ended.
 fn signal(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
@@ -293,7 +292,7 @@ fn spawn(programs: &Path, folder: &TempDir, port: &Port) -> Result<Child> {
 }
 
 /// A [`Child::command`] as a user that Postgres accepts.
-fn command(program: &Path) -> Command {
+pub(super) fn command(program: &Path) -> Command {
     if rustix::process::geteuid().is_root() {
         Child::command_as(USER, program)
     } else {

@@ -1,13 +1,10 @@
 //! A channel of a real PostgreSQL's `NOTIFY`: what triggers tell, what applications publish, and what becomes of connections.
 
-mod pooler;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::ensure;
 use freshet_crds::manifest;
-use freshet_e2e::process::{Postgres, Proxy, Redis, Sidecar};
-use pooler::Pooler;
+use freshet_e2e::process::{Lent, PgBouncer, Postgres, Proxy, Redis, Sidecar};
 
 use crate::shop::{App, SOON, executable, manifest_over};
 
@@ -394,11 +391,27 @@ fn another_source_goes_on_while_postgres_is_down() {
 fn a_pooler_is_told_and_never_believed() {
     let postgres = Postgres::start().unwrap();
     postgres.execute(TABLES).unwrap();
-    let pooler = Pooler::start(postgres.port()).unwrap();
+    let pooler = PgBouncer::start(&postgres, Lent::Transaction).unwrap();
     let mut app = App { sidecar: sidecar(pooler.address(), "") };
     app.until_reason("LISTEN needs a session of its own");
     assert!(app.get_now("/v1/products/1").starts_with("stale"));
     assert_eq!(app.entries().unwrap(), 0);
+}
+
+#[test]
+fn a_pooler_that_lends_for_a_session_is_as_good_as_the_server() {
+    let postgres = Postgres::start().unwrap();
+    postgres.execute(TABLES).unwrap();
+    postgres.execute(&triggers()).unwrap();
+    let pooler = PgBouncer::start(&postgres, Lent::Session).unwrap();
+    let mut app = App { sidecar: sidecar(pooler.address(), "") };
+    app.until_fresh();
+    app.until_fills_last();
+    app.fill("/v1/pages/all", "x");
+    assert_eq!(app.get("/v1/pages/all"), "hit x");
+    postgres.execute("UPDATE inventory.product SET name = 'plum' WHERE id = 1").unwrap();
+    app.until_get("/v1/pages/all", "miss");
+    assert_eq!(app.breaks(), [""; 0]);
 }
 
 /// Without the triggers nobody tells of anything; what is mistaken in the URL is told.

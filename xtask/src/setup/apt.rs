@@ -16,10 +16,11 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const OURS: &str = "# Freshet's set-up: what it installs isn't started.";
 
 /// Packages with services that would run from the next boot on, and their units.
-const SERVICES: [(&str, &[&str]); 5] = [
+const SERVICES: [(&str, &[&str]); 6] = [
     ("containerd", &["containerd.service"]),
     ("docker.io", &["docker.service", "docker.socket"]),
     ("mariadb-server", &["mariadb.service"]),
+    ("pgbouncer", &["pgbouncer.service"]),
     ("postgresql", &["postgresql.service"]),
     ("redis-server", &["redis-server.service"]),
 ];
