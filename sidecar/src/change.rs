@@ -343,6 +343,19 @@ impl Change<'_> {
     }
 }
 
+// === impl TableReason ===
+
+impl TableReason {
+    /// Whether somebody else than the database's own log may have told of this.
+    #[must_use]
+    pub fn may_be_told(self) -> bool {
+        match self {
+            Self::Truncated | Self::Changed { .. } | Self::Unreadable(Fault::Publication) => true,
+            Self::Redefined | Self::Described | Self::Unreadable(_) => false,
+        }
+    }
+}
+
 // === impl TransactionId ===
 
 impl TransactionId {

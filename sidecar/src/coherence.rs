@@ -428,6 +428,14 @@ impl History {
         }
     }
 
+    /// Remembers what others have said of a cache's rows before it was defined so: no image from before is hydrated. Later it
+    /// hears of them itself.
+    pub fn inherit(&self, fence: &Fence, wall_ms: u64) {
+        if !planted(Bug::ToldOfOther) {
+            fence.versions().inherit(wall_ms);
+        }
+    }
+
     /// Forgets what is known of a hydrating cache as a whole, but for changes of all of it. What is known of its rows stays.
     pub fn forget_floor(&mut self, fence: &Fence) {
         fence.versions().forget();

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     catalog::{Cache, Lookup, Shape, Table},
-    change::{Change, Columns, Fault, Op, Origin, RowChange, TableName, TableReason},
+    change::{Change, Columns, Op, Origin, RowChange, TableName, TableReason},
     coherence::Refusal,
     dependencies::Scope,
     envelope,
@@ -125,7 +125,7 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
             Change::Row(row) | Change::Tombstone(row) => row_effects(row, table, &mut effects),
             Change::Table { why, version, mark, .. } => {
                 effects.extend(void_table(table, *version));
-                if version.is_none() && is_told(*why) {
+                if version.is_none() && why.may_be_told() {
                     effects.extend(table.rows.iter().filter_map(|cache| outrank(cache, None)));
                 }
                 rosters::table(*why, mark, table, &mut effects);
@@ -141,15 +141,6 @@ pub fn effects<'a>(change: &'a Change<'_>, tables: impl Iterator<Item = &'a Arc<
         }
     }
     effects
-}
-
-/// Whether somebody else than the database's own log may have told of this.
-fn is_told(why: TableReason) -> bool {
-    use TableReason::{Changed, Described, Redefined, Truncated, Unreadable};
-    match why {
-        Truncated | Changed { .. } | Unreadable(Fault::Publication) => true,
-        Redefined | Described | Unreadable(_) => false,
-    }
 }
 
 /// Whether a planted bug lets this pass.

@@ -301,9 +301,9 @@ impl<S: Shelf> Engine<S> {
     ) -> Option<Break> {
         let read = change;
         let change = change.told();
-        if !std::ptr::eq(read, change) && !planted(Bug::ToldProven) {
-            // No position proves that a read has seen what somebody has told of.
-            feed.with_commits(|commits| commits.forget(now.tick));
+        let is_told = matches!(change, Change::Table { why, version: None, .. } if why.may_be_told());
+        if (is_told || !std::ptr::eq(read, change)) && !planted(Bug::ToldProven) {
+            feed.note_unplaced(now.wall_ms, now.tick);
         }
         let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match change {
@@ -320,8 +320,7 @@ impl<S: Shelf> Engine<S> {
             }
             Change::Source { why: SourceReason::Unreadable(Fault::Publication), .. } => {
                 bump(&feed.stats.unreadable);
-                let of_feed = |cache: &&Arc<Cache>| std::ptr::eq(Arc::as_ptr(&cache.feed), feed);
-                self.doubt_images(catalog.caches.values().filter(of_feed), now.wall_ms);
+                self.doubt_images(catalog, feed, now.wall_ms, now.tick);
             }
             Change::Source { why: SourceReason::Unreadable(_), .. }
             | Change::Table { why: TableReason::Unreadable(_), .. }

@@ -75,6 +75,8 @@ pub struct Feed {
     database: AtomicU64,
     /// Whether streams may hold what was written before a break that another told of.
     straggling: AtomicBool,
+    /// When rows may have changed last at a place in the log that nobody knows, by the wall clock; zero: never.
+    unplaced_ms: AtomicU64,
     seen: Mutex<HashMap<String, Seen>>,
     report: Mutex<Report>,
     log: sync::Mutex<Log>,
@@ -149,6 +151,7 @@ impl Feed {
             in_snapshot: AtomicBool::new(false),
             database: AtomicU64::new(0),
             straggling: AtomicBool::new(false),
+            unplaced_ms: AtomicU64::new(0),
             seen: Mutex::default(),
             report: Mutex::default(),
             log: sync::Mutex::default(),
@@ -166,7 +169,9 @@ impl Feed {
     /// Begins the next epoch. The caller voids what depends on this feed.
     pub(crate) fn next_epoch(&self, why: Break) -> u64 {
         // Positions compare within one history of one database.
-        *self.log() = Log::default();
+        let mut log = self.log();
+        *log = Log { commits: log.commits.anew(), ..Log::default() };
+        drop(log);
         self.reached.store(None);
         self.with_report(|report| *report.breaks.entry(why).or_default() += 1);
         self.epoch.fetch_add(1, Ordering::AcqRel) + 1
@@ -269,6 +274,19 @@ impl Feed {
     #[must_use]
     pub fn is_straggling(&self) -> bool {
         self.straggling.load(Ordering::Acquire)
+    }
+
+    /// Notes that rows had changed by `wall_ms`, or may have, at places in the log that nobody knows: no position of a read
+    /// before `now` proves that it has seen them.
+    pub fn note_unplaced(&self, wall_ms: u64, now: Tick) {
+        self.unplaced_ms.fetch_max(wall_ms, Ordering::AcqRel);
+        self.with_commits(|commits| commits.forget(now));
+    }
+
+    /// When that was last, by the wall clock; zero: never.
+    #[must_use]
+    pub fn unplaced_ms(&self) -> u64 {
+        self.unplaced_ms.load(Ordering::Acquire)
     }
 
     /// Notes that a commit's transaction and every one before it has been applied, and, up to `through`, nothing of a

@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     clock::Tick,
+    planted::{Bug, planted},
     publication::{Publication, What},
 };
 
@@ -59,7 +60,7 @@ impl Publishers {
         }
         let sequence = said.stamp.sequence;
         let heard = match self.last.get(&said.stamp.publisher).map(|last| last.number) {
-            None if sequence == 1 => Heard::InOrder,
+            None if sequence == 1 || planted(Bug::StrangerTrusted) => Heard::InOrder,
             None => Heard::Joined,
             Some(last) if sequence <= last => return Heard::InOrder,
             Some(last) if sequence == last.saturating_add(1) => Heard::InOrder,

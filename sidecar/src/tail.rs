@@ -219,7 +219,10 @@ impl<S: Shelf> Tail<S> {
         for Record { fields, .. } in entries {
             let change = envelope::read(role, fields);
             self.accounts.recall(&change);
-            if let Change::Published(said) = &change {
+            // Beside streams that are followed, it would pass over what is missing there.
+            if let Change::Published(said) = &change
+                && (!self.is_positioned() || planted(Bug::GapRecalled))
+            {
                 self.publishers.recall(said, now);
             }
             self.end.see(&change);
@@ -375,6 +378,8 @@ impl<S: Shelf> Tail<S> {
                 if let Change::Published(said) = &change
                     && keeps_books
                 {
+                    // What was there before reading began may be from long ago: its transport's clock tells.
+                    let written_ms = written_ms.filter(|_| self.replay.is_old(place));
                     match self.publishers.note(said, now.tick) {
                         Heard::InOrder => {}
                         // What it said before may have been a change of rows, which nobody here knows of.
@@ -457,12 +462,15 @@ impl<S: Shelf> Tail<S> {
         self.accounts.held().into_iter().chain([unsettled]).collect()
     }
 
-    /// Notes that something was said, before what has this stamp and was written then, that nobody here has heard: values, or
-    /// that rows have changed.
+    /// Notes that something was said, before what has this stamp and was written then, or just now, that nobody here has
+    /// heard: values, or that rows have changed.
     fn miss(&mut self, plan: &Plan, stamp: Stamp, written_ms: Option<u64>, now: Now) {
+        if planted(Bug::GapIgnored) {
+            return;
+        }
         self.announce(Break::MessagesMissed, false, now.tick);
         self.engine.doubt_publications(&plan.caches, stamp, now);
-        self.engine.doubt_images(&plan.caches, written_ms.unwrap_or(now.wall_ms));
+        self.engine.doubt_images(&plan.catalog, &self.feed, written_ms.unwrap_or(now.wall_ms), now.tick);
     }
 
     fn announce(&mut self, why: Break, detach: bool, now: Tick) {

@@ -59,9 +59,12 @@ impl Commits {
         self.begun = Some(now);
     }
 
-    /// Forgets everything: the log may be another.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// What is left of this where the log may be another: nothing but since when nothing is forgotten. What somebody has told
+    /// of is of no log, and a read that has seen all commits after an epoch's begin needn't have seen that.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let forgotten = self.forgotten.filter(|_| !planted(Bug::ToldBeforeEpoch));
+        Self { forgotten, ..Self::default() }
     }
 
     /// Notes that a row was read at a position for a fill; `false` if it was read at a later one before: fills whose
@@ -136,8 +139,7 @@ mod tests {
         assert!(!commits.proves(&at(199), Seq(6), Tick(30), LAG));
         assert!(commits.proves(&at(200), Seq(9), Tick(30), LAG));
         assert!(!commits.proves(&at(u64::MAX), Seq(10), Tick(30), LAG), "its end hasn't come");
-        commits.clear();
-        assert!(!commits.proves(&at(200), Seq(9), Tick(30), LAG));
+        assert!(!commits.anew().proves(&at(200), Seq(9), Tick(30), LAG));
     }
 
     #[test]
@@ -198,6 +200,16 @@ mod tests {
         );
         assert!(commits.proves(&snapshot, Seq(5), Tick(3000), LAG));
         assert!(commits.proves(&Position::Lsn(200), Seq(5), Tick(2999), LAG), "it has seen all before 200");
+    }
+
+    #[test]
+    fn what_was_told_of_is_proven_by_nothing_in_the_next_epoch_either() {
+        let mut commits = Commits::default();
+        commits.forget(Tick(2000));
+        let mut next = commits.anew();
+        next.applied(commit(100, 1), true, Seq(9), Tick(2100));
+        assert!(!next.proves(&Position::Lsn(100), Seq(9), Tick(2500), LAG));
+        assert!(next.proves(&Position::Lsn(100), Seq(9), Tick(3000), LAG));
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Versions {
     of: Vec<OfServer>,
     /// When all of it was void last at a place that nobody knows, by the wall clock.
     unplaced_ms: u64,
+    /// Whether what was known of it before its cache was defined so has been taken over.
+    has_inherited: bool,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,13 @@ impl Versions {
     /// Remembers that all of it was void now, at a place that nobody knows.
     pub(super) fn outrank(&mut self, wall_ms: u64) {
         self.unplaced_ms = self.unplaced_ms.max(wall_ms);
+    }
+
+    /// Remembers the same of before its cache was defined so, once.
+    pub(super) fn inherit(&mut self, wall_ms: u64) {
+        if !std::mem::replace(&mut self.has_inherited, true) {
+            self.outrank(wall_ms);
+        }
     }
 
     /// When that was last; zero: never.

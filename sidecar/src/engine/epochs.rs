@@ -89,6 +89,9 @@ impl<S: Shelf> Engine<S> {
                 if !planted(Bug::AttachWithoutVoid) {
                     self.void_cache(&mut core, cache, None, now);
                 }
+                // What others have told of meanwhile, or while the cache was defined otherwise, or wasn't there, was told to
+                // other definitions than this one. Of which rows doesn't matter: only images that are late are refused.
+                core.history.inherit(&cache.fence, cache.feed.unplaced_ms());
                 cache.feed.with_commits(|commits| commits.begin(now));
                 cache.attached.store(true, Ordering::Release);
             }

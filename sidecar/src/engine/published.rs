@@ -11,13 +11,14 @@ use freshet_crds::OnChange;
 use super::{Core, Engine, bounds, refuse};
 use crate::{
     catalog::{Cache, Catalog},
-    clock::{Now, millis},
+    clock::{Now, Tick, millis},
     coherence::Refusal,
     entry::{Coded, Entry, Read, Value, expiry},
     events::Cause,
     feed::Feed,
     key::Key,
     lifetime::Lifetime,
+    planted::{Bug, planted},
     position::RowVersion,
     publication::{Publication, Published, Stamp, What},
     store::Shelf,
@@ -59,11 +60,18 @@ impl<S: Shelf> Engine<S> {
         self.tell(&mut core, Cause::Published);
     }
 
-    /// Takes no image any more that was committed before then, as far as clocks tell: somebody may have told of a change
-    /// of its row, and nobody here has heard that.
-    pub fn doubt_images<'a>(&self, caches: impl IntoIterator<Item = &'a Arc<Cache>>, at_ms: u64) {
+    /// Takes no image of this feed any more that was committed before then, as far as clocks tell: somebody may have told of
+    /// a change of its row, and nobody here has heard that. No position of a read before `now` proves that it has seen it.
+    pub fn doubt_images(&self, catalog: &Catalog, feed: &Feed, at_ms: u64, now: Tick) {
+        if !planted(Bug::LostProven) {
+            feed.note_unplaced(at_ms, now);
+        }
+        if planted(Bug::LostHydrated) {
+            return;
+        }
         let mut core = self.core();
-        for cache in caches.into_iter().filter(|cache| cache.spec.on_change == OnChange::Hydrate) {
+        let hydrates = |cache: &&Arc<Cache>| cache.spec.on_change == OnChange::Hydrate;
+        for cache in catalog.fed_by(feed).filter(hydrates) {
             core.history.outrank(&cache.fence, None, at_ms);
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     watermark::Reached,
 };
 
+mod publishers;
 mod rosters;
 mod warm;
 

@@ -54,9 +54,44 @@ fn nor_one_from_before_something_that_may_have_been_such_a_change() {
     bench.pass(5000);
     bench.change(7, 102, bench.now.wall_ms, "new");
     assert_eq!(bench.get("rows/7"), "hit {\"id\":7,\"name\":\"new\"}");
-    bench.engine.doubt_images(catalog.caches.values(), bench.now.wall_ms + 3000);
+    let feed = &catalog.feeds[0].0;
+    bench.engine.doubt_images(&catalog, feed, bench.now.wall_ms + 3000, bench.now.tick);
     bench.change(7, 103, bench.now.wall_ms + 3500, "older than a lost message, as far as clocks tell");
     assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn what_was_told_of_before_a_cache_was_defined_so_counts_against_its_images() {
+    let mut bench = Bench::new("{name: rows, table: s.t, onChange: Hydrate}", "");
+    let define = |bench: &Bench, ttl: &str| {
+        let rows = format!("{{name: rows, table: s.t, onChange: Hydrate, ttl: {ttl}}}");
+        bench.install(&format!("{rows}, {{name: more, table: s.t, onChange: Hydrate, ttl: {ttl}}}"), "");
+    };
+    let attach = |bench: &Bench| {
+        let catalog = bench.engine.catalog().unwrap();
+        bench.engine.attach(catalog.fed_by(&catalog.feeds[0].0), bench.now.tick);
+    };
+    bench.told("update", None);
+    let before = bench.now.wall_ms;
+    define(&bench, "1h");
+    // It is told while those who follow the streams don't know the new definitions.
+    bench.pass(5000);
+    let catalog = bench.engine.catalog().unwrap();
+    bench.engine.doubt_images(&catalog, &catalog.feeds[0].0, before + 2000, bench.now.tick);
+    define(&bench, "2h");
+    attach(&bench);
+    bench.change(7, 101, before + 1000, "older than what was told of");
+    assert_eq!((bench.get("rows/7"), bench.get("more/7")), ("miss".into(), "miss".into()));
+    bench.change(7, 102, bench.now.wall_ms, "new");
+    let new = "hit {\"id\":7,\"name\":\"new\"}";
+    assert_eq!((bench.get("rows/7"), bench.get("more/7")), (new.into(), new.into()));
+    // What is told of a row is no other row's, though its cache is attached once more.
+    bench.told("update", Some("{\"id\":7}"));
+    let catalog = bench.engine.catalog().unwrap();
+    bench.engine.break_epoch(&catalog.feeds[0].0, Break::StreamGone, true, bench.now.tick);
+    attach(&bench);
+    bench.change(8, 103, bench.now.wall_ms, "eight");
+    assert_eq!(bench.get("rows/8"), "hit {\"id\":8,\"name\":\"eight\"}");
 }
 
 #[test]
