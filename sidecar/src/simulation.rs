@@ -77,6 +77,11 @@
 //! table, doesn't show of them counts as applied from then on, and no later event of Debezium's brings it back (**fenced**,
 //! **hold-off**, **not the newest image**).
 //!
+//! In one of thirteen others they number what they say, and some of it is lost, or nobody can read it. What they told of counts
+//! as applied when the first message of the same publisher with a later number is, and from what nobody can read on: until then,
+//! and only then, values may miss it for as long as they may miss what nobody told of. What they have said before the streams
+//! had positions, or another process began, is nobody's. And caches are defined anew all the time, which ends no promise.
+//!
 //! What arrives out of order within a batch of entries is excused from **stale** until it arrives: no more can be known of it.
 
 mod account;
@@ -90,6 +95,7 @@ mod kinds;
 mod loaders;
 mod losses;
 mod outside;
+mod publishers;
 mod redis;
 mod rest;
 mod setting;

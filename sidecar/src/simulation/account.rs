@@ -6,6 +6,7 @@ use super::{
     database::{Database, Event, Op, Record, Table},
     kinds::Kind,
     loaders::Loader,
+    publishers::Tales,
     redis::Says,
 };
 
@@ -81,6 +82,8 @@ pub(crate) struct Judge {
     pub(crate) loaders: BTreeMap<(Kind, u8), Loader>,
     /// What others have told of and was heard.
     pub(super) told: Vec<Told>,
+    /// What was said by those who number it.
+    pub(super) tales: Tales,
     /// The newest heartbeat of the database that was heard: which record of its log it is.
     pub(crate) beat: Option<usize>,
 }
@@ -88,11 +91,11 @@ pub(crate) struct Judge {
 /// What somebody has told of: all changes before this one, of a row or of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
-    table: Table,
-    key: Option<u8>,
-    events: usize,
-    /// When it was heard: the time and the moment.
-    at: (u64, u64),
+    pub(super) table: Table,
+    pub(super) key: Option<u8>,
+    pub(super) events: usize,
+    /// When it was heard, or is known to have been said: the time and the moment.
+    pub(super) at: (u64, u64),
 }
 
 impl Judge {
@@ -161,11 +164,15 @@ impl Judge {
                 self.beats[usize::from(record.is_none())] = true;
                 self.beat = self.beat.max(record);
             }
-            Says::Garbage(Some(table)) => {
-                self.unreadable.insert(table, moment);
+            Says::Garbage(of) => self.hear_garbage(of),
+            Says::Said(tale) => {
+                let told = self.tales.hear(tale, true, (now, moment));
+                self.told.extend(told);
             }
-            Says::Garbage(None) => {
-                self.unreadable = Table::ALL.into_iter().map(|table| (table, moment)).collect();
+            Says::Unread { tale, of } => {
+                self.hear_garbage(of);
+                let told = self.tales.hear(tale, false, (now, moment));
+                self.told.extend(told);
             }
             Says::SnapshotRow => self.snapshot_row = moment,
             Says::Scanned(table) => {
@@ -179,6 +186,11 @@ impl Judge {
             }
             Says::Nothing => {}
         }
+    }
+
+    fn hear_garbage(&mut self, of: Option<Table>) {
+        let concerned = Table::ALL.into_iter().filter(|table| of.is_none_or(|of| of == *table));
+        self.unreadable.extend(concerned.map(|table| (table, self.moment)));
     }
 
     /// A new epoch began while entries were applied from `start` on. What was sent before needs no event any more, and
@@ -278,18 +290,13 @@ impl Judge {
         self.placed.retain(|(k, _), _| *k != kind);
     }
 
-    /// When it was heard first that others tell of a change, as far as a cache of this kind has to remember: of whole
-    /// tables another definition needn't.
-    pub(super) fn told_of(&self, kind: Kind, number: usize, event: &Event) -> Option<(u64, u64)> {
-        let defined = self.definitions.get(&kind).copied().unwrap_or_default();
+    /// When it was heard first that others tell of a change, or known that they have.
+    pub(super) fn told_of(&self, number: usize, event: &Event) -> Option<(u64, u64)> {
         let of_all = matches!(event.op, Op::Truncate | Op::Redefine);
         let is_it = |told: &&Told| {
             told.events > number
                 && told.table == event.table
-                && match told.key {
-                    Some(key) => key == event.key && !of_all,
-                    None => told.at.1 > defined,
-                }
+                && told.key.is_none_or(|key| key == event.key && !of_all)
         };
         self.told.iter().find(is_it).map(|told| told.at)
     }
@@ -297,6 +304,7 @@ impl Judge {
     /// Another process has begun.
     pub(crate) fn restart(&mut self) {
         self.told.clear();
+        self.tales.begin_anew();
         self.epoch = self.moment;
         self.beats = [false; 2];
         self.shown.clear();

@@ -46,7 +46,7 @@ impl Judge {
             .find(|event| self.fates[*event].delivered.is_some_and(|(_, moment)| moment > filled.leased));
         let told = || {
             unseen(world, filled, filled.kind, filled.key).find(|event| {
-                let told = self.told_of(filled.kind, *event, &world.db.events[*event]);
+                let told = self.told_of(*event, &world.db.events[*event]);
                 told.is_some_and(|(_, moment)| moment > filled.leased)
             })
         };
@@ -126,7 +126,7 @@ impl Judge {
         positions(world, &superseding, hit.position.as_deref(), wish)
             .map_err(|(rule, text)| broken(rule, format!("{what} {text}")))?;
         for event in superseding {
-            if let Some((at, moment)) = self.told_of(kind, event, &world.db.events[event]) {
+            if let Some((at, moment)) = self.told_of(event, &world.db.events[event]) {
                 delivered(world, source, at, moment, hit).map_err(|rule| {
                     broken(rule, format!("{what} {body} misses {}, told of", tell(world, event)))
                 })?;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{
+    debezium::EPOCH,
     redis::{Entry, Redis, Says},
     shelf::MapShelf,
 };
@@ -74,6 +75,8 @@ pub(crate) struct Taken {
     pub(crate) heard: Vec<Says>,
     /// Streams that have a position from now on.
     pub(crate) positioned: Vec<String>,
+    /// Whether no stream had one before.
+    pub(crate) anew: bool,
     /// Whether they are read from their first entries on.
     pub(crate) replayed: bool,
     /// How many entries had been added when it was asked where they end.
@@ -223,6 +226,7 @@ impl Follower {
                 }
                 let lacked = plan.streams.keys().filter(|name| self.tail.lacks_position(name));
                 taken.positioned = lacked.cloned().collect();
+                taken.anew = !self.tail.is_positioned();
                 taken.replayed = survey.states.iter().all(|(_, state)| plan.starts_with_first(*state));
                 self.tail.position(&plan, survey, now.tick);
             }
@@ -251,7 +255,7 @@ impl Follower {
 fn batches(entries: Vec<(String, Vec<Entry>)>) -> Vec<Batch> {
     let record = |entry: Entry| Record {
         place: entry.id.into(),
-        written_ms: Some(entry.id.ms),
+        written_ms: Some(EPOCH + entry.id.ms),
         fields: Vec::clone(&entry.fields),
     };
     let batch = |(stream, entries): (_, Vec<Entry>)| Batch {

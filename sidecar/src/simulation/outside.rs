@@ -101,6 +101,7 @@ impl World {
                 self.tally.count("garbage");
             }
             Step::Tell { table: t, key } => self.told(table(t), key),
+            Step::Say { who, word, way } => self.publish(who, word, way),
             Step::Save => self.redis.save(),
             Step::SetClock { ahead } => {
                 self.redis.set_clock(ahead);

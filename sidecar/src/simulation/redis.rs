@@ -24,6 +24,10 @@ pub(crate) enum Says {
     Scanned(super::database::Table),
     /// Somebody who has seen so many changes tells of this row, or of any of this table.
     Told { table: super::database::Table, key: Option<u8>, events: usize },
+    /// A message of somebody who numbers them.
+    Said(usize),
+    /// Such a message that can't be read and may concern this table, or any.
+    Unread { tale: usize, of: Option<super::database::Table> },
     /// Something that can't be read and may concern this table, or any.
     Garbage(Option<super::database::Table>),
     /// Nothing about any row.

@@ -4,6 +4,7 @@ use freshet_e2e::random::Random;
 
 use super::{
     database::{CODES, KEYS, VISIBLE},
+    publishers::{Way, Word},
     rest::Act,
     variations::varied,
     views,
@@ -112,6 +113,13 @@ pub(crate) enum Step {
     Tell {
         table: u8,
         key: Option<u8>,
+    },
+
+    /// Somebody who numbers what is said tells of a change.
+    Say {
+        who: u8,
+        word: Word,
+        way: Way,
     },
 
     // Redis.

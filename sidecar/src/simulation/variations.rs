@@ -3,7 +3,9 @@
 use freshet_e2e::random::Random;
 
 use super::{
-    database::KEYS,
+    READ_LAG,
+    database::{KEYS, VISIBLE},
+    publishers::{Way, Word},
     rest::Act,
     setting::{Setting, reads_through},
     step::{CACHES, Said, Step},
@@ -19,7 +21,40 @@ pub(super) fn varied(seed: u64, steps: impl Iterator<Item = Step>) -> Vec<Step> 
     let (ranks, mut views) = (Setting::of(seed).ranks, Random::new(seed ^ 0x85eb_ca6b));
     let read = through.map(|step| if ranks { ranked(step, &mut views) } else { step });
     let (tells, mut tales) = (seed % 11 == 6 && !ranks, Random::new(seed ^ 0x9e37_79b9));
-    read.map(|step| if tells { told(step, &mut tales) } else { step }).collect()
+    let told = read.map(|step| if tells { told(step, &mut tales) } else { step });
+    let (says, mut words) = (seed % 13 == 7 && !tells && !ranks, Random::new(seed ^ 0x1b87_3593));
+    told.map(|step| if says { said(step, seed.is_multiple_of(2), &mut words) } else { step }).collect()
+}
+
+/// Others tell of changes, number what they say, and aren't always heard. In every other such run they mostly tell of whole
+/// tables, caches that hydrate are often defined anew, and few of their rows are filled.
+fn said(step: Step, anew: bool, dice: &mut Random) -> Step {
+    let (key, who, lag) = (dice.small(2), dice.small(2), dice.below(READ_LAG - VISIBLE));
+    let hydrates = dice.weighted(&[(2, 0), (1, 1), (1, 5)]);
+    let row = if anew { dice.one_in(4) } else { !dice.one_in(4) };
+    let change = Word::Change { table: dice.weighted(&[(4, 0), (4, 1), (1, 2)]), key: row.then_some(key) };
+    let word = dice.weighted(&[(12, change), (5, Word::Beat), (1, Word::Bye)]);
+    let ways =
+        [(12, Way::Written), (1, Way::WrittenTwice), (5, Way::Lost), (1, Way::Broken), (1, Way::Newer)];
+    let say = Step::Say { who, word, way: dice.weighted(&ways) };
+    match step {
+        Step::Put { table, noted, big, visible, .. } => {
+            Step::Put { table: table.min(1), key, noted, big, visible }
+        }
+        Step::Use { .. } if anew && dice.one_in(12) => Step::Reload { what: 0, cache: hydrates },
+        // Without a lease, or there would be fills, which outrank images.
+        Step::Use { .. } if anew && !dice.one_in(4) => Step::Get { slot: 0, cache: hydrates, key, how: 6 },
+        Step::Use { cache, key, .. } if !anew && dice.one_in(3) => Step::Use { cache, key, lag, placed: 1 },
+        Step::Send { .. } if dice.one_in(3) => say,
+        Step::Send { .. } => Step::Send { records: 1 + dice.small(3) },
+        Step::Flow { .. } if dice.one_in(2) => Step::Pump,
+        Step::Wait { .. } | Step::Beat if dice.one_in(2) => say,
+        Step::OwnBeat | Step::Ask if dice.one_in(4) => Step::SendAgain { records: 1 + dice.small(4) },
+        Step::Press { .. } | Step::Sweep { .. } => {
+            Step::Reload { what: dice.small(3), cache: dice.small(CACHES) }
+        }
+        other => other,
+    }
 }
 
 /// Others tell of changes, of few rows that change often, and Debezium is slow.
@@ -74,10 +109,10 @@ fn richer(step: Step, dice: &mut Random) -> Step {
     match step {
         Step::Get { cache, how, .. } if dice.one_in(3) => Step::GetAll { cache, keys: keys(dice), how },
         Step::Read { lag, placed, .. } if dice.one_in(3) => Step::ReadAll { lag, placed },
-        Step::Fill { .. } if dice.one_in(3) => Step::FillAll { said: said(dice) },
-        Step::Fill { slot, .. } if dice.one_in(2) => Step::Fill { slot, said: said(dice) },
+        Step::Fill { .. } if dice.one_in(3) => Step::FillAll { said: life(dice) },
+        Step::Fill { slot, .. } if dice.one_in(2) => Step::Fill { slot, said: life(dice) },
         Step::Use { cache, lag, placed, .. } if dice.one_in(4) => {
-            let said = if dice.one_in(2) { said(dice) } else { Said::NOTHING };
+            let said = if dice.one_in(2) { life(dice) } else { Said::NOTHING };
             Step::UseAll { cache, keys: keys(dice), lag, placed, said }
         }
         other => other,
@@ -88,7 +123,7 @@ fn keys(dice: &mut Random) -> u8 {
     1 + dice.small((1 << KEYS) - 1)
 }
 
-fn said(dice: &mut Random) -> Said {
+fn life(dice: &mut Random) -> Said {
     let age = if dice.one_in(2) { 1000 * dice.below(6) } else { 0 };
     let max_age = if dice.one_in(2) { dice.below(9000) } else { u64::MAX };
     Said { max_age, age }

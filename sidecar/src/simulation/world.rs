@@ -299,7 +299,11 @@ impl World {
                 says.reverse();
                 let books = self.keeps_books();
                 self.judge.replay(&says, books, self.debezium.sent, self.now, self.running());
+                self.judge.tales.begin_anew();
             } else {
+                if taken.anew {
+                    self.judge.tales.begin(taken.adds);
+                }
                 self.judge.position(&tables, &self.db, taken.adds, self.debezium.sent, self.now);
             }
         }
