@@ -302,8 +302,12 @@ impl<S: Shelf> Engine<S> {
         let read = change;
         let change = change.told();
         let is_told = matches!(change, Change::Table { why, version: None, .. } if why.may_be_told());
-        if (is_told || !std::ptr::eq(read, change)) && !planted(Bug::ToldProven) {
-            feed.note_unplaced(now.wall_ms, now.tick);
+        if is_told || !std::ptr::eq(read, change) {
+            feed.note_unplaced(now.wall_ms);
+            if !planted(Bug::ToldProven) {
+                // No position proves that a read has seen what somebody has told of.
+                feed.with_commits(|commits| commits.forget(now.tick));
+            }
         }
         let bump = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         match change {

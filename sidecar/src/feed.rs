@@ -276,11 +276,9 @@ impl Feed {
         self.straggling.load(Ordering::Acquire)
     }
 
-    /// Notes that rows had changed by `wall_ms`, or may have, at places in the log that nobody knows: no position of a read
-    /// before `now` proves that it has seen them.
-    pub fn note_unplaced(&self, wall_ms: u64, now: Tick) {
+    /// Notes that rows had changed by `wall_ms`, or may have, at places in the log that nobody knows.
+    pub fn note_unplaced(&self, wall_ms: u64) {
         self.unplaced_ms.fetch_max(wall_ms, Ordering::AcqRel);
-        self.with_commits(|commits| commits.forget(now));
     }
 
     /// When that was last, by the wall clock; zero: never.

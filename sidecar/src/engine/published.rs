@@ -64,11 +64,12 @@ impl<S: Shelf> Engine<S> {
     /// a change of its row, and nobody here has heard that. No position of a read before `now` proves that it has seen it.
     pub fn doubt_images(&self, catalog: &Catalog, feed: &Feed, at_ms: u64, now: Tick) {
         if !planted(Bug::LostProven) {
-            feed.note_unplaced(at_ms, now);
+            feed.with_commits(|commits| commits.forget(now));
         }
         if planted(Bug::LostHydrated) {
             return;
         }
+        feed.note_unplaced(at_ms);
         let mut core = self.core();
         let hydrates = |cache: &&Arc<Cache>| cache.spec.on_change == OnChange::Hydrate;
         for cache in catalog.fed_by(feed).filter(hydrates) {

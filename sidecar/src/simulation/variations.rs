@@ -23,38 +23,65 @@ pub(super) fn varied(seed: u64, steps: impl Iterator<Item = Step>) -> Vec<Step> 
     let (tells, mut tales) = (seed % 11 == 6 && !ranks, Random::new(seed ^ 0x9e37_79b9));
     let told = read.map(|step| if tells { told(step, &mut tales) } else { step });
     let (says, mut words) = (seed % 13 == 7 && !tells && !ranks, Random::new(seed ^ 0x1b87_3593));
-    told.map(|step| if says { said(step, seed.is_multiple_of(2), &mut words) } else { step }).collect()
+    let mut story = Vec::new();
+    told.map(|step| if says { said(step, &mut story, &mut words) } else { step }).collect()
 }
 
-/// Others tell of changes, number what they say, and aren't always heard. In every other such run they mostly tell of whole
-/// tables, caches that hydrate are often defined anew, and few of their rows are filled.
-fn said(step: Step, anew: bool, dice: &mut Random) -> Step {
-    let (key, who, lag) = (dice.small(2), dice.small(2), dice.below(READ_LAG - VISIBLE));
-    let hydrates = dice.weighted(&[(2, 0), (1, 1), (1, 5)]);
-    let row = if anew { dice.one_in(4) } else { !dice.one_in(4) };
-    let change = Word::Change { table: dice.weighted(&[(4, 0), (4, 1), (1, 2)]), key: row.then_some(key) };
-    let word = dice.weighted(&[(12, change), (5, Word::Beat), (1, Word::Bye)]);
-    let ways =
-        [(12, Way::Written), (1, Way::WrittenTwice), (5, Way::Lost), (1, Way::Broken), (1, Way::Newer)];
-    let say = Step::Say { who, word, way: dice.weighted(&ways) };
+/// Others tell of changes, number what they say, and aren't always heard. Time and again a story is told between all that
+/// happens anyway.
+fn said(step: Step, story: &mut Vec<Step>, dice: &mut Random) -> Step {
+    if story.is_empty() && dice.one_in(30) {
+        *story = told_late(dice);
+    }
+    if dice.one_in(2)
+        && let Some(next) = story.pop()
+    {
+        return next;
+    }
+    let (table, key) = (dice.weighted(&[(4, 0), (4, 1), (1, 2)]), (!dice.one_in(4)).then_some(dice.small(2)));
+    let say = say(Word::Change { table, key }, dice);
     match step {
-        Step::Put { table, noted, big, visible, .. } => {
-            Step::Put { table: table.min(1), key, noted, big, visible }
-        }
-        Step::Use { .. } if anew && dice.one_in(12) => Step::Reload { what: 0, cache: hydrates },
-        // Without a lease, or there would be fills, which outrank images.
-        Step::Use { .. } if anew && !dice.one_in(4) => Step::Get { slot: 0, cache: hydrates, key, how: 6 },
-        Step::Use { cache, key, .. } if !anew && dice.one_in(3) => Step::Use { cache, key, lag, placed: 1 },
-        Step::Send { .. } if dice.one_in(3) => say,
-        Step::Send { .. } => Step::Send { records: 1 + dice.small(3) },
-        Step::Flow { .. } if dice.one_in(2) => Step::Pump,
+        Step::Send { .. } if dice.one_in(4) => say,
         Step::Wait { .. } | Step::Beat if dice.one_in(2) => say,
-        Step::OwnBeat | Step::Ask if dice.one_in(4) => Step::SendAgain { records: 1 + dice.small(4) },
+        Step::Flow { .. } if dice.one_in(3) => Step::Pump,
         Step::Press { .. } | Step::Sweep { .. } => {
             Step::Reload { what: dice.small(3), cache: dice.small(CACHES) }
         }
         other => other,
     }
+}
+
+/// Somebody says this, or something of less meaning.
+fn say(change: Word, dice: &mut Random) -> Step {
+    let word = dice.weighted(&[(12, change), (5, Word::Beat), (1, Word::Bye)]);
+    let ways =
+        [(12, Way::Written), (1, Way::WrittenTwice), (5, Way::Lost), (1, Way::Broken), (1, Way::Newer)];
+    Step::Say { who: dice.small(2), word, way: dice.weighted(&ways) }
+}
+
+/// A row changes twice, somebody tells of that and may not be heard, its cache may be defined anew, and only then does Debezium
+/// write the first of the changes: last things first.
+fn told_late(dice: &mut Random) -> Vec<Step> {
+    let (table, key, who) = (dice.small(2), dice.small(2), dice.small(2));
+    let cache = if table == 0 { 0 } else { dice.weighted(&[(1, 1), (1, 5)]) };
+    let put = Step::Put { table, key, noted: true, big: true, visible: 0 };
+    let of = (!dice.one_in(3)).then_some(key);
+    let way = dice.weighted(&[(3, Way::Written), (3, Way::Lost), (1, Way::Broken), (1, Way::Newer)]);
+    let say = |word, way| Step::Say { who, word, way };
+    // Without a lease, or what is filled would outrank the image.
+    let look = Step::Get { slot: 0, cache, key, how: 6 };
+    let lag = dice.below(READ_LAG - VISIBLE);
+    let read = if dice.one_in(3) { Step::Use { cache, key, lag, placed: 1 } } else { look };
+    let other = Step::Put { key: 4, table, noted: true, big: true, visible: 0 };
+    let mut story = vec![Step::Flow { ms: 200 }, Step::Pump, put, other, put];
+    story.extend([say(Word::Change { table, key: of }, way), Step::Pump, Step::Pump]);
+    story.extend([say(Word::Beat, Way::Written), Step::Pump, Step::Pump]);
+    if dice.one_in(2) {
+        story.extend([Step::Reload { what: 0, cache }, Step::Pump, Step::Pump]);
+    }
+    story.extend([Step::Send { records: 3 + dice.small(4) }, Step::Pump, Step::Pump, read, look]);
+    story.reverse();
+    story
 }
 
 /// Others tell of changes, of few rows that change often, and Debezium is slow.
