@@ -20,16 +20,12 @@ pub(crate) enum Bug {
     ToldIgnored,
     /// Any position proves that a read has seen what somebody has told of.
     ToldProven,
-    /// The same, once an epoch has begun since.
-    ToldBeforeEpoch,
     /// What somebody has told of before a cache was defined so doesn't count against its images.
     ToldOfOther,
     /// That messages are missing which may have told of changes does nothing.
     GapIgnored,
     /// A gap in a publisher's numbers is no gap if the publisher wasn't heard before.
     StrangerTrusted,
-    /// Numbers of a stream that is followed from now on count for those that were followed before.
-    GapRecalled,
     /// What may have been told of, and wasn't heard, doesn't count against images.
     LostHydrated,
     /// Any position proves that a read has seen what may have been told of, and wasn't heard.

@@ -221,7 +221,7 @@ impl<S: Shelf> Tail<S> {
             self.accounts.recall(&change);
             // Beside streams that are followed, it would pass over what is missing there.
             if let Change::Published(said) = &change
-                && (!self.is_positioned() || planted(Bug::GapRecalled))
+                && !self.is_positioned()
             {
                 self.publishers.recall(said, now);
             }

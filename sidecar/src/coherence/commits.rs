@@ -63,8 +63,7 @@ impl Commits {
     /// of is of no log, and a read that has seen all commits after an epoch's begin needn't have seen that.
     #[must_use]
     pub fn anew(&self) -> Self {
-        let forgotten = self.forgotten.filter(|_| !planted(Bug::ToldBeforeEpoch));
-        Self { forgotten, ..Self::default() }
+        Self { forgotten: self.forgotten, ..Self::default() }
     }
 
     /// Notes that a row was read at a position for a fill; `false` if it was read at a later one before: fills whose

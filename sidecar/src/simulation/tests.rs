@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The bugs that are planted, each with the first seed whose run finds it.
-const BUGS: [(Bug, u64); 86] = [
+const BUGS: [(Bug, u64); 90] = [
     (Bug::SilenceTrusted, 1_068_652),
     (Bug::NamedIgnored, 1_049_755),
     (Bug::StalenessIgnored, 170),
@@ -24,6 +24,10 @@ const BUGS: [(Bug, u64); 86] = [
     (Bug::CommitTimeIgnored, 1157),
     (Bug::ToldIgnored, 2646),
     (Bug::ToldProven, 2646),
+    (Bug::ToldOfOther, 20),
+    (Bug::GapIgnored, 46),
+    (Bug::StrangerTrusted, 98),
+    (Bug::LostHydrated, 46),
     (Bug::NullDefaultHydrated, 9),
     (Bug::PlaceholderHydrated, 3),
     (Bug::NoEpochOnLoss, 2),
@@ -189,6 +193,10 @@ fn no_order_of_events_breaks_a_promise() {
         ("delete", 5000),
         ("tag", 20_000),
         ("told", 2000),
+        ("said", 2000),
+        ("said and lost", 4000),
+        ("said unreadably", 10_000),
+        ("said goodbye", 50_000),
         ("stored with dependencies", 200),
         ("reload", 5000),
         ("sidecar restart", 10_000),
