@@ -28,8 +28,6 @@ pub(crate) enum Bug {
     StrangerTrusted,
     /// What may have been told of, and wasn't heard, doesn't count against images.
     LostHydrated,
-    /// Any position proves that a read has seen what may have been told of, and wasn't heard.
-    LostProven,
     /// Images with defaults in the place of NULL are hydrated.
     NullDefaultHydrated,
     /// Images with a placeholder for a large value are hydrated.

@@ -63,9 +63,7 @@ impl<S: Shelf> Engine<S> {
     /// Takes no image of this feed any more that was committed before then, as far as clocks tell: somebody may have told of
     /// a change of its row, and nobody here has heard that. No position of a read before `now` proves that it has seen it.
     pub fn doubt_images(&self, catalog: &Catalog, feed: &Feed, at_ms: u64, now: Tick) {
-        if !planted(Bug::LostProven) {
-            feed.with_commits(|commits| commits.forget(now));
-        }
+        feed.with_commits(|commits| commits.forget(now));
         if planted(Bug::LostHydrated) {
             return;
         }
