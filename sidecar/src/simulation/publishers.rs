@@ -84,15 +84,15 @@ impl Tales {
     }
 
     /// What is known to have been said, now that this was heard, or what it told of where its number can't be read.
-    pub(super) fn hear(&mut self, tale: usize, is_read: bool, at: (u64, u64)) -> Vec<Told> {
-        let Tale { publisher, number, .. } = self.said[tale];
+    pub(super) fn hear(&mut self, heard: usize, is_read: bool, at: (u64, u64)) -> Vec<Told> {
+        let Tale { publisher, number, .. } = self.said[heard];
         let through = self.through.get(&publisher).copied().unwrap_or_default();
         let open = |other: &Tale| {
             is_read && other.publisher == publisher && other.number > through && other.number < number
         };
-        let known = self.said.iter().enumerate().filter(|(i, other)| *i == tale || open(other));
-        let told = known.filter_map(|(_, tale)| {
-            let (table, key, events) = tale.of?;
+        let known = self.said.iter().enumerate().filter(|(i, other)| *i == heard || open(other));
+        let told = known.filter_map(|(_, other)| {
+            let (table, key, events) = other.of?;
             Some(Told { table, key, events, at })
         });
         let told = told.collect();
@@ -120,24 +120,24 @@ impl World {
     /// Somebody who numbers what is said says something.
     pub(super) fn publish(&mut self, who: u8, word: Word, way: Way) {
         let (events, adds) = (self.db.events.len(), self.redis.adds);
-        let (index, tale) = self.judge.tales.say(who, word, events, adds);
+        let (index, said) = self.judge.tales.say(who, word, events, adds);
         self.tally.count(match (word, way) {
             (_, Way::Lost) => "said and lost",
             (_, Way::Broken | Way::Newer) => "said unreadably",
             (Word::Bye, _) => "said goodbye",
             _ => "said",
         });
-        let says = match (way, tale.of) {
+        let says = match (way, said.of) {
             (Way::Lost, _) => return,
             (Way::Written | Way::WrittenTwice, _) => Says::Said(index),
             (Way::Broken, _) => Says::Unread { tale: index, of: None },
             (Way::Newer, Some((table, ..))) => Says::Unread { tale: index, of: Some(table) },
             (Way::Newer, None) => Says::Nothing,
         };
-        let table = tale.of.map_or(Table::ALL[usize::from(who) % 2], |(table, ..)| table);
+        let table = said.of.map_or(Table::ALL[usize::from(who) % 2], |(table, ..)| table);
         let stream = self.debezium.table_stream(table);
         for _ in 0..if way == Way::WrittenTwice { 2 } else { 1 } {
-            self.redis.add(&stream, fields(word, way, &tale), says, self.now);
+            self.redis.add(&stream, fields(word, way, &said), says, self.now);
         }
     }
 }

@@ -56,7 +56,7 @@ const BUGS: [(Bug, u64); 90] = [
     (Bug::ChainIgnored, 315),
     (Bug::GtidGapIgnored, 481),
     (Bug::HeartbeatAtOnce, 34),
-    (Bug::BeginningIgnored, 1084),
+    (Bug::BeginningIgnored, 3370),
     (Bug::PositionOfRow, 13),
     (Bug::ProofIgnored, 5),
     (Bug::OlderFillTaken, 1583),
