@@ -86,8 +86,8 @@ pub(crate) struct Rest {
     readers: Vec<Reader>,
     begun: u64,
     statements: Vec<Statement>,
-    /// Per statement of a whole answer, the last one that was stored and says of it that it is so.
-    last: BTreeMap<usize, usize>,
+    /// Per statement of a whole answer, those that were stored and say of it that it is so, in this order.
+    renewals: BTreeMap<usize, Vec<usize>>,
     /// Per key, when it was deleted last.
     deleted: BTreeMap<u8, u64>,
     /// Per definition of the cache and key, and whether it is for those with an `Accept`, the newest fetch that has stored what

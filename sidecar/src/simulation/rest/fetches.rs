@@ -72,7 +72,7 @@ impl World {
         rest.begun += 1;
         let stored = stored.and_then(|entry| {
             let of = statement(&entry.content_type)?;
-            Some((entry, *rest.last.get(&of)?))
+            Some((entry, *rest.renewals.get(&of)?.last()?))
         });
         rest.trips.push(Trip {
             order: rest.begun,
@@ -168,7 +168,7 @@ impl World {
         let rest = &mut self.rest;
         rest.statements[n].landed = rest.moment;
         if landed.stored {
-            rest.last.insert(rest.statements[n].of, n);
+            rest.renewals.entry(rest.statements[n].of).or_default().push(n);
             let said = &rest.statements[n];
             for accept in [false, true] {
                 if !said.varies || said.accept.is_some() == accept {

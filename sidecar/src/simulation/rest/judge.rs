@@ -15,7 +15,8 @@ impl World {
     ) -> Result<(), Violation> {
         let rest = &self.rest;
         let of = statement(&served.content_type);
-        let Some(said) = of.and_then(|of| rest.last.get(&of)).map(|n| &rest.statements[*n]) else {
+        let Some(said) = of.and_then(|of| rest.renewals.get(&of)?.last()).map(|n| &rest.statements[*n])
+        else {
             return Err(fault("mixed up", key, served, "was never stored"));
         };
         self.is_meant(key, wants, asked, served, said)?;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Statement, Violation, World};
+use super::{Rest, Statement, Violation, World};
 use crate::views::{
     View,
     board::{Board, Gathered},
@@ -23,6 +23,18 @@ pub(super) struct Ranking {
     gathered: Gathered,
     /// The moment and the time at which a reader has asked.
     asked: (u64, u64),
+}
+
+impl Rest {
+    /// What has been in force at this moment or since: of each answer the statement that was stored last before it, and
+    /// those after it.
+    fn since(&self, moment: u64) -> impl Iterator<Item = &Statement> {
+        self.renewals.values().flat_map(move |stored| {
+            let stored = stored.iter().map(|n| &self.statements[*n]);
+            let before = stored.clone().take_while(|s| s.landed <= moment).count();
+            stored.skip(before.saturating_sub(1))
+        })
+    }
 }
 
 impl World {
@@ -96,7 +108,7 @@ impl World {
                 };
                 s.key == key && is_shown && self.may_show(s, view.upstream.id, stale, asked)
             };
-            if !self.rest.last.values().map(|n| &self.rest.statements[*n]).any(|s| said(&s)) {
+            if !self.rest.since(asked.0).any(|s| said(&s)) {
                 return fault(format!("of {key} the cache would serve something else ({stale:?})"));
             }
         }
