@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::{Bench, ROWS, Terms};
+use crate::position::{Commit, Position};
 
 #[test]
 fn a_fill_soon_after_a_change_is_held_off() {
@@ -55,4 +56,25 @@ fn a_fill_that_ends_before_its_hold_off_says_so_too() {
     assert_eq!(bench.get("rows/7"), "hit x hold-off");
     bench.pass(500);
     assert_eq!(bench.get("rows/7"), "miss");
+}
+
+#[test]
+fn no_position_proves_that_a_read_has_seen_what_may_have_been_told_of() {
+    let mut bench = Bench::new(ROWS, "");
+    let catalog = bench.engine.catalog().unwrap();
+    let feed = &catalog.feeds[0].0;
+    for (lost, found) in [(false, "hit x"), (true, "hit x hold-off"), (false, "hit x")] {
+        bench.change(7, 10, 0, "y");
+        let end = Commit::Postgres { lsn: 20, xid: None };
+        bench.engine.commit(feed, end, true, bench.now.tick);
+        if lost {
+            bench.engine.doubt_images(&catalog, feed, bench.now.wall_ms, bench.now.tick);
+        }
+        bench.pass(100);
+        let lease = bench.lease("rows/7").unwrap();
+        let terms = Terms { position: Some(Position::Lsn(30)), ..Terms::default() };
+        assert_eq!(bench.put_with("rows/7", &lease, "x", terms), Ok(true));
+        assert_eq!(bench.get("rows/7"), found);
+        bench.pass(5000);
+    }
 }
