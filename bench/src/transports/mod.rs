@@ -1,6 +1,6 @@
 //! What a sidecar uses while nothing comes, and what it takes to apply what does, over every transport.
 //!
-//! Each has its own real server and a sidecar of its own, one after the other. What is told of the processor is the kernel's
+//! Each has its own real server, but for a file, and a sidecar of its own, one after the other. What is told of the processor is the kernel's
 //! account of the sidecar's process; the peer of each transport is the first one in the same run, Redis Streams.
 
 mod server;

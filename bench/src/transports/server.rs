@@ -1,8 +1,11 @@
 //! The transports' real servers, and how the same is published over each.
 
+use std::io::Write as _;
+
 use anyhow::Result;
 use freshet_e2e::process::kafka::Message;
 use freshet_e2e::process::{Kafka, Nats, Postgres, Redis};
+use tempfile::NamedTempFile;
 
 /// What a message is published to, whatever the transport calls it.
 const BUS: &str = "bus";
@@ -24,6 +27,8 @@ pub enum Kind {
     Kafka,
     /// A channel of PostgreSQL.
     PostgresNotify,
+    /// A file, without any server.
+    File,
 }
 
 /// Its server.
@@ -34,17 +39,19 @@ pub(super) enum Server {
     Subject(Nats),
     Topic(Box<Kafka>),
     Notify(Postgres),
+    Lines(NamedTempFile),
 }
 
 impl Kind {
     /// All of them; the first is what the others are compared with.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RedisStream,
         Self::RedisPubSub,
         Self::NatsJetStream,
         Self::Nats,
         Self::Kafka,
         Self::PostgresNotify,
+        Self::File,
     ];
 
     /// What a binding calls it.
@@ -57,6 +64,7 @@ impl Kind {
             Self::Nats => "nats",
             Self::Kafka => "kafka",
             Self::PostgresNotify => "postgresNotify",
+            Self::File => "file",
         }
     }
 
@@ -81,6 +89,7 @@ impl Kind {
                 postgres.execute("CREATE ROLE freshet LOGIN")?;
                 Server::Notify(postgres)
             }
+            Self::File => Server::Lines(NamedTempFile::new()?),
         })
     }
 }
@@ -98,6 +107,7 @@ impl Server {
                 let port = postgres.port();
                 format!("postgresNotify: {{url: 'postgres://127.0.0.1:{port}/postgres', channel: {BUS}}}")
             }
+            Self::Lines(file) => format!("file: {{path: '{}', stream: {BUS}}}", file.path().display()),
         }
     }
 
@@ -130,6 +140,10 @@ impl Server {
                 kafka.produce_many(BUS, 0, &message, count)
             }
             Self::Notify(postgres) => postgres.notify_many(BUS, &whole(), count),
+            Self::Lines(file) => {
+                let line = format!("{}\n", serde_json::json!({"fields": [["freshet", whole()]]}));
+                Ok(file.as_file().write_all(line.repeat(count).as_bytes())?)
+            }
         }
     }
 }
