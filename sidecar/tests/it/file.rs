@@ -48,6 +48,16 @@ fn a_file_is_read_from_its_first_line_on_and_what_is_added_to_it() {
     add(&path, end);
     app.until_get("/v1/rows/7", "hit {\"id\":7,\"name\":\"axe\"}");
     assert_eq!((app.get("/v1/products/7"), app.get("/v1/products/8")), ("miss".into(), "hit y".into()));
+    // While nothing comes it is vouched for all the same: without a proof it is for 2 s.
+    let last = Instant::now();
+    app.sidecar
+        .until("it is fresh long after the last line", SOON, |sidecar| {
+            let status = sidecar.status()?;
+            anyhow::ensure!(last.elapsed() > Duration::from_secs(4), "not long after it yet");
+            anyhow::ensure!(status["sources"]["cdc"]["state"] == "Fresh", "{status}");
+            Ok(())
+        })
+        .unwrap();
     // Of other streams nothing is read, and nothing is missed.
     add(&path, &line("shop.inventory.other", 8, "u", "null"));
     app.until_fresh();
@@ -92,6 +102,46 @@ fn a_file_that_was_cut_and_has_grown_again_begins_anew() {
     app.until_fresh_after(epoch);
     app.until_get("/v1/rows/3", "hit {\"id\":3}");
     assert_eq!((app.get("/v1/rows/2"), app.breaks()), ("miss".into(), vec!["id-went-back".to_owned()]));
+}
+
+/// Nobody has it open while it can't be followed.
+#[test]
+fn a_file_that_was_written_over_while_it_could_not_be_read_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("entries.jsonl");
+    let row = |n| line("shop.cdc", n, "c", &format!("{{\"id\":{n}}}"));
+    add(&path, &[row(1), row(2)].concat());
+    let mut app = follow(&path, "stream: shop.cdc");
+    app.until_get("/v1/rows/2", "hit {\"id\":2}");
+    let epoch = app.epoch();
+    add(&path, "what?\n");
+    app.until_reason("line 3 is no entry");
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(row(1).len() as u64).unwrap();
+    add(&path, &[row(3), row(4), row(5)].concat());
+    app.until_fresh_after(epoch);
+    for id in [3, 4, 5] {
+        app.until_get(&format!("/v1/rows/{id}"), &format!("hit {{\"id\":{id}}}"));
+    }
+    assert_eq!((app.get("/v1/rows/2"), app.breaks()), ("miss".into(), vec!["id-went-back".to_owned()]));
+}
+
+#[test]
+fn a_line_that_is_mended_is_read_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("entries.jsonl");
+    let row = |n| line("shop.cdc", n, "c", &format!("{{\"id\":{n}}}"));
+    add(&path, &row(1));
+    let mut app = follow(&path, "stream: shop.cdc");
+    app.until_get("/v1/rows/1", "hit {\"id\":1}");
+    let epoch = app.epoch();
+    add(&path, "what?\n");
+    app.until_reason("line 2 is no entry");
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(row(1).len() as u64).unwrap();
+    add(&path, &row(2));
+    app.until_get("/v1/rows/2", "hit {\"id\":2}");
+    assert_eq!((app.get("/v1/rows/1"), app.epoch()), ("hit {\"id\":1}".into(), epoch));
 }
 
 #[test]
