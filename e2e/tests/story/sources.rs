@@ -76,34 +76,29 @@ fn a_source_that_is_down_leaves_the_others_caches_alone_and_status_says_which() 
     let end =
         format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{role}'");
     stage.sql(&end).unwrap();
-    let told = until("Fresh=False for all", SOON, || {
+    until("Fresh=False for all", SOON, || {
         let told = place.fresh()?;
-        ensure!(
-            told.starts_with("False Disconnected: source db is Disconnected in 2 of 2 sidecars "),
-            "{told}"
-        );
-        Ok(told)
+        let is_it = told.starts_with("False Disconnected: source db is Disconnected in 2 of 2 sidecars ");
+        ensure!(is_it && !told.contains("cdc"), "{told}");
+        Ok(())
     })
     .unwrap();
-    assert!(!told.contains("cdc"), "{told}");
     rename("shovels");
     stage.set_price(id, "12.25");
     for replica in &replicas {
         let pod = &replica.pod;
         place.await_product(pod, id, "cache", "12.25");
         assert_eq!(page(&place, pod).unwrap(), ("database".into(), "shovels".into()), "{pod}");
-        let status = place.status(pod).unwrap();
-        let [cdc, db] = ["cdc", "db"].map(|source| status["sources"][source].clone());
-        assert_eq!((&cdc["state"], &cdc["transport"]), (&"Fresh".into(), &"redisStream".into()), "{status}");
-        assert_eq!(
-            (&db["state"], &db["transport"]),
-            (&"Disconnected".into(), &"postgresNotify".into()),
-            "{status}"
-        );
-        assert!(
-            db["reason"].as_str().is_some_and(|reason| reason.contains("not permitted to log in")),
-            "{db}"
-        );
+        until("the pod says which is which", SOON, || {
+            let sources = &place.status(pod)?["sources"];
+            let [cdc, db] = ["cdc", "db"].map(|name| &sources[name]);
+            ensure!(cdc["state"] == "Fresh" && cdc["transport"] == "redisStream", "{cdc}");
+            ensure!(db["state"] == "Disconnected" && db["transport"] == "postgresNotify", "{db}");
+            let reason = db["reason"].as_str().unwrap_or_default();
+            ensure!(reason.contains("not permitted to log in"), "{db}");
+            Ok(())
+        })
+        .unwrap();
     }
     until("the operator can't reach it either", ROLLOUT, || {
         let path = "{range .status.conditions[?(@.type==\"SourcesReachable\")]}{.status}: {.message}{end}";
@@ -118,11 +113,9 @@ fn a_source_that_is_down_leaves_the_others_caches_alone_and_status_says_which() 
     place.until_fresh();
     for (replica, [cdc, db]) in replicas.iter().zip(before) {
         let pod = &replica.pod;
-        assert_eq!(
-            epochs(pod),
-            [cdc, db + 1],
-            "{pod}: what was said meanwhile nobody knows, of this source alone"
-        );
+        let now = epochs(pod);
+        // What was said meanwhile nobody knows, of this source alone.
+        assert!(now[0] == cdc && now[1] > db, "{pod}: {now:?} after {cdc} and {db}");
         // Asked once: the page of before would be wrong.
         assert_eq!(page(&place, pod).unwrap().1, "shovels", "{pod}");
         place.await_product(pod, id, "cache", "12.25");
@@ -132,5 +125,7 @@ fn a_source_that_is_down_leaves_the_others_caches_alone_and_status_says_which() 
     for replica in &replicas {
         until_page(&replica.pod, "cache", "rakes");
     }
-    stage.sql(&format!("DROP SCHEMA freshet CASCADE; DROP ROLE \"{role}\"")).unwrap();
+    // Whoever writes a product looks at its category then: in this order nobody waits for each other.
+    let tables = "LOCK TABLE inventory.product, inventory.category IN ACCESS EXCLUSIVE MODE";
+    stage.sql(&format!("{tables}; DROP SCHEMA freshet CASCADE; DROP ROLE \"{role}\"")).unwrap();
 }

@@ -202,7 +202,7 @@ fn before(cluster: &Cluster) -> Result<Value> {
     create(cluster, "before", &plain_pod("plain"))
 }
 
-/// The text with each `from`, of which there has to be one, as `to`.
+/// The text with `to` in the place of each `from`; there has to be one.
 pub(crate) fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from:?} is not in:\n{text}");
     text.replace(from, to)

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::Servers;
 use crate::process::debezium::Routing;
 use crate::torture::shape::Source;
-use recorder::{Recorder, Streams};
+use recorder::{Naming, Recorder};
 
 pub(crate) use recorder::Still;
 
@@ -33,12 +33,12 @@ impl Files {
         let folder = tempfile::Builder::new().prefix("freshet-files-").tempdir()?;
         let recorder = |(source, routing): &(Source, Routing)| {
             let (name, path) = (source.name(), file(folder.path(), *source));
-            let streams = match routing {
-                Routing::OneStream => Streams::One,
-                Routing::PerTable => Streams::PerTopic(name.to_owned()),
+            let naming = match routing {
+                Routing::OneStream => Naming::One,
+                Routing::PerTable => Naming::PerTopic(name.to_owned()),
             };
             let recorder =
-                Recorder::start(servers.master().socket_address(), format!("{name}.cdc"), streams, path)?;
+                Recorder::start(servers.master().socket_address(), format!("{name}.cdc"), naming, path)?;
             Ok((*source, recorder))
         };
         let recorders = layout.iter().map(recorder).collect::<Result<_>>()?;

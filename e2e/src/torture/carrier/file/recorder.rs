@@ -27,7 +27,7 @@ const PART_MS: (u64, u64) = (1, 120);
 const PARTS: u64 = 20;
 
 /// What lines say of their streams.
-pub(super) enum Streams {
+pub(super) enum Naming {
     /// Nothing: there is one.
     One,
     /// The names that they would have if nothing routed them into one, with this prefix.
@@ -71,7 +71,7 @@ pub(crate) struct Still<'a> {
 struct Pen {
     address: SocketAddr,
     stream: String,
-    streams: Streams,
+    naming: Naming,
     path: PathBuf,
     desk: Arc<Desk>,
     random: Random,
@@ -84,17 +84,12 @@ type Read = Option<Vec<(String, Vec<(String, Vec<String>)>)>>;
 
 impl Recorder {
     /// Records a stream from its beginning.
-    pub(super) fn start(
-        address: SocketAddr,
-        stream: String,
-        streams: Streams,
-        path: PathBuf,
-    ) -> Result<Self> {
+    pub(super) fn start(address: SocketAddr, stream: String, naming: Naming, path: PathBuf) -> Result<Self> {
         append(&path, b"")?;
         let desk = Arc::<Desk>::default();
         let (random, mark) = (Random::new(u64::from(address.port())), "0".to_owned());
         let (stays, told) = (path.clone(), Arc::clone(&desk));
-        let pen = Pen { address, stream, streams, path, desk: told, random, mark };
+        let pen = Pen { address, stream, naming, path, desk: told, random, mark };
         let thread = thread::spawn(move || pen.run());
         Ok(Self { desk, path: stays, thread: Some(thread) })
     }
@@ -173,7 +168,7 @@ impl Pen {
             let entries: Vec<_> = read.into_iter().flatten().flat_map(|(_, entries)| entries).collect();
             let Some((last, _)) = entries.last() else { continue };
             let last = last.clone();
-            let lines = entries.iter().map(|(_, fields)| self.streams.line(fields));
+            let lines = entries.iter().map(|(_, fields)| self.naming.line(fields));
             let lines = lines.collect::<Result<Vec<_>>>()?;
             self.write(&lines)?;
             self.mark = last;
@@ -201,7 +196,7 @@ impl Pen {
     }
 }
 
-impl Streams {
+impl Naming {
     fn line(&self, fields: &[String]) -> Result<String> {
         let pairs: Vec<_> = fields.chunks_exact(2).map(|pair| [&pair[0], &pair[1]]).collect();
         let line = match self {
@@ -248,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_line_names_the_topic_that_its_entry_came_from() {
-        let streams = Streams::PerTopic("pg".to_owned());
+        let naming = Naming::PerTopic("pg".to_owned());
         for (value, topic) in [
             (
                 json!({"op": "u", "source": {"db": "postgres", "schema": "shop", "table": "item"}}),
@@ -261,7 +256,7 @@ mod tests {
             (json!({"ts_ms": 7}), "__debezium-heartbeat.pg"),
         ] {
             let fields = ["key", "k", "value", &value.to_string()].map(str::to_owned);
-            let line: Value = serde_json::from_str(&streams.line(&fields).unwrap()).unwrap();
+            let line: Value = serde_json::from_str(&naming.line(&fields).unwrap()).unwrap();
             assert_eq!(line["stream"], topic);
             assert_eq!(line["fields"], json!([["key", "k"], ["value", value.to_string()]]));
         }
