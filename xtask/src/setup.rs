@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_a_program_stands_for_is_needed() {
         let cluster = [cluster::PACKAGES, cluster::DAEMON_PACKAGES, cluster::BUILD_PACKAGES].concat();
-        let needed = [process::PACKAGES, fuzz::PACKAGES, CLIENTS, &cluster].concat();
+        let needed = [process::PACKAGES, fuzz::PACKAGES, CLIENTS, POOLERS, &cluster].concat();
         for (package, _) in PROGRAMS {
             assert!(needed.contains(package), "{package} is needed by nothing");
         }
