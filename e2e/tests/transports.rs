@@ -126,7 +126,10 @@ fn nats_cuts_off_who_does_not_read() {
             nats.publish("shop", &[], &vec![0; 65_536])?;
         }
         let count = nats.monitor("varz")?["slow_consumers"].as_u64();
-        ensure!(count == Some(1), "{count:?} slow consumers");
+        // On a busy machine whoever publishes may be one as well.
+        ensure!(count >= Some(1), "{count:?} slow consumers");
+        let clients = nats.monitor("connz")?["connections"].as_array().cloned().unwrap_or_default();
+        ensure!(clients.iter().all(|client| client["subscriptions"] == 0), "{clients:?}");
         Ok(())
     })
     .unwrap();
