@@ -164,7 +164,7 @@ impl<B: Bus, S: Said> Story<B, S> {
         let epoch = self.app.epoch();
         said(self, &path);
         let last = S::found("z");
-        self.until_read(&path, |found| found == last || !B::KEEPS && found == "miss");
+        self.until_read(&path, |found, now| found == last || !B::KEEPS && now > epoch && found == "miss");
         let found = [&path, &other].map(|path| self.app.get(path));
         if self.app.epoch() == epoch {
             assert_eq!(found, [&last, "hit x"], "nothing was said of the other");
@@ -175,15 +175,16 @@ impl<B: Bus, S: Said> Story<B, S> {
         if B::KEEPS { S::LAST } else { S::LAST_OR_VOID }
     }
 
-    /// Waits until this is found there and all that came is read.
-    fn until_read(&mut self, path: &str, is_last: impl Fn(&str) -> bool) {
+    /// Waits until this is found there, in this epoch, and all that came is read.
+    fn until_read(&mut self, path: &str, is_last: impl Fn(&str, u64) -> bool) {
         self.app
             .sidecar
             .until("all that came is read", CAUGHT_UP, |sidecar| {
-                let found = outcome(&sidecar.get(path)?);
-                ensure!(is_last(&found), "{}", found.chars().take(80).collect::<String>());
                 let status = sidecar.status()?;
                 let source = &status["sources"]["cdc"];
+                let found = outcome(&sidecar.get(path)?);
+                let epoch = source["epoch"].as_u64().unwrap_or_default();
+                ensure!(is_last(&found, epoch), "{}", found.chars().take(80).collect::<String>());
                 ensure!(source["pending"] == 0 && source["state"] == "Fresh", "{source}");
                 Ok(())
             })
