@@ -2,6 +2,7 @@
 
 mod client;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ impl MariaDb {
         let folder = tempfile::Builder::new().prefix("freshet-mariadb-").tempdir()?;
         let mut install = program("mariadb-install-db");
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        install.args(user()).arg(option("datadir", &folder.path().join("data")));
+        install.args(user()).args(folders(folder.path())?);
         output(&mut install)?;
         let port = Port::free()?;
         let child = spawn(folder.path(), &port)?;
@@ -109,7 +110,7 @@ fn connect(port: &Port) -> Result<Client> {
 
 fn spawn(folder: &Path, port: &Port) -> Result<Child> {
     let mut command = Child::command("mariadbd");
-    command.arg("--no-defaults").args(user()).arg(option("datadir", &folder.join("data")));
+    command.arg("--no-defaults").args(user()).args(folders(folder)?);
     command.arg(option("socket", &folder.join("socket"))).arg(format!("--port={}", port.number()));
     command.args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--character-set-server=utf8mb4"]);
     command.args(["--server-id=1", "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-image=FULL"]);
@@ -122,6 +123,14 @@ fn spawn(folder: &Path, port: &Port) -> Result<Child> {
 /// Root may run it only when it says that it means to.
 fn user() -> Option<&'static str> {
     rustix::process::geteuid().is_root().then_some("--user=root")
+}
+
+/// Where it keeps its data, and what is temporary: a server that starts clears that folder of all temporary tables,
+/// those of another server too.
+fn folders(folder: &Path) -> Result<[PathBuf; 2]> {
+    let temporary = folder.join("temporary");
+    fs::create_dir_all(&temporary)?;
+    Ok([option("datadir", &folder.join("data")), option("tmpdir", &temporary)])
 }
 
 fn option(name: &str, value: &Path) -> PathBuf {
