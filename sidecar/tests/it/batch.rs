@@ -108,7 +108,7 @@ fn a_batch_answers_what_single_reads_answer() {
                 let [told, asked] = [&mut item, &mut expected].map(|it| it[moving].take().as_i64());
                 let apart = told.zip(asked).map_or(0, |(told, asked)| told.abs_diff(asked));
                 assert!(
-                    told.is_some() == asked.is_some() && apart < 60,
+                    told.is_some() == asked.is_some() && apart < 10,
                     "{key}: {moving}: {told:?}, {asked:?}"
                 );
             }

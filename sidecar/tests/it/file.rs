@@ -3,13 +3,13 @@
 use std::{
     fs,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use freshet_e2e::process::{Sidecar, http};
 
-use crate::shop::{App, SOON, executable, manifest_over};
+use crate::shop::{App, SOON, executable, manifest_over, outcome};
 
 const CACHES: &str = "
   - {name: products, table: inventory.product}
@@ -29,6 +29,38 @@ fn add(path: &Path, text: &str) {
 fn follow(path: &Path, layout: &str) -> App {
     let source = format!("file: {{path: '{}', {layout}}}", path.display());
     App { sidecar: Sidecar::builder(executable(), &manifest_over(&source, CACHES, "")).start().unwrap() }
+}
+
+/// A file, and a sidecar that follows it.
+struct Stage {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    app: App,
+}
+
+impl Stage {
+    /// With these rows in it, which the sidecar has read.
+    fn with(rows: &[u64]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("entries.jsonl");
+        add(&path, &created(rows));
+        let mut app = follow(&path, "stream: shop.cdc");
+        for row in rows {
+            app.until_get(&format!("/v1/rows/{row}"), &format!("hit {{\"id\":{row}}}"));
+        }
+        Self { folder, path, app }
+    }
+
+    /// Leaves of it these rows, with which it begins.
+    fn cut_behind(&self, rows: &[u64]) {
+        let file = fs::OpenOptions::new().write(true).open(&self.path).unwrap();
+        file.set_len(created(rows).len() as u64).unwrap();
+    }
+}
+
+/// Rows that come to be, as lines.
+fn created(rows: &[u64]) -> String {
+    rows.iter().map(|id| line("shop.cdc", *id, "c", &format!("{{\"id\":{id}}}"))).collect()
 }
 
 #[test]
@@ -67,15 +99,10 @@ fn a_file_is_read_from_its_first_line_on_and_what_is_added_to_it() {
 
 #[test]
 fn another_file_in_its_place_and_one_that_was_cut_begin_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("entries.jsonl");
-    let row = |n| line("shop.cdc", n, "c", &format!("{{\"id\":{n}}}"));
-    add(&path, &[row(1), row(2)].concat());
-    let mut app = follow(&path, "stream: shop.cdc");
-    app.until_get("/v1/rows/2", "hit {\"id\":2}");
+    let Stage { folder, path, mut app } = Stage::with(&[1, 2]);
     let epoch = app.epoch();
     let other = folder.path().join("other.jsonl");
-    add(&other, &row(3));
+    add(&other, &created(&[3]));
     fs::rename(&other, &path).unwrap();
     app.until_fresh_after(epoch);
     app.until_get("/v1/rows/3", "hit {\"id\":3}");
@@ -86,39 +113,26 @@ fn another_file_in_its_place_and_one_that_was_cut_begin_anew() {
     assert!(app.breaks().contains(&"id-went-back".to_owned()), "{:?}", app.breaks());
 }
 
+/// It is longer than what was read, and lines begin where they did.
 #[test]
 fn a_file_that_was_cut_and_has_grown_again_begins_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("entries.jsonl");
-    let row = |n| line("shop.cdc", n, "c", &format!("{{\"id\":{n}}}"));
-    add(&path, &[row(1), row(2)].concat());
-    let mut app = follow(&path, "stream: shop.cdc");
-    app.until_get("/v1/rows/2", "hit {\"id\":2}");
-    let epoch = app.epoch();
-    // It is longer than what was read, and lines begin where they did.
-    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    file.set_len(row(1).len() as u64).unwrap();
-    add(&path, &[row(3), row(4)].concat());
-    app.until_fresh_after(epoch);
-    app.until_get("/v1/rows/3", "hit {\"id\":3}");
-    assert_eq!((app.get("/v1/rows/2"), app.breaks()), ("miss".into(), vec!["id-went-back".to_owned()]));
+    grows_again(Stage::with(&[1, 2]));
 }
 
 /// Nobody has it open while it can't be followed.
 #[test]
 fn a_file_that_was_written_over_while_it_could_not_be_read_begins_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("entries.jsonl");
-    let row = |n| line("shop.cdc", n, "c", &format!("{{\"id\":{n}}}"));
-    add(&path, &[row(1), row(2)].concat());
-    let mut app = follow(&path, "stream: shop.cdc");
-    app.until_get("/v1/rows/2", "hit {\"id\":2}");
-    let epoch = app.epoch();
-    add(&path, "what?\n");
-    app.until_reason("line 3 is no entry");
-    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    file.set_len(row(1).len() as u64).unwrap();
-    add(&path, &[row(3), row(4), row(5)].concat());
+    let mut stage = Stage::with(&[1, 2]);
+    add(&stage.path, "what?\n");
+    stage.app.until_reason("line 3 is no entry");
+    grows_again(stage);
+}
+
+fn grows_again(mut stage: Stage) {
+    let epoch = stage.app.epoch();
+    stage.cut_behind(&[1]);
+    add(&stage.path, &created(&[3, 4, 5]));
+    let app = &mut stage.app;
     app.until_fresh_after(epoch);
     for id in [3, 4, 5] {
         app.until_get(&format!("/v1/rows/{id}"), &format!("hit {{\"id\":{id}}}"));
@@ -128,20 +142,14 @@ fn a_file_that_was_written_over_while_it_could_not_be_read_begins_anew() {
 
 #[test]
 fn a_line_that_is_mended_is_read_and_nothing_is_lost() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("entries.jsonl");
-    let row = |n| line("shop.cdc", n, "c", &format!("{{\"id\":{n}}}"));
-    add(&path, &row(1));
-    let mut app = follow(&path, "stream: shop.cdc");
-    app.until_get("/v1/rows/1", "hit {\"id\":1}");
-    let epoch = app.epoch();
-    add(&path, "what?\n");
-    app.until_reason("line 2 is no entry");
-    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    file.set_len(row(1).len() as u64).unwrap();
-    add(&path, &row(2));
-    app.until_get("/v1/rows/2", "hit {\"id\":2}");
-    assert_eq!((app.get("/v1/rows/1"), app.epoch()), ("hit {\"id\":1}".into(), epoch));
+    let mut stage = Stage::with(&[1]);
+    let epoch = stage.app.epoch();
+    add(&stage.path, "what?\n");
+    stage.app.until_reason("line 2 is no entry");
+    stage.cut_behind(&[1]);
+    add(&stage.path, &created(&[2]));
+    stage.app.until_get("/v1/rows/2", "hit {\"id\":2}");
+    assert_eq!((stage.app.get("/v1/rows/1"), stage.app.epoch()), ("hit {\"id\":1}".into(), epoch));
 }
 
 #[test]
@@ -153,14 +161,18 @@ fn a_line_that_is_none_is_told_with_its_number() {
     add(&path, "{\"fields\": []}\n\nwhat?\n");
     app.until_reason("line 3 is no entry");
     assert_eq!(http::get(&app.sidecar.admin(), "/readyz").unwrap().status, 503);
-    // However often it is looked at again, nothing is read behind it.
-    add(&path, &line("shop.cdc", 7, "c", "{\"id\":7}"));
+    // However often it is tried again, each 2 s at the latest, nothing is read behind it.
+    add(&path, &created(&[7]));
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(2) {
-        app.until_reason("line 3 is no entry");
-        assert!(app.get_now("/v1/rows/7").starts_with("stale"), "{}", app.get_now("/v1/rows/7"));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    app.sidecar
+        .until("it was tried again and again", SOON, |sidecar| {
+            let found = outcome(&sidecar.get("/v1/rows/7")?);
+            assert!(found.starts_with("stale"), "{found}");
+            anyhow::ensure!(begin.elapsed() > Duration::from_secs(4), "not so often yet");
+            Ok(())
+        })
+        .unwrap();
+    app.until_reason("line 3 is no entry");
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(super) struct Unreadable {
 
 /// What comes next.
 pub(super) enum Next {
-    /// A line, without its end.
+    /// A line, with its end if it has one.
     Line(Vec<u8>),
     /// Nothing: the end was read, after it was asked for.
     End,
@@ -124,7 +124,7 @@ impl Lines {
         self.since.drain(..begins);
     }
 
-    /// The next line with its end, if it has one.
+    /// The next line.
     pub(super) async fn next(&mut self, until: Instant) -> io::Result<Next> {
         loop {
             if let Some(end) = self.ahead[self.scanned..].iter().position(|byte| *byte == b'\n') {
