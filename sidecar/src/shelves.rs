@@ -2,13 +2,9 @@
 //!
 //! A shelf drops what is least useful among its own values only: so no cache pushes out what is in another's part.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
-use crate::{
-    catalog::Catalog,
-    entry::Entry,
-    store::{Fate, Shelf},
-};
+use crate::{catalog::Catalog, entry::Entry, store::Shelf};
 
 /// All shelves of a binding.
 #[derive(Debug)]
@@ -92,15 +88,14 @@ impl<S: Shelf> Shelves<S> {
         self.of(cache).remove(cache, key);
     }
 
-    /// Asks of each entry what becomes of it, until that is to stop, and does the housekeeping that writes left over.
-    pub fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
-        let mut stopped = false;
+    /// Shows each entry, until that is to stop.
+    pub fn walk(&self, mut show: impl FnMut(u32, &str, &Arc<Entry>) -> ControlFlow<()>) {
+        let mut goes_on = ControlFlow::Continue(());
         for shelf in self.all() {
-            if !stopped {
-                shelf.sweep(|cache, entry| {
-                    let fate = fate(cache, entry);
-                    stopped = fate == Fate::Stop;
-                    fate
+            if goes_on.is_continue() {
+                shelf.walk(|cache, key, entry| {
+                    goes_on = show(cache, key, entry);
+                    goes_on
                 });
             }
         }

@@ -6,6 +6,7 @@
 use std::{
     fmt,
     hash::Hash,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -30,24 +31,13 @@ pub trait Shelf: fmt::Debug + Send + Sync + 'static {
     fn insert(&self, cache: u32, key: &str, entry: impl Into<Arc<Entry>>);
     /// Drops an entry.
     fn remove(&self, cache: u32, key: &str);
-    /// Asks of each entry what becomes of it, until that is to stop, and does the housekeeping that writes left over. What
-    /// is stored meanwhile may or may not be asked about, and may be dropped in the place of what it has replaced.
-    fn sweep(&self, fate: impl FnMut(u32, &Entry) -> Fate);
+    /// Shows each entry, until that is to stop. What is stored meanwhile may or may not be shown, and what is shown may have
+    /// been replaced.
+    fn walk(&self, show: impl FnMut(u32, &str, &Arc<Entry>) -> ControlFlow<()>);
     /// Does the housekeeping that writes left over: what was dropped is freed.
     fn tidy(&self);
     /// Bytes held, by the shelf's own account.
     fn weight(&self) -> u64;
-}
-
-/// What becomes of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It stays.
-    Keep,
-    /// It is dropped.
-    Drop,
-    /// It stays, and no other is asked about.
-    Stop,
 }
 
 /// The values of all caches, bounded in bytes: moka.
@@ -105,15 +95,12 @@ impl Shelf for Store {
         self.map.invalidate(&Lookup { cache, key });
     }
 
-    fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
+    fn walk(&self, mut show: impl FnMut(u32, &str, &Arc<Entry>) -> ControlFlow<()>) {
         for (key, entry) in &self.map {
-            match fate(key.cache, &entry) {
-                Fate::Keep => {}
-                Fate::Drop => self.map.invalidate(&*key),
-                Fate::Stop => break,
+            if show(key.cache, &key.key, &entry).is_break() {
+                break;
             }
         }
-        self.tidy();
     }
 
     fn tidy(&self) {
@@ -134,9 +121,9 @@ pub fn count(counter: &AtomicU64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{ops::ControlFlow, sync::Arc};
 
-    use super::{Fate, Shelf as _, Store, count};
+    use super::{Shelf as _, Store, count};
     use crate::{
         catalog::CacheStats,
         clock::Tick,
@@ -161,7 +148,10 @@ mod tests {
         assert!(store.get(3, "a").is_none());
         store.remove(1, "a");
         assert!(store.get(1, "a").is_none());
-        store.sweep(|cache, _| if cache == 2 { Fate::Drop } else { Fate::Keep });
+        store.walk(|cache, key, _| {
+            store.remove(cache, key);
+            ControlFlow::Continue(())
+        });
         assert!(store.get(2, "a").is_none());
     }
 

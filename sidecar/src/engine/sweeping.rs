@@ -2,15 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::ControlFlow,
     sync::{Arc, atomic::Ordering},
 };
 
 use super::{Engine, reading::lives};
-use crate::{
-    catalog::Cache,
-    clock::Tick,
-    store::{Fate, Shelf},
-};
+use crate::{catalog::Cache, clock::Tick, store::Shelf};
 
 /// How many entries are looked at between two looks at the clock.
 const STRIDE: u32 = 64;
@@ -31,20 +28,29 @@ impl<S: Shelf> Engine<S> {
             catalog.caches.values().map(|cache| (cache.id, cache)).collect();
         let upstreams: HashSet<u32> = catalog.upstreams.values().map(|upstream| upstream.id).collect();
         let (mut at, mut walked) = (now(), 0);
-        shelves.sweep(|cache, entry| {
+        shelves.walk(|cache, key, entry| {
             walked += 1;
             if walked % STRIDE == 0 {
                 at = now();
                 if self.catalog().is_none_or(|current| !Arc::ptr_eq(&current, &catalog)) {
-                    return Fate::Stop;
+                    return ControlFlow::Break(());
                 }
             }
             let is_kept = match running.get(&cache) {
                 Some(cache) => lives(cache, entry, at),
                 None => upstreams.contains(&cache) && entry.expires > at,
             };
-            if is_kept { Fate::Keep } else { Fate::Drop }
+            if !is_kept {
+                // Values are stored under this lock: what has taken its place since it was shown isn't dropped with it. (An
+                // upstream's answer may be, in a moment of these three lines; it is asked for once more.)
+                let _core = self.core();
+                if shelves.get(cache, key).is_some_and(|stored| Arc::ptr_eq(&stored, entry)) {
+                    shelves.remove(cache, key);
+                }
+            }
+            ControlFlow::Continue(())
         });
+        shelves.tidy();
     }
 
     /// How much is held in each memory.

@@ -2,14 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{
-    entry::Entry,
-    store::{Fate, Shelf},
-    sync::schedule::point,
-};
+use crate::{entry::Entry, store::Shelf, sync::schedule::point};
 
 type Map = BTreeMap<(u32, String), Arc<Entry>>;
 
@@ -40,13 +37,11 @@ impl Shelf for PlainShelf {
         self.with(|map| map.remove(&(cache, key.to_owned())));
     }
 
-    fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
+    fn walk(&self, mut show: impl FnMut(u32, &str, &Arc<Entry>) -> ControlFlow<()>) {
         let all: Vec<_> = self.with(|map| map.iter().map(|(k, e)| (k.clone(), Arc::clone(e))).collect());
         for ((cache, key), entry) in all {
-            match fate(cache, &entry) {
-                Fate::Keep => {}
-                Fate::Drop => self.remove(cache, &key),
-                Fate::Stop => break,
+            if show(cache, &key, &entry).is_break() {
+                break;
             }
         }
     }

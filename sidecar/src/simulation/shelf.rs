@@ -3,13 +3,11 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use crate::{
-    entry::Entry,
-    store::{Fate, Shelf},
-};
+use crate::{entry::Entry, store::Shelf};
 
 type Contents = Mutex<BTreeMap<(u32, String), Arc<Entry>>>;
 
@@ -44,15 +42,13 @@ impl Shelf for MapShelf {
         lock(&self.0, |map| map.remove(&(cache, key.to_owned())));
     }
 
-    fn sweep(&self, mut fate: impl FnMut(u32, &Entry) -> Fate) {
-        let mut stopped = false;
-        lock(&self.0, |map| {
-            map.retain(|(cache, _), entry| {
-                let fate = if stopped { Fate::Keep } else { fate(*cache, entry) };
-                stopped |= fate == Fate::Stop;
-                fate != Fate::Drop
-            });
-        });
+    fn walk(&self, mut show: impl FnMut(u32, &str, &Arc<Entry>) -> ControlFlow<()>) {
+        let all = lock(&self.0, |map| map.clone());
+        for ((cache, key), entry) in &all {
+            if show(*cache, key, entry).is_break() {
+                break;
+            }
+        }
     }
 
     fn tidy(&self) {}

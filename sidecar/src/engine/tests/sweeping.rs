@@ -74,3 +74,20 @@ fn a_walk_ends_where_another_binding_comes_into_force_and_the_next_one_is_over_i
     let key = Key::from_path("7", None).unwrap();
     assert!(bench.engine.store.load().get(cache.id, key.as_str()).is_some(), "of a cache that is new");
 }
+
+#[test]
+fn what_takes_the_place_of_something_void_while_a_walk_pauses_stays() {
+    let bench = filled();
+    bench.change(2, 2, 0, "x");
+    let (now, mut asked) = (bench.now.tick, 0);
+    let mut filled = 0;
+    bench.engine.sweep(false, || {
+        asked += 1;
+        // By the second time an entry was shown of which nothing has become yet.
+        if asked == 2 {
+            filled = (1..=200).filter(|key| bench.fill(&format!("pages/{key}"), "new")).count();
+        }
+        now
+    });
+    assert_eq!((filled, kept(&bench)), (200, 200));
+}
