@@ -1,15 +1,19 @@
 //! Requests to the sidecar, over connections that are used again.
 
 use std::{
+    future::poll_fn,
     io,
+    pin::{Pin, pin},
     sync::{Mutex, PoisonError},
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
-    Method, Request,
+    Method, Request, Response as Answer,
+    body::Incoming,
     client::conn::http1::{Builder, SendRequest},
     header::{HOST, HeaderValue},
 };
@@ -17,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    task::JoinHandle,
     time::{timeout, timeout_at},
 };
 
@@ -26,7 +31,14 @@ const MOST_OF_A_BODY: usize = 64 << 20;
 /// The sidecar closes an unused connection after 75 s.
 const IDLE: Duration = Duration::from_mins(1);
 
-type Connection = SendRequest<Full<Bytes>>;
+/// A connection, which a task of its own drives.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    requests: SendRequest<Full<Bytes>>,
+    /// Ends with the connection. A request that is handed over in just that moment stays where it is, neither sent nor
+    /// refused (as in tokio's issue 7714): its answer would be waited for in vain.
+    task: JoinHandle<hyper::Result<()>>,
+}
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +114,7 @@ impl Exchange {
         once: bool,
     ) -> Result<Response, Unavailable> {
         while let Some(mut connection) = if once { None } else { self.take() } {
-            if connection.ready().await.is_err() {
+            if connection.requests.ready().await.is_err() {
                 continue;
             }
             // It may have been closed while it was idle. That request was never read.
@@ -119,10 +131,7 @@ impl Exchange {
         mut connection: Connection,
         request: Request<Full<Bytes>>,
     ) -> Result<Response, Unavailable> {
-        let reason = |error: hyper::Error| {
-            if error.is_parse() { Unavailable::Garbled } else { Unavailable::Closed }
-        };
-        let response = connection.send_request(request).await.map_err(reason)?;
+        let response = connection.answer(request).await?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MOST_OF_A_BODY).collect().await.map_err(|_| Unavailable::Garbled)?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +144,7 @@ impl Exchange {
     fn take(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((used, connection)) = idle.pop() {
-            if used.elapsed() < IDLE && !connection.is_closed() {
+            if used.elapsed() < IDLE && !connection.requests.is_closed() {
                 return Some(connection);
             }
         }
@@ -167,11 +176,33 @@ async fn connect(place: &Place) -> io::Result<Connection> {
 }
 
 async fn handshake<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S) -> io::Result<Connection> {
-    let (sender, connection) =
+    let (requests, connection) =
         Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    // It ends with its sender; what fails on it fails the request.
-    tokio::spawn(connection);
-    Ok(sender)
+    // It ends when nobody has requests for it any more; what fails on it fails the request.
+    Ok(Connection { requests, task: tokio::spawn(connection) })
+}
+
+impl Connection {
+    async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<Answer<Incoming>, Unavailable> {
+        let Self { requests, task } = self;
+        let mut answer = pin!(requests.send_request(request));
+        let answer = poll_fn(|context| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            ready!(Pin::new(&mut *task).poll(context)).ok();
+            // The last that it did may have been to answer.
+            Poll::Ready(match answer.as_mut().poll(context) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            })
+        });
+        match answer.await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) if error.is_parse() => Err(Unavailable::Garbled),
+            Some(Err(_)) | None => Err(Unavailable::Closed),
+        }
+    }
 }
 
 fn request(ask: &Ask) -> Result<Request<Full<Bytes>>, Unavailable> {
@@ -184,4 +215,20 @@ fn request(ask: &Ask) -> Result<Request<Full<Bytes>>, Unavailable> {
     }
     // What is left to fail is a path of more than 64 KiB.
     request.body(Full::new(ask.body.clone())).map_err(|_| Unavailable::Header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_nobody_will_take_is_not_waited_for() {
+        let (stream, _peer) = tokio::io::duplex(64);
+        // It is kept, and never runs: as it is between its last look for requests and its end.
+        let (requests, _connection) = Builder::new().handshake(TokioIo::new(stream)).await.unwrap();
+        let mut connection = Connection { requests, task: tokio::spawn(async { Ok(()) }) };
+        let answer = connection.answer(Request::new(Full::default()));
+        let answer = timeout(Duration::from_secs(5), answer).await.expect("it is waited for");
+        assert_eq!(answer.unwrap_err(), Unavailable::Closed);
+    }
 }
