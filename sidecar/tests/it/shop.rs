@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use freshet_e2e::process::{
     Redis, Sidecar, SidecarBuilder,
     http::{Connection, Response, Target},
@@ -221,7 +221,8 @@ impl App {
         self.sidecar
             .until(&format!("{path} is `{expected}`"), SOON, |sidecar| {
                 let found = outcome(&sidecar.get(path)?);
-                if found == expected { Ok(()) } else { bail!("{found}") }
+                ensure!(found == expected, "{found}; {}", sidecar.status()?["sources"]);
+                Ok(())
             })
             .unwrap();
     }
@@ -254,7 +255,8 @@ impl App {
             .until("the change is applied", SOON, |sidecar| {
                 let status = sidecar.status()?;
                 let now = status["sources"]["cdc"]["entries"].as_u64().unwrap_or(0);
-                if now >= count { Ok(()) } else { bail!("{now} entries are applied") }
+                ensure!(now >= count, "{now} entries are applied");
+                Ok(())
             })
             .unwrap();
     }

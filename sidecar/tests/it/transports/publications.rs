@@ -181,6 +181,8 @@ pub(super) fn value(key: &str, text: &str) -> Value {
 /// This moment, or one right after all that were asked for before.
 fn later() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let next = |last: u64| now().max(last + 1);
+    // Read once: two that became so at once void each other.
+    let now = now();
+    let next = |last: u64| now.max(last + 1);
     LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last))).map(next).unwrap()
 }
