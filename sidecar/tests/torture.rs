@@ -47,6 +47,7 @@ fn torture(seed: u64, transport: Transport, sources: &[Source], faults: &[&str])
     options.sources = sources.to_vec();
     options.faults = faults.iter().filter_map(|name| Fault::named(name)).collect();
     options.huge = 2_000;
+    options.slack = Duration::from_secs(10);
     options.least = faults.len();
     let report = torture::run(&options)?;
     assert!(report.is_clean(), "{report}");

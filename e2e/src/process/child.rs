@@ -17,7 +17,7 @@ use super::until;
 use crate::command::path;
 
 /// How long a child may take to end after being asked to.
-const STOP: Duration = Duration::from_secs(15);
+const STOP: Duration = Duration::from_mins(1);
 
 type Order = (Command, mpsc::Sender<io::Result<std::process::Child>>);
 

@@ -36,12 +36,12 @@ mod tests {
     #[test]
     fn the_last_reason_is_told() {
         let mut asked = 0;
-        let failed = until("the third answer", Duration::from_millis(20), || -> Result<()> {
+        let failed = until("the third answer", Duration::from_millis(500), || -> Result<()> {
             asked += 1;
             Err(anyhow!("this was {}", if asked == 1 { "the first" } else { "a later one" }))
         });
         let reason = failed.unwrap_err().to_string();
-        assert_eq!(reason, "the third answer: not within 20ms: this was a later one");
+        assert_eq!(reason, "the third answer: not within 500ms: this was a later one");
     }
 
     #[test]

@@ -102,8 +102,10 @@ impl Connection {
             head.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         self.send(format!("{head}\r\n").as_bytes())?;
-        self.send(body)?;
-        let response = self.response(method).with_context(|| format!("{method} {path}"))?;
+        // Who refuses a body may answer, and close, before it has all come.
+        let sent = self.send(body);
+        let response = self.response(method).with_context(|| format!("{method} {path}"));
+        let response = response.or_else(|error| sent.and(Err(error)))?;
         if let Some(observer) = OBSERVER.get() {
             observer(method, path, &response);
         }

@@ -12,7 +12,7 @@ use super::postgres::{USER, command};
 use super::{Child, Port, Postgres};
 
 /// How long it may take to let somebody in.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_mins(1);
 
 /// For how long connections are lent.
 #[derive(Clone, Copy, Debug)]

@@ -11,10 +11,10 @@ use super::certificates::file;
 use super::{Authority, Certificate, Child, Port};
 
 /// How long Redis may take to answer PING after its start; loading a large data set is not what tests do.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_mins(1);
 
 /// How long one call of the test's client may take, so that a paused Redis is an error and not a hang.
-const CALL: Duration = Duration::from_secs(5);
+const CALL: Duration = Duration::from_secs(30);
 
 /// How much one call writes at most, about, in bytes: on a busy machine, to a disk, it has to be done in time.
 const WRITTEN_AT_ONCE: usize = 8 << 20;
@@ -77,7 +77,7 @@ impl RedisBuilder {
     #[must_use]
     pub(super) fn cluster(mut self) -> Self {
         self.cluster = true;
-        self.set("cluster-node-timeout", "1000")
+        self.set("cluster-node-timeout", "5000")
     }
 
     /// Adds a setting, as in `redis.conf`: `.set("maxmemory", "10mb")`.

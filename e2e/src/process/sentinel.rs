@@ -13,7 +13,7 @@ use super::certificates::file;
 use super::redis::connect;
 use super::{Certificate, Child, Port, Redis, until};
 
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_mins(1);
 /// How long Sentinels may take to find each other and the replicas: they greet every 2 s and ask every 10 s.
 const ACQUAINTED: Duration = Duration::from_secs(30);
 
@@ -29,7 +29,7 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// So many Sentinels that watch `master` as `service`, take it for down after half a second, and know each other
+    /// So many Sentinels that watch `master` as `service`, take it for down after three seconds, and know each other
     /// and a replica. Clients need `password`, if there is one; the Sentinels use the master's by themselves.
     pub fn start(count: usize, service: &str, master: &Redis, password: Option<&str>) -> Result<Vec<Self>> {
         let started: Vec<Self> =
@@ -65,7 +65,7 @@ impl Sentinel {
         let quorum = count / 2 + 1;
         let mut settings = format!(
             "bind 127.0.0.1\nport {}\ndir {}\nsentinel monitor {service} {} {} {quorum}\n\
-             sentinel down-after-milliseconds {service} 500\nsentinel failover-timeout {service} 5000\n",
+             sentinel down-after-milliseconds {service} 3000\nsentinel failover-timeout {service} 5000\n",
             port.number(),
             folder.path().display(),
             at.ip(),

@@ -17,10 +17,10 @@ const SECRETS: &str = "secrets";
 const CONFIG_MAPS: &str = "config-maps";
 
 /// How long the sidecar may take from its start to `/startupz` answering 200.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_mins(1);
 
 /// How long a sidecar that refuses its input may take to say so and end.
-const REFUSAL: Duration = Duration::from_secs(10);
+const REFUSAL: Duration = Duration::from_mins(1);
 
 /// How a [`Sidecar`] is to be started.
 #[derive(Debug)]

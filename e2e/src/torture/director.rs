@@ -217,7 +217,7 @@ impl<'a> Director<'a> {
         let after = self.world.epochs();
         let mut violations = Vec::new();
         let pipeline = if done.apart { Duration::from_millis(seen.pipeline) } else { Duration::ZERO };
-        if pipeline + seen.took > RECOVERY {
+        if pipeline + seen.took > RECOVERY + self.world.slack {
             let what = format!("{}: took {:?} and {pipeline:?}", done.effect, seen.took);
             violations.push(violation(Rule::SlowRecovery, what));
         }
@@ -250,7 +250,7 @@ impl<'a> Director<'a> {
     fn await_epochs(&self, before: &Epochs, sources: &[Source]) {
         // Where it shows with the next connection that is a pause of up to 2 s more, in which nothing is vouched for.
         let within = if self.options.transport.keeps() { NOTICED } else { RECOVERY };
-        let noticed = until("every sidecar notices", within, || {
+        let noticed = until("every sidecar notices", within + self.world.slack, || {
             let same = self.world.epochs().same_as(before);
             ensure!(!same.iter().any(|(_, source)| sources.contains(source)), "{same:?}");
             Ok(())
@@ -279,7 +279,8 @@ impl<'a> Director<'a> {
                 for cache in [Cache::Items, Cache::Rows] {
                     let place = Place { source, cache, number: cache.probe() };
                     // A fill that is held off isn't one that stays.
-                    let within = Duration::from_secs(2) + layout::read_lag(self.options.transport);
+                    let read_lag = layout::read_lag(self.options.transport);
+                    let within = Duration::from_secs(2) + read_lag + self.options.slack;
                     let stays = until("a value that stays", within, || {
                         fill(&mut app, place)?;
                         match app.get(place, false)? {

@@ -68,6 +68,9 @@ pub struct Options {
     pub faults: Vec<Fault>,
     /// Rows of a huge transaction.
     pub huge: u32,
+    /// How much longer than it promises anything may take to be noticed or to recover: a machine that does other things at
+    /// the same time isn't measured.
+    pub slack: Duration,
 }
 
 impl Options {
@@ -83,6 +86,7 @@ impl Options {
             sources: Source::ALL.to_vec(),
             faults: faults::ALL.to_vec(),
             huge: 20_000,
+            slack: Duration::ZERO,
         }
     }
 }
@@ -104,7 +108,7 @@ pub fn run(options: &Options) -> Result<Report> {
         transport.name()
     );
     let tell = |what: &str| eprintln!("{:>10.1} s  {what}", started.elapsed().as_secs_f64());
-    let mut world = World::start(&options.sidecar, transport, &options.sources, &mut random.fork(1))?;
+    let mut world = World::start(options, &mut random.fork(1))?;
     tell(&format!("databases, {} and sidecars run", world.carrier.told()));
     let stage = Arc::new(Stage::new(SIDECARS, Some(BOUND)));
     stage.report(writer::announce_probes(&stage));

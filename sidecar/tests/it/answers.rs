@@ -32,7 +32,7 @@ fn a_miss_gives_a_lease_and_a_fill_makes_a_hit_over_tcp_and_the_socket() {
         assert_eq!((hit.status, hit.text().as_str()), (200, "{\"n\": 1}"));
         assert_eq!(hit.header("content-type"), Some("application/json"));
         assert_eq!(hit.header("cache-control"), Some("no-cache"));
-        assert_eq!(hit.header("age"), Some("0"));
+        assert!(hit.header("age").unwrap().parse::<u32>().unwrap() < 10, "{hit:?}");
         let status = hit.header("cache-status").unwrap();
         assert!(status.starts_with("freshet; hit; ttl=3") && status.len() == 22, "{status}");
         let etag = hit.header("etag").unwrap();
@@ -227,7 +227,7 @@ fn keys_with_slashes_and_all_of_unicode() {
             if status == 400 { Ok(()) } else { anyhow::bail!("{status}") }
         })
         .unwrap();
-    shop.fill("/v1/stock/a%2Fb/3", "x");
+    shop.fill_to_last("/v1/stock/a%2Fb/3", "x");
     assert_eq!(shop.get("/v1/stock/a%2fb/3"), "hit x");
     shop.fill("/v1/stock/z%C3%BCrich/3", "y");
     shop.change("stock", "{\"house\":\"zürich\",\"shelf\":3}", "u", "null");

@@ -1,6 +1,6 @@
 //! `POST /v1/{cache}/_batch`: many keys at one instant, many fills in one request.
 
-use std::thread;
+use std::{sync::mpsc, thread};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use freshet_e2e::process::{
@@ -308,6 +308,7 @@ fn all_keys_of_a_batch_are_read_between_two_changes() {
     let keys: Vec<_> = ["1".to_owned()].into_iter().chain(others).chain(["2".to_owned()]).collect();
     let body = json!({"get": keys}).to_string();
     let target = shop.sidecar.tcp();
+    let (last_seen, tells) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut connection = Connection::open(&target).unwrap();
         let (mut seen, mut moved) = (0, 0);
@@ -320,20 +321,24 @@ fn all_keys_of_a_batch_are_read_between_two_changes() {
             };
             let ends = [&told[0], told.last().unwrap()];
             // What proves that nothing lags may come between the two: of that there is no instant.
-            if ends.iter().any(|item| item["detail"] == "lagging") {
+            if ends.iter().any(|item| item["cacheStatus"].as_str().unwrap_or_default().contains("fwd=stale"))
+            {
                 continue;
             }
             let [first, second] = ends.map(n);
             assert!(first == second || first == second + 1, "{first} and {second}");
             moved += u32::from(second != seen && seen > 0);
             seen = second;
+            last_seen.send(seen).unwrap();
         }
         moved
     });
     // A part at a time, so that what is served isn't lagging for long.
     for from in (1..ROUNDS).step_by(500) {
         feed(&shop, from + 1, ROUNDS.min(from + 500));
-        shop.until_get("/v1/rows/2", &format!("hit {{\"id\":2,\"n\":{}}}", ROUNDS.min(from + 500)));
+        let last = ROUNDS.min(from + 500);
+        shop.until_get("/v1/rows/2", &format!("hit {{\"id\":2,\"n\":{last}}}"));
+        while tells.recv_timeout(SOON).unwrap() < last {}
     }
     let moved = reader.join().unwrap();
     assert!(moved > 3, "it was changed while it was read: {moved}");
@@ -341,7 +346,10 @@ fn all_keys_of_a_batch_are_read_between_two_changes() {
 
 #[test]
 fn a_batch_waits_for_its_position_and_for_nobodys_load() {
-    let mut log = Log::open("\n  - {name: products, table: inventory.product}", "");
+    let mut log = Log::open(
+        "\n  - {name: products, table: inventory.product}",
+        "  freshness: {readLag: 0s, maxStaleness: 1m}",
+    );
     log.shop.fill("/v1/products/8", "x");
     log.shop.lease("/v1/products/9");
     let (entries, position) = log.transaction("product", &[7]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use freshet_e2e::process::{Authority, Redis, RedisCluster, Sidecar, until};
 
 use crate::shop::{CACHES, SOON, Shop, event, executable, manifest_of};
@@ -74,8 +74,12 @@ fn the_node_that_has_the_stream_is_found_and_followed_by_tls() {
     change(cluster.owner(), 8);
     shop.until_get("/v1/rows/8", "hit {\"id\":8}");
     let port = cluster.owner().tls_address();
-    let clients: String = cluster.owner().command(&["CLIENT", "LIST"]).unwrap();
-    let reader = clients.lines().find(|client| client.contains("cmd=xread")).unwrap();
+    let reader = until("somebody reads", SOON, || {
+        let clients: String = cluster.owner().command(&["CLIENT", "LIST"])?;
+        let reader = clients.lines().find(|client| client.contains("cmd=xread"));
+        reader.map(str::to_owned).context(clients.clone())
+    })
+    .unwrap();
     assert!(reader.contains(&format!("laddr={port}")), "its plain port is open, too: {reader}");
     let epoch = shop.epoch();
     cluster.move_slot(STREAM).unwrap();

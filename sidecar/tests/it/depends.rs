@@ -212,7 +212,7 @@ fn a_join_over_mariadb_is_void_with_either_table() {
         .heartbeat(Heartbeat::Both, Duration::from_millis(500));
     let stream = settings.stream("inventory.product");
     let _debezium = Debezium::start(settings, &mariadb, &redis).unwrap();
-    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
+    let freshness = "  freshness: {maxStaleness: 2m, heartbeat: Database, readLag: 0s}";
     let text =
         manifest(&redis, CACHES, freshness).replacen("topicPrefix: shop", &format!("stream: {stream}"), 1);
     let shop = Shop::with(redis, Sidecar::builder(executable(), &text));
@@ -231,7 +231,7 @@ fn a_join_over_postgres_is_void_with_either_table() {
     postgres.execute(&format!("CREATE SCHEMA inventory; {TABLES}")).unwrap();
     let _debezium =
         Debezium::start(Settings::default().routing(Routing::PerTable), &postgres, &redis).unwrap();
-    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
+    let freshness = "  freshness: {maxStaleness: 2m, heartbeat: Database, readLag: 0s}";
     let text = manifest(&redis, CACHES, freshness);
     let shop = Shop::with(redis, Sidecar::builder(executable(), &text));
     story(&shop, &mut |statement| {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bad_input::problem,
-    shop::{CACHES, SOON, Shop, executable, manifest, outcome},
+    shop::{CACHES, SOON, STEADY, Shop, executable, manifest, outcome},
 };
 
 /// One who listens.
@@ -155,10 +155,16 @@ fn what_fills_depend_on_is_told_as_they_name_it() {
     let mut listener = Listener::at_the_end(&shop, "?cache=stock");
     let dependents = json!(["pages", "products", "stock"]);
     let depend = |shop: &Shop, on: &str| {
-        let lease = shop.lease("/v1/stock/1");
-        let headers = [("freshet-lease", lease.as_str()), ("freshet-depends", on)];
-        assert_eq!(shop.sidecar.request("PUT", "/v1/stock/1", &headers, b"x").unwrap().status, 204);
-        assert_eq!(shop.get("/v1/stock/1"), "hit x");
+        // What is filled right after a change is kept for a moment only.
+        until("it is kept", SOON, || {
+            let lease = shop.lease("/v1/stock/1");
+            let headers = [("freshet-lease", lease.as_str()), ("freshet-depends", on)];
+            let status = shop.sidecar.request("PUT", "/v1/stock/1", &headers, b"x")?.status;
+            let found = shop.get("/v1/stock/1");
+            ensure!(status == 204 && found == "hit x", "{status}, {found}");
+            Ok(())
+        })
+        .unwrap();
     };
     let expected = |on: &str, op: &str| {
         json!({
@@ -272,7 +278,7 @@ fn who_cannot_be_told_what_it_missed_is_told_so() {
     }
     shop.sidecar.kill().unwrap();
     shop.sidecar.start_again().unwrap();
-    shop.until_fresh();
+    shop.until_vouched_for();
     let mut listener = Listener::open(&shop.sidecar.tcp(), "", Some(&id));
     let told = listener.data();
     assert_eq!(told["reason"], "instance", "the process is another");
@@ -377,7 +383,7 @@ fn a_reload_is_told_to_whom_it_concerns() {
     let mut rows = Listener::at_the_end(&shop, "?cache=rows");
     let other =
         CACHES.replace("ttl: 10m", "ttl: 11m").replace("  - {name: stock, table: inventory.stock}", "");
-    shop.sidecar.rebind(&manifest(&shop.redis, &other, "")).unwrap();
+    shop.sidecar.rebind(&manifest(&shop.redis, &other, STEADY)).unwrap();
     let told = all.data();
     assert_eq!((&told["op"], &told["reason"]), (&json!("reset"), &json!("binding")));
     assert_eq!(told["caches"], json!(["products", "stock"]));

@@ -36,8 +36,8 @@ fn a_head_that_is_too_large_is_refused() {
 fn a_client_that_never_ends_its_head_is_cut() {
     let shop = Shop::open();
     let mut slow = Connection::open(&shop.sidecar.tcp()).unwrap();
-    slow.send(b"GET /v1/products/1 HTTP/1.1\r\nhost:").unwrap();
     let started = Instant::now();
+    slow.send(b"GET /v1/products/1 HTTP/1.1\r\nhost:").unwrap();
     freshet_e2e::process::until("the connection is cut", SOON, || {
         ensure!(slow.closed()?, "it is open");
         Ok(())
@@ -85,8 +85,8 @@ fn an_admin_client_that_does_not_read_is_cut() {
     let mut deaf = Connection::open(&shop.sidecar.admin()).unwrap();
     // More answers than all buffers on the way hold, and none of them is read.
     let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
-    deaf.send(&request.repeat((24 << 20) / size)).unwrap();
     let started = Instant::now();
+    deaf.send(&request.repeat((24 << 20) / size)).unwrap();
     freshet_e2e::process::until("the client is cut", Duration::from_secs(30), || {
         // What is sent on a connection that the other side has closed fails.
         ensure!(deaf.send(b"\r\n").is_err(), "it is open");
@@ -221,8 +221,9 @@ pub(crate) fn begin_upload(target: &Target, path: &str, lease: &str, size: usize
 #[test]
 fn a_body_that_never_ends_is_cut() {
     let shop = Shop::open();
-    let mut slow = begin_upload(&shop.sidecar.tcp(), "/v1/products/1", &shop.lease("/v1/products/1"), 4);
+    let lease = shop.lease("/v1/products/1");
     let started = Instant::now();
+    let mut slow = begin_upload(&shop.sidecar.tcp(), "/v1/products/1", &lease, 4);
     assert!(slow.closed().unwrap(), "nothing is answered");
     let spent = started.elapsed();
     assert!((Duration::from_secs(9)..Duration::from_secs(25)).contains(&spent), "{spent:?}");

@@ -173,7 +173,7 @@ fn rows_of_postgres_are_found_by_other_columns() {
         .unwrap();
     let _debezium =
         Debezium::start(Settings::default().routing(Routing::PerTable), &postgres, &redis).unwrap();
-    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
+    let freshness = "  freshness: {maxStaleness: 2m, heartbeat: Database, readLag: 0s}";
     let text = manifest(&redis, CACHES, freshness);
     let shop = Shop::with(redis, Sidecar::builder(executable(), &text));
     let after = |statement: &str, path: &str| {

@@ -29,7 +29,7 @@ fn the_heartbeat_is_a_row_and_positions_are_gtids() {
         Settings::mariadb().table("inventory.product").heartbeat(Heartbeat::Both, Duration::from_millis(500));
     let stream = settings.stream("inventory.product");
     let _debezium = Debezium::start(settings, &mariadb, &redis).unwrap();
-    let freshness = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}";
+    let freshness = "  freshness: {maxStaleness: 2m, heartbeat: Database, readLag: 0s}";
     let text =
         manifest(&redis, CACHES, freshness).replacen("topicPrefix: shop", &format!("stream: {stream}"), 1);
     let mut shop = Shop::with(redis, Sidecar::builder(executable(), &text));

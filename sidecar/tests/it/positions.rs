@@ -25,7 +25,7 @@ pub(crate) fn detail(answer: &Response) -> String {
 
 #[test]
 fn an_answer_reflects_at_least_the_position_that_is_asked_for() {
-    let mut log = Log::open(CACHES, "");
+    let mut log = Log::open(CACHES, "  freshness: {readLag: 1h, maxStaleness: 1m}");
     log.shop.fill("/v1/products/7", "old");
     let (entries, position) = log.transaction("product", &[7]);
     let min = [("freshet-min-position", position.as_str())];
@@ -112,7 +112,7 @@ fn a_position_that_has_seen_the_commit_ends_the_hold_off() {
 
 #[test]
 fn a_snapshot_that_has_seen_the_commit_ends_the_hold_off() {
-    let mut log = Log::open(CACHES, "  freshness: {readLag: 5s, maxStaleness: 1m}");
+    let mut log = Log::open(CACHES, "  freshness: {readLag: 10s, maxStaleness: 1m}");
     log.shop
         .sidecar
         .until("the hold-off of the start is over", SOON, |sidecar| {

@@ -5,7 +5,6 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{ChildStdin, ChildStdout, Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::ensure;
@@ -143,7 +142,7 @@ fn the_session_of_the_readme_runs_as_it_is_written() {
         let mut run = || shell.run(&free(&step.command)).iter().map(|line| lasting(line)).collect::<Vec<_>>();
         // A person types more slowly than a change takes; what only reads may be asked again.
         if step.command.starts_with("curl -s ") {
-            freshet_e2e::process::until(&step.command, Duration::from_secs(5), || {
+            freshet_e2e::process::until(&step.command, crate::shop::SOON, || {
                 let found = run();
                 ensure!(found == expected, "{found:#?}");
                 Ok(())

@@ -61,7 +61,7 @@ impl Stage {
 
     /// The name in the hydrated row with this id.
     fn image(&self, id: u32) -> Option<Value> {
-        let answer = self.shop.sidecar.get(&format!("/v1/rows/{id}")).unwrap();
+        let answer = self.shop.answer(&format!("/v1/rows/{id}"));
         (answer.status == 200).then(|| answer.json().unwrap()["name"].clone())
     }
 }
@@ -99,7 +99,7 @@ fn story(path: &Path) {
     // stand, and a change is a change of its row.
     stage.replay(&entries[..hammer]);
     for path in ["/v1/products/10", "/v1/products/77", "/v1/stock/berlin/42", "/v1/pages/home"] {
-        stage.shop.fill(path, "old");
+        stage.shop.fill_to_last(path, "old");
     }
     stage.replay(&entries[hammer..=hammer]);
     assert_eq!(stage.shop.get("/v1/products/10"), "miss", "{file}");

@@ -1,6 +1,9 @@
 //! `examples/rest-cache` as it is: its stand-in for GitHub, its binding with four views, and its program.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use freshet_e2e::{
@@ -107,15 +110,18 @@ fn four_views_follow_an_upstream_that_changes_and_outlive_it() {
 }
 
 fn many_readers_are_one_to_the_upstream(stage: &Stage) {
-    let before = stage.asked();
+    let (before, began) = (stage.asked(), Instant::now());
     for _ in 0..READS {
         let page = stage.example.get("/").unwrap();
         assert_eq!(page.status, 200, "{page:?}");
         assert_eq!(page.text().matches("freshet; hit; ttl=").count(), VIEWS.len(), "{page:?}");
     }
     // Refreshes alone: of three pages each, every five seconds.
-    let asked = stage.asked() - before;
-    assert!(asked < 30, "{READS} pages of four views each were {asked} requests");
+    let (asked, seconds) = (stage.asked() - before, began.elapsed().as_secs());
+    assert!(
+        asked as u64 <= 3 * (seconds / 5 + 2),
+        "{READS} pages of four views each were {asked} requests in {seconds} s"
+    );
 }
 
 fn views_follow_what_changes(stage: &Stage) {
@@ -156,11 +162,12 @@ fn what_it_said_last_is_served_while_it_fails(stage: &Stage) {
         Ok(())
     })
     .unwrap();
-    let before: Vec<_> = VIEWS.map(|(name, ..)| stage.view(name, 20).unwrap()).into();
+    // What lives for so short is incomplete for moments on a busy machine.
+    let views = || VIEWS.map(|(name, ..)| stage.view(name, 20)).into_iter().collect::<Result<Vec<_>>>();
+    let before = until("the views are there", LATER, views).unwrap();
     stage.change("", &json!({"status": 503}));
     stage.until_page(200, "; detail=upstream-status");
-    let after: Vec<_> = VIEWS.map(|(name, ..)| stage.view(name, 20).unwrap()).into();
-    assert_eq!(after, before);
+    assert_eq!(views().unwrap(), before);
 }
 
 fn nothing_is_made_up_after_a_restart(stage: &mut Stage) {

@@ -14,7 +14,7 @@ use crate::shop::{SOON, executable, manifest_of};
 const CACHES: &str = "
   - {name: accounts, table: bank.account, onChange: Hydrate, warmStart: true, columns: [id, owner, balance]}
   - {name: branches, table: bank.branch, onChange: Hydrate, warmStart: true}";
-const VIEWS: &str = "  freshness: {maxStaleness: 5s, heartbeat: Database, readLag: 0s}
+const VIEWS: &str = "  freshness: {maxStaleness: 1m, heartbeat: Database, readLag: 0s}
   views:
   - {name: rich, cache: accounts, orderBy: /balance, limit: 3}
   - {name: poor, cache: accounts, orderBy: /balance, order: Ascending, limit: 100, filter: [{pointer: /balance, atLeast: 10}]}

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use freshet_e2e::process::{
     Redis, Sidecar, SidecarBuilder,
     http::{Connection, Response, Target},
+    until,
 };
 
 /// How long anything that should happen may take on a busy machine.
@@ -20,6 +21,9 @@ pub(crate) const CACHES: &str = "
   - {name: rows, table: inventory.product, onChange: Hydrate}
   - {name: pages, dependsOn: [inventory.product, inventory.category]}
   - {name: stock, table: inventory.stock}";
+
+/// What freshness is where neither a fill right after a change nor a busy machine is what a test is about.
+pub(crate) const STEADY: &str = "  freshness: {maxStaleness: 1h, heartbeat: Debezium, readLag: 0s}";
 
 /// The sidecar's executable.
 pub(crate) fn executable() -> &'static str {
@@ -76,14 +80,45 @@ impl DerefMut for Shop {
 }
 
 impl Shop {
+    /// Where nothing is held off and nothing lags, however busy the machine is.
     pub(crate) fn open() -> Self {
+        crate::openapi::watch();
+        let redis = Self::redis();
+        let sidecar = Sidecar::builder(executable(), &manifest(&redis, CACHES, STEADY));
+        let mut shop = Self::of(redis, sidecar.start().unwrap());
+        shop.until_vouched_for();
+        shop
+    }
+
+    /// Where it is known that the tables are captured and how their keys look, from what happened before.
+    fn redis() -> Redis {
         let redis = Redis::start().unwrap();
-        // What happened before tells the sidecar that the tables are captured and how their keys look.
         for table in ["product", "category", "stock"] {
             redis
                 .xadd(&format!("shop.inventory.{table}"), &[("{\"id\":1}", &event(table, "u", "null"))])
                 .unwrap();
         }
+        redis
+    }
+
+    /// Waits until it is known where reading begins, and vouches for what is read, as [`STEADY`] has it.
+    pub(crate) fn until_vouched_for(&mut self) {
+        self.sidecar
+            .until("it is known where reading begins", SOON, |sidecar| {
+                let status = sidecar.status()?;
+                let positions = status["sources"]["cdc"]["position"].as_object();
+                ensure!(positions.is_some_and(|positions| !positions.is_empty()), "{status}");
+                Ok(())
+            })
+            .unwrap();
+        crate::drift::beat(&self.redis, "shop");
+        self.until_fresh();
+    }
+
+    /// With what a binding says of freshness that says nothing of it: what is right after a change is held off, and on a
+    /// busy machine the source lags for moments.
+    pub(crate) fn ordinary() -> Self {
+        let redis = Self::redis();
         let sidecar = Sidecar::builder(executable(), &manifest(&redis, CACHES, ""));
         Self::with(redis, sidecar)
     }
@@ -110,11 +145,17 @@ impl Shop {
         self.apply("stock", "{\"id\":999}", "u", "{\"id\":999}");
     }
 
-    /// Makes a change and waits until the sidecar has applied an entry more.
+    /// Makes a change and waits until the sidecar has applied it.
     pub(crate) fn apply(&mut self, table: &str, id: &str, op: &str, after: &str) {
-        let before = self.entries().unwrap();
-        self.change(table, id, op, after);
-        self.until_applied(before + 1);
+        let entry = self.change(table, id, op, after);
+        let stream = format!("shop.inventory.{table}");
+        self.sidecar
+            .until("the change is applied", SOON, |sidecar| {
+                let status = sidecar.status()?;
+                ensure!(status["sources"]["cdc"]["position"][&stream] == *entry, "{status}");
+                Ok(())
+            })
+            .unwrap();
     }
 }
 
@@ -201,11 +242,16 @@ impl App {
 
     /// What a read comes to, once the source isn't lagging: on a busy machine each does for moments.
     pub(crate) fn get(&self, path: &str) -> String {
+        outcome(&self.answer(path))
+    }
+
+    /// The answer to a read, once the source isn't lagging.
+    pub(crate) fn answer(&self, path: &str) -> Response {
         let began = Instant::now();
         loop {
-            let found = self.get_now(path);
-            if found != "stale lagging" || began.elapsed() > SOON {
-                return found;
+            let answer = self.sidecar.get(path).unwrap();
+            if outcome(&answer) != "stale lagging" || began.elapsed() > SOON {
+                return answer;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -242,6 +288,19 @@ impl App {
     /// Reads and fills, as an application does on a miss.
     pub(crate) fn fill(&self, path: &str, body: &str) {
         assert_eq!(self.put(path, &self.lease(path), body), 204, "{path}");
+    }
+
+    /// Has `body` served there for as long as nothing changes: a fill right after a change of its row is kept for a moment
+    /// only.
+    pub(crate) fn fill_to_last(&self, path: &str, body: &str) {
+        until("a fill lasts", SOON, || {
+            self.fill(path, body);
+            let answer = self.sidecar.get(path)?;
+            let status = answer.header("cache-status").unwrap_or_default();
+            ensure!(outcome(&answer) == format!("hit {body}") && !status.contains("hold-off"), "{answer:?}");
+            Ok(())
+        })
+        .unwrap();
     }
 
     /// How many records the sidecar has applied.

@@ -90,7 +90,7 @@ fn a_lost_stream_voids_everything() {
         ("made anew with a later id", |redis| anew(redis, "*"), "entries-missed"),
     ];
     for (way, lose, why) in ways {
-        let mut shop = Shop::open();
+        let mut shop = Shop::ordinary();
         shop.settle();
         shop.fill("/v1/products/7", "x");
         let epoch = shop.epoch();
@@ -130,7 +130,7 @@ fn entries_trimmed_before_they_were_read_void_everything() {
         ("redis.call('XDEL', KEYS[1], id)", 1),
         ("redis.call('XADD', KEYS[1], '*', '{\"id\":8}', ARGV[2]); redis.call('XDEL', KEYS[1], id)", 2),
     ] {
-        let mut shop = Shop::open();
+        let mut shop = Shop::ordinary();
         shop.settle();
         shop.fill("/v1/products/7", "x");
         let epoch = shop.epoch();
@@ -151,7 +151,7 @@ fn entries_trimmed_before_they_were_read_void_everything() {
 /// What the operator's retention does all the time.
 #[test]
 fn entries_trimmed_after_they_were_read_void_nothing() {
-    let mut shop = Shop::open();
+    let mut shop = Shop::ordinary();
     shop.settle();
     shop.fill("/v1/products/7", "x");
     let epoch = shop.epoch();
@@ -179,7 +179,7 @@ fn entries_trimmed_after_they_were_read_void_nothing() {
 
 #[test]
 fn a_key_that_is_no_stream_is_reported_and_mended() {
-    let mut shop = Shop::open();
+    let mut shop = Shop::ordinary();
     shop.settle();
     shop.fill("/v1/products/7", "x");
     shop.redis.command::<String>(&["SET", "shop.inventory.stock", "oops"]).unwrap();

@@ -58,11 +58,11 @@ fn builder(rest: &RestServer, more: &str, cache: &str) -> SidecarBuilder {
     Sidecar::builder(executable(), &manifest(&rest.url(), more, cache))
 }
 
-/// The `Cache-Status` without the name and what is left of a life.
 pub(crate) fn retry_after(answer: &Response) -> u64 {
     answer.header("retry-after").unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
 }
 
+/// The `Cache-Status` without the name and what is left of a life.
 pub(crate) fn how(answer: &Response) -> String {
     let status = answer.header("cache-status").unwrap_or_else(|| panic!("no Cache-Status: {answer:?}"));
     let parts = status.split("; ").skip(1).filter(|part| !part.starts_with("ttl="));
@@ -78,6 +78,11 @@ pub(crate) fn ttl(answer: &Response) -> i64 {
         .unwrap_or_else(|| panic!("{status}"))
         .parse()
         .unwrap()
+}
+
+/// How old it is, in seconds.
+pub(crate) fn age(answer: &Response) -> u64 {
+    answer.header("age").unwrap_or_else(|| panic!("{answer:?}")).parse().unwrap()
 }
 
 /// The last word of a problem's type.

@@ -193,8 +193,13 @@ spec:
     let builder = Sidecar::builder(executable(), &text).env("FRESHET_START_GATE", "Synced");
     let mut sidecar = builder.spawn().unwrap();
     rest.until_count(1).unwrap();
-    let waiting = admin(&sidecar, "/startupz");
-    assert_eq!((waiting.status, waiting.text()), (503, "view top: incomplete\n".to_owned()));
+    sidecar
+        .until("it says what it waits for", SOON, |sidecar| {
+            let waiting = http::get(&sidecar.admin(), "/startupz")?;
+            ensure!(waiting.status == 503 && waiting.text() == "view top: incomplete\n", "{waiting:?}");
+            Ok(())
+        })
+        .unwrap();
     rest.answer(|_| Reply::json("[{\"n\":1}]").header("cache-control", "max-age=60"));
     sidecar.await_started().unwrap();
     assert_eq!(sidecar.get("/v1/views/top").unwrap().text(), "[{\"n\":1}]");

@@ -11,7 +11,7 @@ use kafka_protocol::messages::{RequestHeader, ResponseHeader, TopicName};
 use kafka_protocol::protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes};
 
 /// How long an answer may take, so that a paused Kafka is an error and not a hang.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A connection of the tests' own.
 pub(super) struct Connection {

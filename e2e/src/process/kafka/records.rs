@@ -24,7 +24,7 @@ use super::connection::{Connection, succeeded, text, topic};
 
 /// All replicas that are in sync have it.
 const ALL: i16 = -1;
-const ANSWER_MS: i32 = 5000;
+const ANSWER_MS: i32 = 30_000;
 /// How much is read at once, in bytes.
 const BLOCK: i32 = 8 << 20;
 /// How long Kafka may take until it coordinates transactions.

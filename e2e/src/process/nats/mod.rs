@@ -32,9 +32,9 @@ pub use program::{VERSION, program};
 pub use publisher::Publisher;
 
 /// How long a server may take to answer after its start.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_mins(1);
 /// How long one call of the test's client may take, so that a paused server is an error and not a hang.
-const CALL: Duration = Duration::from_secs(5);
+const CALL: Duration = Duration::from_secs(30);
 
 /// How a [`Nats`] is to be started. Without further words: no JetStream, no credentials, no TLS.
 #[derive(Debug, Default)]

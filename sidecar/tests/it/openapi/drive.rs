@@ -335,7 +335,7 @@ fn upstreams() {
     })
     .unwrap();
     let allow = "[failed, large, away, late, limited, forbidden, good]";
-    let more = format!(", maxBytes: 1000, timeout: 300ms, allow: {allow}");
+    let more = format!(", maxBytes: 1000, timeout: 2s, allow: {allow}");
     let text = crate::upstream::manifest(&rest.url(), &more, "");
     let sidecar = Sidecar::builder(executable(), &text).start().unwrap();
     let ask = |method: &str, path: &str| {

@@ -119,7 +119,7 @@ impl<B: Bus> Story<B, Publications> {
         }
         self.is(&path, "hit x");
         assert_eq!(self.app.get(&over), "miss", "its life was over");
-        let answer = self.app.sidecar.get(&path).unwrap();
+        let answer = self.app.answer(&path);
         let status = answer.header("cache-status").unwrap();
         let ttl: u64 = status.rsplit_once("ttl=").unwrap().1.parse().unwrap();
         assert!((30..=60).contains(&ttl), "{status}");

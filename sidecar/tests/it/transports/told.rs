@@ -1,7 +1,5 @@
 //! What others tell of changes, over every transport: the same story, with what each of them promises.
 
-use anyhow::ensure;
-use freshet_e2e::process::until;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,7 +13,6 @@ use super::{
     redis_stream::RedisStream,
     said::{Chapter, Said, Story},
 };
-use crate::shop::{App, SOON, outcome};
 
 #[test]
 fn over_redis_streams() {
@@ -90,7 +87,7 @@ impl Said for Told {
     }
 
     fn hold<B: Bus>(story: &mut Story<B, Self>, path: &str) {
-        fill(&story.app, path);
+        story.app.fill_to_last(path, "x");
     }
 
     fn of(path: &str, _text: &str) -> Value {
@@ -118,7 +115,7 @@ impl<B: Bus> Story<B, Told> {
     fn row(&mut self) -> &'static str {
         let ([path, stock], [other, _]) = (self.held(), self.held());
         let page = "/v1/pages/1";
-        fill(&self.app, page);
+        self.app.fill_to_last(page, "x");
         self.say(&path, "");
         self.is(&path, "miss");
         self.is(page, "miss");
@@ -161,7 +158,7 @@ impl<B: Bus> Story<B, Told> {
         self.bus.publish(&said);
         self.is(&path, "miss");
         let [other, _] = self.held();
-        fill(&self.app, &path);
+        self.app.fill_to_last(&path, "x");
         self.bus.publish(&said);
         self.is(&path, "miss");
         assert_eq!([&other, &stock].map(|path| self.app.get(path)), ["hit x", "hit x"]);
@@ -177,16 +174,4 @@ fn change(path: &str, op: &str) -> Value {
     let id: u64 = parts.next().unwrap().parse().unwrap();
     let table = format!("inventory.{}", parts.next().unwrap());
     json!({"freshet": 1, "kind": "change", "table": table, "op": op, "key": {"id": id}})
-}
-
-/// Has `x` served there for as long as nothing changes: a fill right after a change of its row is kept for a moment only.
-fn fill(app: &App, path: &str) {
-    until("a fill lasts", SOON, || {
-        app.fill(path, "x");
-        let answer = app.sidecar.get(path)?;
-        let status = answer.header("cache-status").unwrap_or_default();
-        ensure!(outcome(&answer) == "hit x" && !status.contains("hold-off"), "{answer:?}");
-        Ok(())
-    })
-    .unwrap();
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::ensure;
 use freshet_e2e::process::{Gate, Reply, Request, http::Connection, until};
 
-use super::{Front, how, manifest, problem, ttl};
+use super::{Front, age, how, manifest, problem, ttl};
 use crate::shop::SOON;
 
 /// Answers with how often it was asked.
@@ -28,7 +28,11 @@ fn an_answer_is_read_through_once_and_served_from_then_on() {
         front.get_with("a/b?c=d%2Fe", &[("Cookie", "hush"), ("Authorization", "hush"), ("X-App", "hush")]);
     assert_eq!((first.status, first.text().as_str()), (200, "/a/b?c=d%2Fe"));
     assert_eq!(how(&first), "fwd=uri-miss; fwd-status=200; stored");
-    assert_eq!((ttl(&first) / 10, first.header("set-cookie")), (359, None), "the default ttl is an hour");
+    assert_eq!(
+        ((3590..=3600).contains(&ttl(&first)), first.header("set-cookie")),
+        (true, None),
+        "the default ttl is an hour"
+    );
     let asked = front.rest.last();
     for name in ["cookie", "authorization", "x-app", "accept", "if-none-match"] {
         assert_eq!(asked.header(name), None, "{asked:?}");
@@ -83,7 +87,7 @@ fn what_is_gone_is_stored_and_passed_on() {
             ("no such thing", Some("text/plain"))
         );
         assert_eq!(answer.header("etag"), None);
-        assert!((58..=60).contains(&ttl(&answer)), "{answer:?}");
+        assert!((50..=60).contains(&ttl(&answer)), "{answer:?}");
     }
     assert_eq!(front.rest.count(), 2);
 }
@@ -175,7 +179,7 @@ fn an_answer_that_ended_is_revalidated_and_a_304_renews_it() {
     assert_eq!(front.rest.last().header("if-modified-since"), Some("Tue, 14 Nov 2023 22:13:20 GMT"));
     assert_eq!(second.header("content-type"), Some("application/json"));
     let third = front.get("a");
-    assert!(how(&third) == "hit" && (58..=60).contains(&ttl(&third)), "{third:?}");
+    assert!(how(&third) == "hit" && (50..=60).contains(&ttl(&third)), "{third:?}");
     // A reader who takes nothing older than nothing has it revalidated, too, and gets what is new.
     version.store(2, Ordering::SeqCst);
     assert_eq!(how(&front.get("a")), "hit");
@@ -206,8 +210,8 @@ fn ages_count_from_when_the_upstream_made_the_answer() {
     let front =
         Front::open("", |_| Reply::json("1").header("Cache-Control", "max-age=100").header("Age", "40"));
     let answer = front.get("a");
-    assert_eq!(answer.header("age"), Some("40"));
-    assert!((58..=60).contains(&ttl(&answer)), "{answer:?}");
+    assert!((40..50).contains(&age(&answer)), "{answer:?}");
+    assert!((50..=60).contains(&ttl(&answer)), "{answer:?}");
     let only = [("Cache-Control", "max-age=30")];
     assert_eq!(how(&front.get_with("a", &only)), "fwd=request; fwd-status=200; stored");
     assert_eq!(front.rest.count(), 2, "what is stored is too old for that");
@@ -231,7 +235,8 @@ fn how_long_an_answer_takes_to_come_counts_as_its_age() {
         })
         .unwrap();
         gate.open();
-        assert_eq!(answer.join().unwrap().header("age"), Some("1"));
+        let answer = answer.join().unwrap();
+        assert!((1..10).contains(&age(&answer)), "{answer:?}");
     });
     assert!(ttl(&front.get("a")) <= 99);
 }
@@ -280,7 +285,7 @@ fn who_takes_nothing_old_does_not_get_what_others_have_waited_for_too_long() {
 #[test]
 fn a_ttl_is_the_longest_life() {
     let front = Front::with("", "ttl: 30s, ", |_| Reply::json("1").header("Cache-Control", "max-age=3600"));
-    assert!((28..=30).contains(&ttl(&front.get("a"))));
+    assert!((20..=30).contains(&ttl(&front.get("a"))));
 }
 
 #[test]

@@ -50,9 +50,11 @@ fn what_is_in_use_is_fetched_anew_in_the_background_and_what_is_not_is_not() {
 fn an_answer_that_lives_shorter_than_the_interval_is_fetched_anew_before_it_ends() {
     let front = Front::open(", refresh: 1h", |_| Reply::json("1").header("Cache-Control", "max-age=2"));
     front.get("a");
+    // Whoever reads doesn't wait, unless the machine is so busy that the time to fetch it in was over.
     until("it is fetched twice more", SOON, || {
-        assert_eq!(how(&front.get("a")), "hit", "nobody waits");
-        anyhow::ensure!(front.rest.count() >= 3, "{}", front.rest.count());
+        front.get("a");
+        let upstream = &front.sidecar.status()?["caches"]["api"]["upstream"];
+        anyhow::ensure!(upstream["inBackground"].as_u64() >= Some(2), "{upstream}");
         Ok(())
     })
     .unwrap();

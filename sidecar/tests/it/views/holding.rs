@@ -1,6 +1,6 @@
 //! What views hold themselves, and what of it is dropped.
 
-use freshet_e2e::process::{Reply, until};
+use freshet_e2e::process::{Gate, Reply, until};
 
 use super::{Gallery, lasting, missing, retry_after};
 use crate::{shop::SOON, upstream::how};
@@ -33,12 +33,17 @@ fn what_the_cache_pushes_out_stays_in_the_view() {
     for n in 0..4 {
         assert_eq!(how(&gallery.get(&n.to_string(), &[])), "hit", "the cache has what the view has");
     }
+    // It is fetched anew at once.
+    let gate = Gate::default();
+    let behind = gate.clone();
+    gallery.rest.answer(move |_| lasting(item(3, 20_000)).behind(&behind));
     gallery.delete("3");
     assert_ne!(
         how(&gallery.get("3", &[("cache-control", "only-if-cached")])),
         "hit",
         "what is deleted is so in both"
     );
+    gate.open();
 }
 
 #[test]

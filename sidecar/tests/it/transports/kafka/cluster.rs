@@ -112,7 +112,7 @@ fn a_leader_that_dies_has_a_successor() {
     app.fill("/v1/products/9", "x");
     let (epoch, entries) = (app.epoch(), app.entries().unwrap());
     brokers[1].kill().unwrap();
-    until("the other broker leads", SOON, || {
+    until("the other broker leads", 2 * SOON, || {
         let leader = brokers[0].leader("shop.inventory.product", dying)?;
         ensure!(leader == 1, "{leader}");
         Ok(())
