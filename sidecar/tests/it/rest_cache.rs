@@ -119,7 +119,7 @@ fn many_readers_are_one_to_the_upstream(stage: &Stage) {
     // Refreshes alone: of three pages each, every five seconds.
     let (asked, seconds) = (stage.asked() - before, began.elapsed().as_secs());
     assert!(
-        asked as u64 <= 3 * (seconds / 5 + 2),
+        asked <= 3 * (seconds / 5 + 2),
         "{READS} pages of four views each were {asked} requests in {seconds} s"
     );
 }
