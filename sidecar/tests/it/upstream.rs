@@ -4,6 +4,7 @@ use freshet_e2e::process::{Reply, Request, RestServer, Sidecar, SidecarBuilder, 
 
 use crate::shop::executable;
 
+mod ages;
 mod failing;
 mod limits;
 mod pages;
