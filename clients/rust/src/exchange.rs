@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
-    Method, Request, Response as Answer,
+    Method, Request,
     body::Incoming,
     client::conn::http1::{Builder, SendRequest},
     header::{HOST, HeaderValue},
@@ -183,7 +183,11 @@ async fn handshake<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S
 }
 
 impl Connection {
-    async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<Answer<Incoming>, Unavailable> {
+    /// Asks this, and waits for the answer's head for as long as there is a connection.
+    async fn answer(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<hyper::Response<Incoming>, Unavailable> {
         let Self { requests, task } = self;
         let mut answer = pin!(requests.send_request(request));
         let answer = poll_fn(|context| {

@@ -170,6 +170,7 @@ impl<'a> Director<'a> {
             random,
             writers: &self.writers,
             huge: self.options.huge,
+            slack: self.options.slack,
         };
         let done = fault.run(&mut act);
         self.heal();
@@ -217,7 +218,7 @@ impl<'a> Director<'a> {
         let after = self.world.epochs();
         let mut violations = Vec::new();
         let pipeline = if done.apart { Duration::from_millis(seen.pipeline) } else { Duration::ZERO };
-        if pipeline + seen.took > RECOVERY + self.world.slack {
+        if pipeline + seen.took > RECOVERY + self.options.slack {
             let what = format!("{}: took {:?} and {pipeline:?}", done.effect, seen.took);
             violations.push(violation(Rule::SlowRecovery, what));
         }
@@ -250,7 +251,7 @@ impl<'a> Director<'a> {
     fn await_epochs(&self, before: &Epochs, sources: &[Source]) {
         // Where it shows with the next connection that is a pause of up to 2 s more, in which nothing is vouched for.
         let within = if self.options.transport.keeps() { NOTICED } else { RECOVERY };
-        let noticed = until("every sidecar notices", within + self.world.slack, || {
+        let noticed = until("every sidecar notices", within + self.options.slack, || {
             let same = self.world.epochs().same_as(before);
             ensure!(!same.iter().any(|(_, source)| sources.contains(source)), "{same:?}");
             Ok(())

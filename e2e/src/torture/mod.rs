@@ -108,7 +108,7 @@ pub fn run(options: &Options) -> Result<Report> {
         transport.name()
     );
     let tell = |what: &str| eprintln!("{:>10.1} s  {what}", started.elapsed().as_secs_f64());
-    let mut world = World::start(options, &mut random.fork(1))?;
+    let mut world = World::start(&options.sidecar, transport, &options.sources, &mut random.fork(1))?;
     tell(&format!("databases, {} and sidecars run", world.carrier.told()));
     let stage = Arc::new(Stage::new(SIDECARS, Some(BOUND)));
     stage.report(writer::announce_probes(&stage));

@@ -11,13 +11,13 @@
 //! what he has committed, or the database's triggers do.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use freshet_crds::manifest;
 
-use super::Options;
 use super::carrier::{Carrier, Carries, Keeps, Saying, Servers, Transport, Ways};
 use super::layout;
 use super::session::Door;
@@ -70,15 +70,16 @@ pub(crate) struct World {
     pub(crate) layout: Vec<(Source, Routing)>,
     /// How often a Debezium had to be started again because it didn't come back by itself.
     pub(crate) revived: u32,
-    /// How much longer than it promises anything may take.
-    pub(crate) slack: Duration,
 }
 
 impl World {
     /// Starts everything, with empty caches. The seed chooses how streams are laid out.
-    pub(crate) fn start(options: &Options, random: &mut Random) -> Result<Self> {
-        let Options { sidecar: executable, transport, sources, slack, .. } = options;
-        let (transport, slack) = (*transport, *slack);
+    pub(crate) fn start(
+        executable: &Path,
+        transport: Transport,
+        sources: &[Source],
+        random: &mut Random,
+    ) -> Result<Self> {
         let layout = layout::draw(transport, sources, random);
         let (postgres, mariadb) = both(Postgres::start, MariaDb::start)?;
         let (carrier, Ways { links, sinks }) = Carrier::start(transport, SIDECARS, &layout, &postgres)?;
@@ -120,18 +121,7 @@ impl World {
             builder.start()
         });
         let sidecars = sidecars.collect::<Result<Vec<_>>>()?;
-        Ok(Self {
-            sidecars,
-            links,
-            pipelines,
-            postgres,
-            mariadb,
-            carrier,
-            transport,
-            layout,
-            revived: 0,
-            slack,
-        })
+        Ok(Self { sidecars, links, pipelines, postgres, mariadb, carrier, transport, layout, revived: 0 })
     }
 
     pub(crate) fn sources(&self) -> Vec<Source> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bad_input::problem,
-    log::Log,
+    log::{Log, STEADY},
     shop::{CACHES, SOON, Shop, executable, manifest},
 };
 
@@ -346,10 +346,7 @@ fn all_keys_of_a_batch_are_read_between_two_changes() {
 
 #[test]
 fn a_batch_waits_for_its_position_and_for_nobodys_load() {
-    let mut log = Log::open(
-        "\n  - {name: products, table: inventory.product}",
-        "  freshness: {readLag: 0s, maxStaleness: 1m}",
-    );
+    let mut log = Log::open("\n  - {name: products, table: inventory.product}", STEADY);
     log.shop.fill("/v1/products/8", "x");
     log.shop.lease("/v1/products/9");
     let (entries, position) = log.transaction("product", &[7]);

@@ -4,6 +4,9 @@ use freshet_e2e::process::{Redis, Sidecar};
 
 use crate::shop::{Shop, executable, manifest};
 
+/// What freshness is where neither a fill right after a change nor a busy machine is what a test is about.
+pub(crate) const STEADY: &str = "  freshness: {maxStaleness: 1m, readLag: 0s}";
+
 /// The stream.
 pub(crate) const STREAM: &str = "shop.cdc";
 

@@ -2,13 +2,13 @@
 
 use anyhow::ensure;
 
-use crate::{log::Log, shop::SOON};
+use crate::{
+    log::{Log, STEADY},
+    shop::SOON,
+};
 
 const CACHES: &str = "
   - {name: products, table: inventory.product}";
-
-/// Nothing is held off, and nothing lags on a busy machine.
-const STEADY: &str = "  freshness: {readLag: 0s, maxStaleness: 1m}";
 
 /// Waits for an epoch's end of this reason, and counts those so far.
 fn lost(log: &mut Log, why: &str) {

@@ -5,7 +5,7 @@ use std::thread;
 use freshet_e2e::process::http::Response;
 
 use crate::{
-    log::Log,
+    log::{Log, STEADY},
     shop::{SOON, outcome},
     stampede::until_waiting,
 };
@@ -59,7 +59,7 @@ fn an_answer_reflects_at_least_the_position_that_is_asked_for() {
 
 #[test]
 fn a_reader_waits_for_its_position_no_longer_than_it_prefers() {
-    let mut log = Log::open(CACHES, "  freshness: {readLag: 0s, maxStaleness: 1m}");
+    let mut log = Log::open(CACHES, STEADY);
     log.shop.fill("/v1/products/8", "other");
     log.shop.fill("/v1/products/7", "old");
     let (entries, position) = log.transaction("product", &[8]);
@@ -131,7 +131,7 @@ fn a_snapshot_that_has_seen_the_commit_ends_the_hold_off() {
 
 #[test]
 fn whoever_has_waited_for_its_position_is_told_to_load_what_is_not_there() {
-    let mut log = Log::open(CACHES, "  freshness: {readLag: 0s, maxStaleness: 1m}");
+    let mut log = Log::open(CACHES, STEADY);
     let (entries, position) = log.transaction("product", &[8]);
     let waiting = thread::spawn({
         let target = log.shop.sidecar.tcp();

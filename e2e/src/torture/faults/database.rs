@@ -103,7 +103,7 @@ fn told(silence: Silence) -> &'static str {
 /// its caches for fresh.
 pub(super) fn await_lagging(act: &Act<'_>, index: usize) -> Result<()> {
     let source = act.world.pipelines[index].source;
-    until("every sidecar says that it is lagging", BOUND + ASKING + act.world.slack, || {
+    until("every sidecar says that it is lagging", BOUND + ASKING + act.slack, || {
         for (number, sidecar) in act.world.sidecars.iter().enumerate() {
             let told = &sidecar.status()?["sources"][source.name()];
             ensure!(told["state"] == "Lagging", "sidecar {number}, {source}: {told}");

@@ -45,6 +45,8 @@ pub(crate) struct Act<'a> {
     pub(crate) writers: &'a HashMap<Source, SyncSender<Request>>,
     /// Rows of a huge transaction.
     pub(crate) huge: u32,
+    /// How much longer than it promises anything may take to be noticed.
+    pub(crate) slack: Duration,
 }
 
 /// A fault that was made, seen and healed.

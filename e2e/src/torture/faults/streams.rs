@@ -155,7 +155,7 @@ pub(super) fn silent_promotion(act: &mut Act<'_>) -> Result<Done> {
     act.world.await_fresh(act.stage, PATIENCE).context("while the replica was to be followed")?;
     let before = act.world.epochs();
     act.world.redis()?.replica().follow(None)?;
-    let noticed = until("every sidecar notices", NOTICED + act.world.slack, || {
+    let noticed = until("every sidecar notices", NOTICED + act.slack, || {
         let same = act.world.epochs().same_as(&before);
         ensure!(same.is_empty(), "{same:?} are in the epoch from before");
         Ok(())

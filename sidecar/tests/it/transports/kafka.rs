@@ -319,6 +319,7 @@ fn only_what_a_transaction_has_committed_is_read() {
     broker.proxy.cut();
     broker.kafka.produce_in_transaction("shop.cdc", 0, &written(never), true).unwrap();
     app.until_get(&kept, "miss");
+    app.until_fresh();
     assert_eq!((app.get(&product).as_str(), app.breaks()), ("hit x", vec![]));
 }
 
